@@ -1,0 +1,196 @@
+//! `[train]`: optimisation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Origin, RecipeError};
+
+/// The optimizers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Adam with decoupled weight decay (arXiv 1711.05101).
+    #[default]
+    Adamw,
+    /// Stochastic gradient descent with Nesterov momentum.
+    Sgd,
+}
+
+/// The course of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Half a cosine down to `final_rate` of the learning rate.
+    #[default]
+    Cosine,
+    /// The same rate to the end.
+    Constant,
+}
+
+/// How unequal class sizes are met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Not at all.
+    None,
+    /// Every class is drawn equally often.
+    #[default]
+    Sampling,
+    /// Every row once an epoch, the loss weighted by the inverse class frequency.
+    Weights,
+}
+
+/// The number format of the forward and backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Convolutions and products in bfloat16, parameters and normalisation in 32 bits.
+    Bf16,
+}
+
+/// The validation figure that picks the best checkpoint and stops a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchedMetric {
+    /// Mean one-against-rest area under the ROC curve; larger is better.
+    #[default]
+    Auroc,
+    /// Mean sensitivity over the classes; larger is better.
+    BalancedAccuracy,
+    /// Cross-entropy; smaller is better.
+    Loss,
+}
+
+/// `[train.early_stopping]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Epochs without a better figure before a run ends.
+    pub patience: usize,
+    /// Smallest change that counts as better.
+    #[serde(default)]
+    pub min_change: f64,
+}
+
+/// `[train]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainSection {
+    /// Passes over the training rows.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// The optimizer.
+    pub optimizer: OptimizerKind,
+    /// The largest rate, reached at the end of the warm-up.
+    pub learning_rate: f64,
+    /// Factors on the rate by prefix of the parameter's name; the longest prefix that fits wins,
+    /// and 1 holds elsewhere. `{ conv1 = 0.1, layer1 = 0.1, layer2 = 0.3 }`.
+    pub layer_rates: BTreeMap<String, f64>,
+    /// Decoupled for AdamW, part of the gradient for SGD; not on biases and normalisation.
+    pub weight_decay: f64,
+    /// Momentum of SGD, beta1 of AdamW.
+    pub momentum: f64,
+    /// Epochs in which the rate grows linearly from 0.
+    pub warmup_epochs: f64,
+    /// The course of the rate after the warm-up.
+    pub schedule: Schedule,
+    /// Where the cosine ends, as a share of the learning rate.
+    pub final_rate: f64,
+    /// Probability taken from the true class and spread over all.
+    pub label_smoothing: f64,
+    /// How unequal class sizes are met.
+    pub balance: Balance,
+    /// Largest norm of the gradient; absent: no clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Number format.
+    pub precision: Precision,
+    /// Channels last in memory: faster on CPUs with bf16 and on tensor cores.
+    pub channels_last: bool,
+    /// The figure that picks the best checkpoint.
+    pub watch: WatchedMetric,
+    /// Ends a run that no longer gains; absent: all epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Draws initial weights, order and augmentation.
+    pub seed: u64,
+}
+
+impl Default for TrainSection {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch: 16,
+            optimizer: OptimizerKind::Adamw,
+            learning_rate: 1e-3,
+            layer_rates: BTreeMap::new(),
+            weight_decay: 0.01,
+            momentum: 0.9,
+            warmup_epochs: 1.0,
+            schedule: Schedule::Cosine,
+            final_rate: 0.01,
+            label_smoothing: 0.0,
+            balance: Balance::Sampling,
+            clip_norm: Some(5.0),
+            precision: Precision::F32,
+            channels_last: false,
+            watch: WatchedMetric::Auroc,
+            early_stopping: None,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainSection {
+    /// The factor on the learning rate of the parameter called `name`.
+    #[must_use]
+    pub fn layer_rate(&self, name: &str) -> f64 {
+        self.layer_rates
+            .iter()
+            .filter(|(prefix, _)| name.starts_with(prefix.as_str()))
+            .max_by_key(|(prefix, _)| prefix.len())
+            .map_or(1.0, |(_, factor)| *factor)
+    }
+
+    pub(super) fn check(&self, at: &Origin<'_>) -> Result<(), RecipeError> {
+        at.count("train.epochs", self.epochs, 1, 100_000)?;
+        at.count("train.batch", self.batch, 1, 65_536)?;
+        at.within("train.learning_rate", self.learning_rate, 1e-9, 10.0)?;
+        for (prefix, factor) in &self.layer_rates {
+            at.within(&format!("train.layer_rates.{prefix}"), *factor, 0.0, 100.0)?;
+        }
+        at.within("train.weight_decay", self.weight_decay, 0.0, 10.0)?;
+        at.within("train.momentum", self.momentum, 0.0, 0.9999)?;
+        at.within("train.warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64)?;
+        at.within("train.final_rate", self.final_rate, 0.0, 1.0)?;
+        at.within("train.label_smoothing", self.label_smoothing, 0.0, 0.9)?;
+        if let Some(norm) = self.clip_norm {
+            at.within("train.clip_norm", norm, 1e-6, 1e6)?;
+        }
+        if let Some(stopping) = &self.early_stopping {
+            at.count("train.early_stopping.patience", stopping.patience, 1, 100_000)?;
+            at.within("train.early_stopping.min_change", stopping.min_change, 0.0, 1.0)?;
+        }
+        // TOML holds signed integers only.
+        at.within("train.seed", self.seed as f64, 0.0, i64::MAX as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_sets_the_rate() {
+        let rates = [("layer4".to_owned(), 0.5), ("layer4.1".to_owned(), 0.9)];
+        let train = TrainSection { layer_rates: rates.into(), ..TrainSection::default() };
+        assert_eq!(train.layer_rate("layer4.0.conv1.weight"), 0.5);
+        assert_eq!(train.layer_rate("layer4.1.conv1.weight"), 0.9);
+        assert_eq!(train.layer_rate("fc.weight"), 1.0);
+    }
+}
