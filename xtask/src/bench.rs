@@ -1,0 +1,52 @@
+//! `cargo xtask bench`: what the documentation claims about speed and memory, as ratios within one run.
+
+use anyhow::{Result, bail};
+
+use crate::command::{cargo, heading, run as run_command};
+use crate::native;
+
+/// One measurement: a name to call it by, and the cargo command that makes it.
+struct Bench {
+    name: &'static str,
+    what: &'static str,
+    package: &'static str,
+    example: &'static str,
+}
+
+const BENCHES: &[Bench] = &[];
+
+/// Arguments of `bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this one
+    name: Option<String>,
+}
+
+/// Runs the measurements in release builds, one after the other.
+///
+/// # Errors
+/// An unknown name, or a measurement that fails.
+pub fn run(args: &Args) -> Result<()> {
+    native::setup_all()?;
+    let wanted: Vec<&Bench> = BENCHES
+        .iter()
+        .filter(|bench| args.name.as_deref().is_none_or(|name| name == bench.name))
+        .collect();
+    if wanted.is_empty() {
+        let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        bail!("no such bench; there are: {}", names.join(", "));
+    }
+    for bench in wanted {
+        heading(&format!("{}: {}", bench.name, bench.what));
+        run_command(&mut cargo([
+            "run",
+            "--release",
+            "--locked",
+            "--package",
+            bench.package,
+            "--example",
+            bench.example,
+        ]))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! `cargo xtask demo`: the whole mission once, from images to a triage on the display.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{built, cargo, heading, root, run as run_command};
+use crate::native;
+
+/// Unseen phantoms come from another seed than the training set's.
+const TRAINING_SEED: &str = "1";
+const UNSEEN_SEED: &str = "2";
+/// Images of each class: enough for a useful model within the demo's five minutes.
+const TRAINING_PER_CLASS: &str = "240";
+/// Unseen images shown on the screens, of each class.
+const UNSEEN_PER_CLASS: &str = "2";
+/// Images of the user's own test side shown, of each label.
+const OWN_PER_CLASS: usize = 3;
+
+/// Arguments of `demo`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Your own images: a manifest CSV, or a folder with one folder per class
+    #[arg(long, value_name = "MANIFEST_OR_FOLDER")]
+    data: Option<PathBuf>,
+    /// The recipe to train by [default: phantom-demo for phantoms, folder for --data]
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Where everything is written; replaced if an earlier demo made it
+    #[arg(long, default_value = "demo-out")]
+    out: PathBuf,
+}
+
+/// The two programs that the demo drives.
+struct Programs {
+    trainer: PathBuf,
+    edge: PathBuf,
+}
+
+/// Where the demo's pieces lie.
+struct Places {
+    run: PathBuf,
+    keys: PathBuf,
+    triage: PathBuf,
+    unseen: PathBuf,
+    phantoms: PathBuf,
+}
+
+/// Builds, trains, packs and triages.
+///
+/// # Errors
+/// The step that failed, as its program said it.
+pub fn run(args: &Args) -> Result<()> {
+    native::setup_all()?;
+    let programs = build()?;
+    let started = Instant::now();
+    let places = Places::make(&args.out)?;
+    let data = match &args.data {
+        Some(own) => own
+            .canonicalize()
+            .with_context(|| format!("cannot open {}", own.display()))?,
+        None => make_phantoms(&programs, &places)?,
+    };
+    let recipe = args
+        .recipe
+        .clone()
+        .unwrap_or_else(|| default_recipe(args.data.is_some()));
+    train(&programs, &places, &recipe, &data)?;
+    triage(&programs, &places, &unseen_images(&places, args.data.is_some())?)?;
+    tell(&places, started);
+    Ok(())
+}
+
+fn build() -> Result<Programs> {
+    heading("build (the first one takes some minutes)");
+    run_command(&mut cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "scanside-trainer",
+        "--package",
+        "scanside-edge",
+    ]))?;
+    Ok(Programs {
+        trainer: built("release", "scanside-trainer")?,
+        edge: built("release", "scanside-edge")?,
+    })
+}
+
+fn default_recipe(own_data: bool) -> PathBuf {
+    let name = if own_data { "folder.toml" } else { "phantom-demo.toml" };
+    root().join("trainer/recipes").join(name)
+}
+
+impl Places {
+    /// A fresh output folder; only a folder that a demo made is replaced.
+    fn make(out: &Path) -> Result<Self> {
+        let marker = out.join(".scanside-demo");
+        if out.exists() {
+            if !marker.exists() {
+                bail!(
+                    "{} exists and was not made by a demo; give another --out",
+                    out.display()
+                );
+            }
+            fs::remove_dir_all(out).with_context(|| format!("cannot replace {}", out.display()))?;
+        }
+        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        fs::write(&marker, "made by cargo xtask demo\n")?;
+        let out = out.canonicalize()?;
+        let places = Self {
+            run: out.join("run"),
+            keys: out.join("keys"),
+            triage: out.join("triage"),
+            unseen: out.join("unseen"),
+            phantoms: out.join("phantoms"),
+        };
+        fs::create_dir_all(&places.keys)?;
+        fs::create_dir_all(&places.triage)?;
+        Ok(places)
+    }
+
+    fn secret_key(&self) -> PathBuf {
+        self.keys.join("demo.key")
+    }
+
+    fn public_key(&self) -> PathBuf {
+        self.keys.join("demo.pub")
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.run.join("model.scanside")
+    }
+}
+
+/// The training set, and a few images that training never sees.
+fn make_phantoms(programs: &Programs, places: &Places) -> Result<PathBuf> {
+    heading("chest phantoms");
+    for (folder, count, seed) in [
+        (&places.phantoms, TRAINING_PER_CLASS, TRAINING_SEED),
+        (&places.unseen, UNSEEN_PER_CLASS, UNSEEN_SEED),
+    ] {
+        let mut phantoms = Command::new(&programs.trainer);
+        phantoms
+            .args([
+                "data",
+                "phantoms",
+                "--per-class",
+                count,
+                "--seed",
+                seed,
+                "--size",
+                "256",
+                "--out",
+            ])
+            .arg(folder);
+        run_command(&mut phantoms)?;
+    }
+    Ok(places.phantoms.join("manifest.csv"))
+}
+
+fn train(programs: &Programs, places: &Places, recipe: &Path, data: &Path) -> Result<()> {
+    heading("a signing key");
+    let mut key = Command::new(&programs.trainer);
+    key.args(["key", "new", "--no-password", "--out"])
+        .arg(places.keys.join("demo"));
+    run_command(&mut key)?;
+    heading("train, export, quantize, check, sign");
+    let mut train = Command::new(&programs.trainer);
+    train
+        .arg("train")
+        .arg(recipe)
+        .arg("--data")
+        .arg(data)
+        .arg("--out")
+        .arg(&places.run);
+    train.arg("--key").arg(places.secret_key());
+    run_command(&mut train)
+}
+
+/// The phantoms made for this, or the test side of the split of the user's own images.
+fn unseen_images(places: &Places, own_data: bool) -> Result<Vec<PathBuf>> {
+    let mut images = if own_data {
+        test_side(&places.run.join("split.csv"))?
+    } else {
+        pictures_below(&places.unseen.join("images"))?
+    };
+    images.sort();
+    if images.is_empty() {
+        bail!("no unseen image was left to triage; give more images");
+    }
+    Ok(images)
+}
+
+/// Paths of the test side of a run's split, a few of each label.
+fn test_side(split: &Path) -> Result<Vec<PathBuf>> {
+    let mut reader = csv::Reader::from_path(split).with_context(|| format!("cannot read {}", split.display()))?;
+    let header = reader.headers()?.clone();
+    let column = |name: &str| {
+        header
+            .iter()
+            .position(|title| title == name)
+            .with_context(|| format!("{} has no column {name}", split.display()))
+    };
+    let (path, label, side) = (column("path")?, column("label")?, column("side")?);
+    let mut shown: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for row in reader.records() {
+        let row = row?;
+        let of_label = shown.entry(row[label].to_owned()).or_default();
+        if &row[side] == "test" && of_label.len() < OWN_PER_CLASS {
+            of_label.push(PathBuf::from(&row[path]));
+        }
+    }
+    Ok(shown.into_values().flatten().collect())
+}
+
+/// Image files right below `folder`, phantom by phantom.
+fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn triage(programs: &Programs, places: &Places, images: &[PathBuf]) -> Result<()> {
+    heading("triage of unseen images");
+    let mut triage = Command::new(&programs.edge);
+    triage.arg("triage").args(images);
+    triage
+        .arg("--bundle")
+        .arg(places.bundle())
+        .arg("--key")
+        .arg(places.public_key());
+    triage.arg("--screen").arg(places.triage.join("screen.png"));
+    triage.arg("--heatmap").arg(places.triage.join("heatmap.png"));
+    triage.arg("--json-out").arg(places.triage.join("result.json"));
+    run_command(&mut triage)
+}
+
+fn tell(places: &Places, started: Instant) {
+    heading(&format!("done in {} s after the build", started.elapsed().as_secs()));
+    for (what, place) in [
+        ("screens, heatmaps, results", places.triage.clone()),
+        ("training report", places.run.join("report/index.html")),
+        ("bundle", places.bundle()),
+        ("key that the appliance trusts", places.public_key()),
+    ] {
+        println!("{what:32} {}", place.display());
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask peers`: golden values recorded anew by the independent programs that they come from.
+//!
+//! The tests replay these values; this verb is for the day when a peer or a network changes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::command::{heading, root, run as run_command};
+
+/// A script that records golden values, and the pinned packages it needs.
+struct Peer {
+    name: &'static str,
+    script: &'static str,
+    arguments: &'static [&'static str],
+    requirements: &'static str,
+}
+
+const PEERS: &[Peer] = &[];
+
+/// Arguments of `peers`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this one
+    name: Option<String>,
+}
+
+/// Runs each peer's script in an environment of its own.
+///
+/// # Errors
+/// An unknown name, packages that cannot be installed, or a script that fails.
+pub fn run(args: &Args) -> Result<()> {
+    let wanted: Vec<&Peer> = PEERS
+        .iter()
+        .filter(|peer| args.name.as_deref().is_none_or(|name| name == peer.name))
+        .collect();
+    if wanted.is_empty() {
+        let names: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
+        bail!("no such peer; there are: {}", names.join(", "));
+    }
+    for peer in wanted {
+        heading(peer.name);
+        let python = environment(peer)?;
+        run_command(
+            Command::new(python)
+                .arg(root().join(peer.script))
+                .args(peer.arguments)
+                .current_dir(root()),
+        )?;
+    }
+    Ok(())
+}
+
+/// The Python of a virtual environment with the peer's packages.
+fn environment(peer: &Peer) -> Result<PathBuf> {
+    let folder = root().join(".venv").join(peer.name);
+    let python = folder.join("bin/python");
+    if !python.exists() {
+        run_command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    let requirements: &Path = &root().join(peer.requirements);
+    run_command(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(requirements),
+    )?;
+    Ok(python)
+}
