@@ -1,8 +1,26 @@
-//! Lets the trainer find libtorch without LD_LIBRARY_PATH.
+//! Compiles the C++ shim over what tch does not wrap, and lets the trainer find libtorch without LD_LIBRARY_PATH.
+
+use std::path::PathBuf;
 
 fn main() {
+    println!("cargo:rerun-if-changed=src/shim/shim.cpp");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-    }
+    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
+    // torch-sys says where the library lies; its headers stand beside it.
+    let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names the library folder of libtorch");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    let root = std::env::var_os("LIBTORCH_INCLUDE")
+        .map(PathBuf::from)
+        .or_else(|| PathBuf::from(&lib).parent().map(PathBuf::from))
+        .expect("the library folder of libtorch has a parent");
+    cc::Build::new()
+        .cpp(true)
+        .pic(true)
+        .warnings(false)
+        .std("c++17")
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .include(root.join("include"))
+        .include(root.join("include/torch/csrc/api/include"))
+        .file("src/shim/shim.cpp")
+        .compile("scanside_shim");
 }

@@ -1,0 +1,141 @@
+//! What the programs print: a bar on a terminal, plain lines when piped, JSON lines with `--json`.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use trainer::progress::Progress;
+
+/// A plain line about a running stage is printed at most this often.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The one place through which the verbs print. Lines for people go to standard error while `--json` is on, so that
+/// standard output holds nothing but JSON lines.
+#[derive(Debug)]
+pub struct Output {
+    json: bool,
+    stage: Mutex<Option<Stage>>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    name: String,
+    unit: String,
+    total: u64,
+    done: u64,
+    begun: Instant,
+    last_print: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Output {
+    /// An output for people, or with `json` for scripts.
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            stage: Mutex::new(None),
+        }
+    }
+
+    /// Whether `--json` was given.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The result of a verb: `value` as one JSON line with `--json`, else `text`.
+    pub fn result(&self, value: &Value, text: &str) {
+        if self.json {
+            self.print_json(value)
+        } else {
+            self.line(text)
+        }
+    }
+
+    fn print_json(&self, value: &Value) {
+        // A closed pipe is the reader's choice, not our failure.
+        let _ = writeln!(std::io::stdout().lock(), "{value}");
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Stage>> {
+        self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn print(&self, stage: Option<&Stage>, text: &str) {
+        match stage.and_then(|stage| stage.bar.as_ref()) {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None if self.json => eprintln!("{text}"),
+            None => {
+                let _ = writeln!(std::io::stdout().lock(), "{text}");
+            }
+        }
+    }
+}
+
+impl Progress for Output {
+    fn begin(&self, stage: &str, total: u64, unit: &str) {
+        self.end();
+        let bar = (!self.json && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{prefix} [{bar:32}] {pos}/{len} {msg} ({eta} left)")
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("=> ");
+            ProgressBar::new(total).with_style(style).with_prefix(stage.to_owned())
+        });
+        let now = Instant::now();
+        *self.lock() = Some(Stage {
+            name: stage.to_owned(),
+            unit: unit.to_owned(),
+            total,
+            done: 0,
+            begun: now,
+            last_print: now,
+            bar,
+        });
+    }
+
+    fn advance(&self, steps: u64, detail: &str) {
+        let mut guard = self.lock();
+        let Some(stage) = guard.as_mut() else { return };
+        stage.done += steps;
+        if let Some(bar) = &stage.bar {
+            bar.set_message(detail.to_owned());
+            bar.inc(steps);
+        } else if stage.last_print.elapsed() >= PLAIN_INTERVAL {
+            stage.last_print = Instant::now();
+            if self.json {
+                self.print_json(&json!({
+                    "record": "progress", "stage": stage.name, "unit": stage.unit,
+                    "done": stage.done, "total": stage.total, "detail": detail,
+                }));
+            } else {
+                let seconds = stage.begun.elapsed().as_secs();
+                println!(
+                    "{}: {} of {} {}s, {seconds} s, {detail}",
+                    stage.name, stage.done, stage.total, stage.unit
+                );
+            }
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.lock().take().and_then(|stage| stage.bar) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.print(self.lock().as_ref(), text);
+    }
+
+    fn record(&self, kind: &str, value: &Value) {
+        if !self.json {
+            return;
+        }
+        let mut line = json!({ "record": kind });
+        if let (Some(line), Some(value)) = (line.as_object_mut(), value.as_object()) {
+            line.extend(value.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        self.print_json(&line);
+    }
+}
