@@ -1,0 +1,96 @@
+//! Who may know whom: the arrows between our crates, and which crate may link which outside package.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Our crates and the ones of ours that each may use.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("imaging", &[]),
+    ("onnx", &[]),
+    ("hardware", &[]),
+    ("bundle", &["imaging"]),
+    ("trainer", &["imaging", "onnx", "bundle"]),
+    ("edge", &["imaging", "onnx", "bundle", "hardware"]),
+    ("tests", &[]),
+];
+
+/// Packages that live in one room only.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("tch", &["trainer"]),
+    ("torch-sys", &["trainer"]),
+    ("ort", &["onnx"]),
+    ("embedded-graphics", &["hardware", "edge"]),
+];
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(scanside_tests::root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs")
+}
+
+/// The plain and build dependencies of each of our crates, without the prefix of the house.
+fn dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
+    let short = |name: &str| name.trim_start_matches("scanside-").to_owned();
+    let linked = |kind: DependencyKind| kind != DependencyKind::Development;
+    let of = |package: &cargo_metadata::Package| {
+        package
+            .dependencies
+            .iter()
+            .filter(|dep| linked(dep.kind))
+            .map(|dep| short(&dep.name))
+            .collect()
+    };
+    metadata
+        .packages
+        .iter()
+        .map(|package| (short(&package.name), of(package)))
+        .collect()
+}
+
+#[test]
+fn arrows_run_only_the_drawn_way() {
+    let known = dependencies(&metadata());
+    let ours: BTreeSet<&str> = known.keys().map(String::as_str).collect();
+    for (name, uses) in &known {
+        if name == "xtask" {
+            continue;
+        }
+        let (_, allowed) = ARROWS
+            .iter()
+            .find(|(crate_name, _)| crate_name == name)
+            .unwrap_or_else(|| panic!("{name} has no place in the house"));
+        for used in uses.iter().filter(|used| ours.contains(used.as_str())) {
+            assert!(allowed.contains(&used.as_str()), "{name} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn heavy_packages_stay_in_their_room() {
+    for (name, uses) in dependencies(&metadata()) {
+        for (package, rooms) in ROOMS {
+            assert!(
+                !uses.contains(*package) || rooms.contains(&name.as_str()),
+                "{name} must not link {package}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_trainer_alone_needs_libtorch() {
+    let metadata = metadata();
+    let defaults: Vec<&str> = metadata
+        .workspace_default_packages()
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    assert!(
+        !defaults.contains(&"scanside-trainer"),
+        "a plain `cargo build` must not need libtorch"
+    );
+    assert!(defaults.contains(&"scanside-edge"));
+}
