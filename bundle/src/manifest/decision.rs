@@ -1,0 +1,89 @@
+//! What turns the network's numbers into a decision.
+
+use serde::{Deserialize, Serialize};
+
+use super::Estimate;
+
+/// When a finding is flagged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperatingPoint {
+    /// Id of the label.
+    pub label: String,
+    /// Flagged at this probability or above, 0..1.
+    pub threshold: f32,
+    /// Sensitivity at the threshold on the validation images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Estimate>,
+    /// Specificity at the threshold on the validation images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specificity: Option<Estimate>,
+}
+
+/// Split-conformal prediction sets with the score 1 - p (Sadinle et al. 2019, least ambiguous sets):
+/// a label c is in the set if 1 - p_c is at most its quantile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conformal {
+    /// The wanted coverage 1 - alpha, 0..1.
+    pub coverage: f32,
+    /// Number of calibration images.
+    pub n: u64,
+    /// One quantile for each label.
+    pub quantiles: Vec<ConformalQuantile>,
+}
+
+/// The largest score with which a label still belongs to the set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConformalQuantile {
+    /// Id of the label.
+    pub label: String,
+    /// 0..1; 1 keeps the label in every set.
+    pub score: f32,
+}
+
+/// What the graph's `novelty` output means: a Mahalanobis distance in the space of the training features
+/// (Lee et al. 2018), whose statistics are constants of the graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Novelty {
+    /// An image above this distance is out of distribution.
+    pub threshold: f32,
+    /// The share of validation images below the threshold, 0..1.
+    pub quantile: f32,
+    /// Number of dimensions of the reduced feature space.
+    pub dimensions: u32,
+    /// Mean distance of the validation images.
+    pub mean: f32,
+    /// Standard deviation of the distance over the validation images.
+    pub std: f32,
+}
+
+/// What an image must have to be read. The measures are those of `imaging::quality`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QualityGate {
+    /// Smallest height or width, in pixels.
+    pub min_side_px: u32,
+    /// Lowest mean grey value of the displayed image, 0..1.
+    pub min_exposure: f32,
+    /// Highest mean grey value of the displayed image, 0..1.
+    pub max_exposure: f32,
+    /// Lowest contrast: the 5 to 95 percentile range of the displayed image, 0..1.
+    pub min_contrast: f32,
+    /// Lowest sharpness.
+    pub min_sharpness: f32,
+    /// Largest share of the image that a uniform border takes, 0..1.
+    pub max_border_fraction: f32,
+}
+
+impl Default for QualityGate {
+    /// Limits that only refuse images with nothing to see in them.
+    fn default() -> Self {
+        Self {
+            min_side_px: 64,
+            min_exposure: 0.05,
+            max_exposure: 0.95,
+            min_contrast: 0.08,
+            min_sharpness: 0.0,
+            max_border_fraction: 0.6,
+        }
+    }
+}
