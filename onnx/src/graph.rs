@@ -213,7 +213,8 @@ impl Stage {
 
 /// Whether `name` is the module `path` or something below it.
 pub fn is_under(name: &str, path: &str) -> bool {
-    name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    name.strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A network: nodes in topological order over values. Made by [`GraphBuilder`], then unchanging.
@@ -291,9 +292,10 @@ impl Graph {
             return Ok(*id);
         }
         let position = self.values.iter().position(|value| value.name == name);
-        position
-            .map(ValueId)
-            .ok_or_else(|| GraphError::UnknownName { graph: self.name.clone(), name: name.to_owned() })
+        position.map(ValueId).ok_or_else(|| GraphError::UnknownName {
+            graph: self.name.clone(),
+            name: name.to_owned(),
+        })
     }
 
     /// Stages from the image to the output.
@@ -306,6 +308,8 @@ impl Graph {
     /// # Errors
     /// [`GraphError::NotAClassifier`].
     pub fn classifier(&self) -> Result<&Classifier, GraphError> {
-        self.classifier.as_ref().ok_or_else(|| GraphError::NotAClassifier { graph: self.name.clone() })
+        self.classifier.as_ref().ok_or_else(|| GraphError::NotAClassifier {
+            graph: self.name.clone(),
+        })
     }
 }

@@ -57,10 +57,16 @@ impl ImageClassifier {
     fn finish(&self, mut b: GraphBuilder, features: ValueId) -> Result<Graph, GraphError> {
         let pooled = b.global_pool(features)?;
         let logits = b.linear("fc", pooled, self.classes)?;
-        b.stage("fc", &["avgpool", "flatten", "fc"]);
+        b.stage("fc", &["avgpool", "pooled", "fc"]);
         b.output(LOGITS, logits)?;
         let weight = b.graph().find("fc.weight")?;
-        b.classifier(Classifier { features, pooled, logits, weight, linear: "fc".to_owned() });
+        b.classifier(Classifier {
+            features,
+            pooled,
+            logits,
+            weight,
+            linear: "fc".to_owned(),
+        });
         b.finish()
     }
 }

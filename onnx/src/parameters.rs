@@ -50,14 +50,21 @@ pub fn check(graph: &Graph, parameters: &Parameters) -> Result<(), ParameterErro
     graph.parameters().iter().try_for_each(|wanted| {
         let name = wanted.name.clone();
         let Some(found) = parameters.get(&name) else {
-            return Err(ParameterError::Missing { name, shape: wanted.shape.clone() });
+            return Err(ParameterError::Missing {
+                name,
+                shape: wanted.shape.clone(),
+            });
         };
         if found.shape() != wanted.shape {
             let (found, wanted) = (found.shape().to_vec(), wanted.shape.clone());
             return Err(ParameterError::Shape { name, found, wanted });
         }
         match found.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            Some((index, value)) => Err(ParameterError::NotFinite { name, index, value: *value }),
+            Some((index, value)) => Err(ParameterError::NotFinite {
+                name,
+                index,
+                value: *value,
+            }),
             None => Ok(()),
         }
     })
@@ -78,12 +85,20 @@ mod tests {
         let graph = b.finish().unwrap();
         let mut parameters = Parameters::new();
         parameters.insert("fc.weight".into(), ArrayD::ones(IxDyn(&[3, 2])));
-        assert!(check(&graph, &parameters).unwrap_err().to_string().contains("lack `fc.bias`"));
+        assert!(
+            check(&graph, &parameters)
+                .unwrap_err()
+                .to_string()
+                .contains("lack `fc.bias`")
+        );
         parameters.insert("fc.bias".into(), ArrayD::ones(IxDyn(&[2])));
         assert!(matches!(check(&graph, &parameters), Err(ParameterError::Shape { .. })));
         parameters.insert("fc.bias".into(), ArrayD::ones(IxDyn(&[3])));
         check(&graph, &parameters).unwrap();
         parameters["fc.weight"][[1, 0]] = f32::NAN;
-        assert!(matches!(check(&graph, &parameters), Err(ParameterError::NotFinite { index: 2, .. })));
+        assert!(matches!(
+            check(&graph, &parameters),
+            Err(ParameterError::NotFinite { index: 2, .. })
+        ));
     }
 }

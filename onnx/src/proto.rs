@@ -35,7 +35,10 @@ impl ModelProto {
     /// Version of the default operator set (domain "" or "ai.onnx"), if the file imports it.
     pub fn opset_version(&self) -> Option<i64> {
         let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-        self.opset_import.iter().find(|entry| default(&entry.domain)).map(|entry| entry.version)
+        self.opset_import
+            .iter()
+            .find(|entry| default(&entry.domain))
+            .map(|entry| entry.version)
     }
 }
 
@@ -61,43 +64,70 @@ impl NodeProto {
 
 impl AttributeProto {
     fn typed(name: &str, r#type: AttributeType) -> Self {
-        Self { name: name.to_owned(), r#type: r#type as i32, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            r#type: r#type as i32,
+            ..Self::default()
+        }
     }
 
     /// An integer attribute.
     pub fn int(name: &str, value: i64) -> Self {
-        Self { i: Some(value), ..Self::typed(name, AttributeType::Int) }
+        Self {
+            i: Some(value),
+            ..Self::typed(name, AttributeType::Int)
+        }
     }
 
     /// A list of integers.
     pub fn ints(name: &str, values: impl IntoIterator<Item = i64>) -> Self {
-        Self { ints: values.into_iter().collect(), ..Self::typed(name, AttributeType::Ints) }
+        Self {
+            ints: values.into_iter().collect(),
+            ..Self::typed(name, AttributeType::Ints)
+        }
     }
 
     /// A floating-point attribute.
     pub fn float(name: &str, value: f32) -> Self {
-        Self { f: Some(value), ..Self::typed(name, AttributeType::Float) }
+        Self {
+            f: Some(value),
+            ..Self::typed(name, AttributeType::Float)
+        }
     }
 
     /// A text attribute.
     pub fn string(name: &str, value: &str) -> Self {
-        Self { s: Some(value.as_bytes().to_vec()), ..Self::typed(name, AttributeType::String) }
+        Self {
+            s: Some(value.as_bytes().to_vec()),
+            ..Self::typed(name, AttributeType::String)
+        }
     }
 }
 
 impl ValueInfoProto {
     /// Declares a tensor value with its element type and dimensions.
     pub fn tensor(name: &str, element: ElementType, dims: Vec<Dimension>) -> Self {
+        Self::with_shape(name, element, Some(TensorShapeProto { dim: dims }))
+    }
+
+    /// Declares a tensor value of unknown rank.
+    pub fn unshaped(name: &str, element: ElementType) -> Self {
+        Self::with_shape(name, element, None)
+    }
+
+    fn with_shape(name: &str, element: ElementType, shape: Option<TensorShapeProto>) -> Self {
         let tensor = TensorTypeProto {
             elem_type: element as i32,
-            shape: Some(TensorShapeProto { dim: dims }),
+            shape,
         };
+        let value = Some(TypeValue::TensorType(tensor));
+        let r#type = Some(TypeProto {
+            value,
+            ..Default::default()
+        });
         Self {
             name: name.to_owned(),
-            r#type: Some(TypeProto {
-                value: Some(TypeValue::TensorType(tensor)),
-                ..Default::default()
-            }),
+            r#type,
             doc_string: String::new(),
         }
     }
@@ -114,12 +144,18 @@ impl ValueInfoProto {
 impl Dimension {
     /// A dimension of known extent.
     pub fn fixed(extent: i64) -> Self {
-        Self { value: Some(DimensionValue::DimValue(extent)), denotation: String::new() }
+        Self {
+            value: Some(DimensionValue::DimValue(extent)),
+            denotation: String::new(),
+        }
     }
 
     /// A dimension that is known by name only, such as the batch.
     pub fn symbolic(name: &str) -> Self {
-        Self { value: Some(DimensionValue::DimParam(name.to_owned())), denotation: String::new() }
+        Self {
+            value: Some(DimensionValue::DimParam(name.to_owned())),
+            denotation: String::new(),
+        }
     }
 
     /// The extent, if it is known.
@@ -185,7 +221,14 @@ mod tests {
         assert_eq!(graph.node[0].attribute_named("zero").unwrap().i, Some(0));
         assert_eq!(graph.node[0].attribute_named("alpha").unwrap().f, Some(0.0));
         assert_eq!(graph.node[0].input[1], "");
-        let shape = graph.value_named("x").unwrap().tensor_type().unwrap().shape.clone().unwrap();
+        let shape = graph
+            .value_named("x")
+            .unwrap()
+            .tensor_type()
+            .unwrap()
+            .shape
+            .clone()
+            .unwrap();
         assert_eq!(shape.dim[1].extent(), Some(0));
         assert_eq!(shape.dim[0].extent(), None);
     }

@@ -42,7 +42,11 @@ impl GraphBuilder {
     pub fn extend(graph: Graph) -> Self {
         let value_names = graph.values.iter().map(|value| value.name.clone()).collect();
         let node_names = graph.nodes.iter().map(|node| node.name.clone()).collect();
-        Self { graph, value_names, node_names }
+        Self {
+            graph,
+            value_names,
+            node_names,
+        }
     }
 
     /// The graph so far.
@@ -79,7 +83,13 @@ impl GraphBuilder {
         let origin = Origin::Parameter(self.graph.parameters.len());
         let value = self.value(name, Typed::f32(Shape::fixed(shape)), origin)?;
         let shape = shape.to_vec();
-        self.graph.parameters.push(Parameter { name: name.to_owned(), shape, kind, initializer, value });
+        self.graph.parameters.push(Parameter {
+            name: name.to_owned(),
+            shape,
+            kind,
+            initializer,
+            value,
+        });
         Ok(value)
     }
 
@@ -128,16 +138,27 @@ impl GraphBuilder {
     ) -> Result<Vec<ValueId>, GraphError> {
         let typed = |id: &ValueId| {
             let value = self.graph.value(*id);
-            Typed { element: value.element, shape: value.shape.clone() }
+            Typed {
+                element: value.element,
+                shape: value.shape.clone(),
+            }
         };
-        let inferred = infer(&operator, &inputs.iter().map(typed).collect::<Vec<_>>())
-            .map_err(|source| GraphError::Shape { node: name.to_owned(), operator: operator.name(), source })?;
+        let inferred =
+            infer(&operator, &inputs.iter().map(typed).collect::<Vec<_>>()).map_err(|source| GraphError::Shape {
+                node: name.to_owned(),
+                operator: operator.name(),
+                source,
+            })?;
         if !self.node_names.insert(name.to_owned()) {
             return Err(GraphError::DuplicateName { name: name.to_owned() });
         }
         let number = self.graph.nodes.len();
         let outputs = inferred.into_iter().enumerate().map(|(slot, typed)| {
-            let name = if slot == 0 { name.to_owned() } else { format!("{name}.{slot}") };
+            let name = if slot == 0 {
+                name.to_owned()
+            } else {
+                format!("{name}.{slot}")
+            };
             self.value(&name, typed, Origin::Node(number, slot))
         });
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
@@ -185,7 +206,10 @@ impl GraphBuilder {
     /// Declares the next stage: these modules are frozen together.
     pub fn stage(&mut self, name: &str, modules: &[&str]) {
         let modules = modules.iter().map(|module| (*module).to_owned()).collect();
-        self.graph.stages.push(Stage { name: name.to_owned(), modules });
+        self.graph.stages.push(Stage {
+            name: name.to_owned(),
+            modules,
+        });
     }
 
     /// Declares the graph a classifier with these parts.
@@ -210,7 +234,12 @@ impl GraphBuilder {
         }
         let id = ValueId(self.graph.values.len());
         let Typed { element, shape } = typed;
-        self.graph.values.push(Value { name: name.to_owned(), element, shape, origin });
+        self.graph.values.push(Value {
+            name: name.to_owned(),
+            element,
+            shape,
+            origin,
+        });
         Ok(id)
     }
 }
@@ -238,7 +267,9 @@ mod tests {
     #[test]
     fn a_misfit_names_its_node() {
         let (mut b, x) = builder();
-        let w = b.parameter("fc.weight", &[2, 5], ParameterKind::Trainable, Initializer::Ones).unwrap();
+        let w = b
+            .parameter("fc.weight", &[2, 5], ParameterKind::Trainable, Initializer::Ones)
+            .unwrap();
         let error = b.node("fc", Operator::Gemm, &[x, w]).unwrap_err().to_string();
         assert_eq!(error, "node `fc` (Gemm): input 1 has shape [2, 5], wanted [O, 4]");
     }

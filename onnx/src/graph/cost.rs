@@ -38,6 +38,9 @@ impl Graph {
                 _ => 0,
             }
         });
-        Cost { parameters, macs: macs.sum() }
+        Cost {
+            parameters,
+            macs: macs.sum(),
+        }
     }
 }

@@ -53,11 +53,14 @@ impl Initializer {
             Self::KaimingNormalFanOut => {
                 let receptive: usize = shape.iter().skip(2).product();
                 let fan_out = shape.first().copied().unwrap_or(1) * receptive;
-                Distribution::Normal { mean: 0.0, std: (2.0 / fan_out.max(1) as f32).sqrt() }
+                Distribution::Normal {
+                    mean: 0.0,
+                    std: (2.0 / fan_out.max(1) as f32).sqrt(),
+                }
             }
-            Self::UniformFanIn { fan_in } => {
-                Distribution::Uniform { bound: 1.0 / (fan_in.max(1) as f32).sqrt() }
-            }
+            Self::UniformFanIn { fan_in } => Distribution::Uniform {
+                bound: 1.0 / (fan_in.max(1) as f32).sqrt(),
+            },
             Self::Normal { mean, std } => Distribution::Normal { mean, std },
             Self::Ones => Distribution::Constant(1.0),
             Self::Zeros => Distribution::Constant(0.0),
@@ -73,9 +76,20 @@ mod tests {
     fn the_numbers_are_torchs() {
         // torch.nn.init.kaiming_normal_(mode="fan_out") on resnet18.conv1: sqrt(2 / (64 * 49)).
         let conv = Initializer::KaimingNormalFanOut.distribution(&[64, 3, 7, 7]);
-        assert_eq!(conv, Distribution::Normal { mean: 0.0, std: (2.0_f32 / 3136.0).sqrt() });
+        assert_eq!(
+            conv,
+            Distribution::Normal {
+                mean: 0.0,
+                std: (2.0_f32 / 3136.0).sqrt()
+            }
+        );
         let linear = Initializer::UniformFanIn { fan_in: 512 }.distribution(&[1000, 512]);
-        assert_eq!(linear, Distribution::Uniform { bound: 1.0 / 512_f32.sqrt() });
+        assert_eq!(
+            linear,
+            Distribution::Uniform {
+                bound: 1.0 / 512_f32.sqrt()
+            }
+        );
         assert_eq!(Initializer::Ones.distribution(&[3]), Distribution::Constant(1.0));
     }
 }

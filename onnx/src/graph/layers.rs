@@ -66,13 +66,21 @@ impl GraphBuilder {
     /// # Errors
     /// [`GraphError`] for taken names or extents that do not fit.
     pub fn conv2d(&mut self, name: &str, x: ValueId, layer: Conv2d) -> Result<ValueId, GraphError> {
-        let Conv2d { out_channels, window, groups, bias, initializer } = layer;
+        let Conv2d {
+            out_channels,
+            window,
+            groups,
+            bias,
+            initializer,
+        } = layer;
         let per_group = self.channels(x) / groups.max(1);
         let [kh, kw] = window.kernel;
         let shape = [out_channels, per_group, kh, kw];
         let mut inputs = vec![x, self.trainable(&format!("{name}.weight"), &shape, initializer)?];
         if bias {
-            let rule = Initializer::UniformFanIn { fan_in: per_group * kh * kw };
+            let rule = Initializer::UniformFanIn {
+                fan_in: per_group * kh * kw,
+            };
             inputs.push(self.trainable(&format!("{name}.bias"), &[out_channels], rule)?);
         }
         self.node(name, Operator::Conv { window, groups }, &inputs)
@@ -83,16 +91,32 @@ impl GraphBuilder {
     /// # Errors
     /// As [`GraphBuilder::conv2d`].
     pub fn conv_transpose2d(&mut self, name: &str, x: ValueId, layer: Conv2d) -> Result<ValueId, GraphError> {
-        let Conv2d { out_channels, window, groups, bias, initializer } = layer;
+        let Conv2d {
+            out_channels,
+            window,
+            groups,
+            bias,
+            initializer,
+        } = layer;
         let [kh, kw] = window.kernel;
         let shape = [self.channels(x), out_channels / groups.max(1), kh, kw];
         let mut inputs = vec![x, self.trainable(&format!("{name}.weight"), &shape, initializer)?];
         if bias {
             // Torch computes this layer's fan from the second axis of the weight.
-            let rule = Initializer::UniformFanIn { fan_in: shape[1] * kh * kw };
+            let rule = Initializer::UniformFanIn {
+                fan_in: shape[1] * kh * kw,
+            };
             inputs.push(self.trainable(&format!("{name}.bias"), &[out_channels], rule)?);
         }
-        self.node(name, Operator::ConvTranspose { window, output_padding: [0, 0], groups }, &inputs)
+        self.node(
+            name,
+            Operator::ConvTranspose {
+                window,
+                output_padding: [0, 0],
+                groups,
+            },
+            &inputs,
+        )
     }
 
     /// BatchNorm over [N,C,...] with torch's four tensors.
@@ -105,7 +129,10 @@ impl GraphBuilder {
         let running = ParameterKind::RunningStatistic;
         let mean = self.parameter(&format!("{name}.running_mean"), &shape, running, Initializer::Zeros)?;
         let var = self.parameter(&format!("{name}.running_var"), &shape, running, Initializer::Ones)?;
-        let operator = Operator::BatchNormalization { epsilon: NORM_EPSILON, momentum: BATCH_NORM_MOMENTUM };
+        let operator = Operator::BatchNormalization {
+            epsilon: NORM_EPSILON,
+            momentum: BATCH_NORM_MOMENTUM,
+        };
         self.node(name, operator, &[x, weight, bias, mean, var])
     }
 
@@ -115,7 +142,11 @@ impl GraphBuilder {
     /// [`GraphError`] for taken names.
     pub fn instance_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
         let [weight, bias] = self.affine(name, x)?;
-        self.node(name, Operator::InstanceNormalization { epsilon: NORM_EPSILON }, &[x, weight, bias])
+        self.node(
+            name,
+            Operator::InstanceNormalization { epsilon: NORM_EPSILON },
+            &[x, weight, bias],
+        )
     }
 
     /// Linear layer [N,I] -> [N,O] with torch's weight [O,I] and bias.
@@ -154,13 +185,13 @@ impl GraphBuilder {
         self.node(name, Operator::Relu, &[x])
     }
 
-    /// [N,C,H,W] -> [N,C]: `avgpool`, then `flatten`.
+    /// [N,C,H,W] -> [N,C]: `avgpool`, then flattened as `pooled`.
     ///
     /// # Errors
     /// [`GraphError`] for taken names, or if x is no image.
     pub fn global_pool(&mut self, x: ValueId) -> Result<ValueId, GraphError> {
         let pooled = self.node("avgpool", Operator::GlobalAveragePool, &[x])?;
-        self.node("flatten", Operator::Flatten { axis: 1 }, &[pooled])
+        self.node("pooled", Operator::Flatten { axis: 1 }, &[pooled])
     }
 
     fn affine(&mut self, name: &str, x: ValueId) -> Result<[ValueId; 2], GraphError> {

@@ -21,7 +21,12 @@ pub struct Window {
 impl Window {
     /// A square kernel with stride 1, no padding, no dilation.
     pub const fn square(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2] }
+        Self {
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            padding: [0; 2],
+            dilation: [1; 2],
+        }
     }
 
     /// With this stride in both directions.

@@ -151,12 +151,18 @@ pub struct Typed {
 impl Typed {
     /// A float value.
     pub fn f32(shape: Shape) -> Self {
-        Self { element: ElementType::F32, shape }
+        Self {
+            element: ElementType::F32,
+            shape,
+        }
     }
 
     /// An index value.
     pub fn i64(shape: Shape) -> Self {
-        Self { element: ElementType::I64, shape }
+        Self {
+            element: ElementType::I64,
+            shape,
+        }
     }
 }
 
@@ -168,18 +174,16 @@ pub fn infer(operator: &Operator, inputs: &[Typed]) -> Result<Vec<Typed>, ShapeE
     let inputs = Inputs(inputs);
     let shape = match operator {
         Operator::Conv { window, groups } => convolution::conv(&inputs, window, *groups),
-        Operator::ConvTranspose { window, output_padding, groups } => {
-            convolution::conv_transpose(&inputs, window, *output_padding, *groups)
-        }
-        Operator::BatchNormalization { epsilon, momentum } => {
-            normalization::batch(&inputs, *epsilon, *momentum)
-        }
+        Operator::ConvTranspose {
+            window,
+            output_padding,
+            groups,
+        } => convolution::conv_transpose(&inputs, window, *output_padding, *groups),
+        Operator::BatchNormalization { epsilon, momentum } => normalization::batch(&inputs, *epsilon, *momentum),
         Operator::InstanceNormalization { epsilon } => normalization::instance(&inputs, *epsilon),
-        Operator::Relu
-        | Operator::LeakyRelu { .. }
-        | Operator::Sigmoid
-        | Operator::Tanh
-        | Operator::Sqrt => elementwise::unary(&inputs),
+        Operator::Relu | Operator::LeakyRelu { .. } | Operator::Sigmoid | Operator::Tanh | Operator::Sqrt => {
+            elementwise::unary(&inputs)
+        }
         Operator::Identity => return elementwise::identity(&inputs),
         Operator::Clip { min, max } => elementwise::clip(&inputs, *min, *max),
         Operator::Dropout { p } => elementwise::dropout(&inputs, *p),
@@ -234,7 +238,11 @@ impl Inputs<'_> {
 
     fn element(&self, input: usize, wanted: ElementType) -> Result<(), ShapeError> {
         let found = self.0[input].element;
-        if found == wanted { Ok(()) } else { Err(ShapeError::Element { input, found, wanted }) }
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(ShapeError::Element { input, found, wanted })
+        }
     }
 
     fn shape(&self, input: usize) -> &Shape {
@@ -243,7 +251,11 @@ impl Inputs<'_> {
 
     /// The error that this input has the wrong shape.
     fn misfit(&self, input: usize, wanted: impl Into<String>) -> ShapeError {
-        ShapeError::Input { input, found: self.shape(input).clone(), wanted: wanted.into() }
+        ShapeError::Input {
+            input,
+            found: self.shape(input).clone(),
+            wanted: wanted.into(),
+        }
     }
 
     /// Batch and known extents of an [N,C,H,W] input.
@@ -269,7 +281,10 @@ impl Inputs<'_> {
         if axis < rank {
             return Ok(());
         }
-        Err(attribute("axis", format!("is {axis}, but input {input} has {rank} axes")))
+        Err(attribute(
+            "axis",
+            format!("is {axis}, but input {input} has {rank} axes"),
+        ))
     }
 }
 
@@ -279,5 +294,8 @@ fn image_shape(batch: Dim, [c, h, w]: [usize; 3]) -> Shape {
 }
 
 fn attribute(attribute: &'static str, reason: impl Into<String>) -> ShapeError {
-    ShapeError::Attribute { attribute, reason: reason.into() }
+    ShapeError::Attribute {
+        attribute,
+        reason: reason.into(),
+    }
 }

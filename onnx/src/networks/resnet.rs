@@ -56,19 +56,17 @@ fn stem(b: &mut GraphBuilder, image: ValueId) -> Result<ValueId, GraphError> {
 }
 
 /// Stage `layer{index + 1}`: its first block halves the image, but for `layer1`.
-fn stage(
-    b: &mut GraphBuilder,
-    mut x: ValueId,
-    index: usize,
-    count: usize,
-    deep: bool,
-) -> Result<ValueId, GraphError> {
+fn stage(b: &mut GraphBuilder, mut x: ValueId, index: usize, count: usize, deep: bool) -> Result<ValueId, GraphError> {
     let name = format!("layer{}", index + 1);
     let channels = 64 << index;
     for number in 0..count {
         let stride = if number == 0 && index > 0 { 2 } else { 1 };
         let block = format!("{name}.{number}");
-        x = if deep { bottleneck(b, &block, x, channels, stride)? } else { basic_block(b, &block, x, channels, stride)? };
+        x = if deep {
+            bottleneck(b, &block, x, channels, stride)?
+        } else {
+            basic_block(b, &block, x, channels, stride)?
+        };
     }
     b.intermediate(&name, x)?;
     b.stage(&name, &[&name]);
@@ -99,7 +97,11 @@ mod tests {
     use super::*;
 
     fn config(size: usize) -> ResNetConfig {
-        ResNetConfig { classes: 1000, channels: 3, size: [size; 2] }
+        ResNetConfig {
+            classes: 1000,
+            channels: 3,
+            size: [size; 2],
+        }
     }
 
     /// Parameters and MACs at 224 x 224 as torchvision publishes them ("GFLOPS" in its model
@@ -147,7 +149,10 @@ mod tests {
         let depth = resnet(20, &config(64)).unwrap_err().to_string();
         assert_eq!(depth, "ResNet depth is 20; allowed: 18, 34, 50, 101, 152");
         assert!(resnet(18, &config(16)).unwrap_err().to_string().contains("16 x 16"));
-        let two_channels = ResNetConfig { channels: 2, ..config(64) };
+        let two_channels = ResNetConfig {
+            channels: 2,
+            ..config(64)
+        };
         assert!(resnet(18, &two_channels).is_err());
     }
 }

@@ -61,8 +61,16 @@ mod tests {
 
     #[test]
     fn it_is_small_and_fine() {
-        let image = ImageClassifier { classes: 2, channels: 1, size: [224, 224] };
-        let graph = small_cnn(&SmallCnnConfig { image, width: DEFAULT_WIDTH }).unwrap();
+        let image = ImageClassifier {
+            classes: 2,
+            channels: 1,
+            size: [224, 224],
+        };
+        let graph = small_cnn(&SmallCnnConfig {
+            image,
+            width: DEFAULT_WIDTH,
+        })
+        .unwrap();
         let parts = graph.classifier().unwrap();
         assert_eq!(graph.value(parts.features).shape.to_string(), "[N, 96, 28, 28]");
         let cost = graph.cost();
@@ -72,7 +80,11 @@ mod tests {
 
     #[test]
     fn the_width_is_bounded() {
-        let image = ImageClassifier { classes: 2, channels: 1, size: [64, 64] };
+        let image = ImageClassifier {
+            classes: 2,
+            channels: 1,
+            size: [64, 64],
+        };
         let error = small_cnn(&SmallCnnConfig { image, width: 2 }).unwrap_err().to_string();
         assert_eq!(error, "width of the small network is 2; allowed: 4 to 128");
     }

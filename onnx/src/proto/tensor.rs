@@ -112,13 +112,7 @@ impl TensorProto {
     element_access!(I32, i32, from_i32, to_i32, int32_data, "i32");
     element_access!(I64, i64, from_i64, to_i64, int64_data, "i64");
 
-    fn from_raw(
-        name: &str,
-        dims: &[usize],
-        element: ElementType,
-        count: usize,
-        raw_data: Vec<u8>,
-    ) -> Self {
+    fn from_raw(name: &str, dims: &[usize], element: ElementType, count: usize, raw_data: Vec<u8>) -> Self {
         assert_eq!(count, dims.iter().product::<usize>(), "elements of tensor `{name}`");
         Self {
             name: name.to_owned(),
@@ -136,18 +130,22 @@ impl TensorProto {
     pub fn to_array_f32(&self) -> Result<ArrayD<f32>, TensorError> {
         let elements = self.to_f32()?;
         let found = elements.len();
-        ArrayD::from_shape_vec(IxDyn(&self.extents()), elements)
-            .map_err(|_| self.length_error(found))
+        ArrayD::from_shape_vec(IxDyn(&self.extents()), elements).map_err(|_| self.length_error(found))
     }
 
     /// Extents as unsigned numbers; a negative one, which no valid file has, reads as 0.
     pub fn extents(&self) -> Vec<usize> {
-        self.dims.iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).collect()
+        self.dims
+            .iter()
+            .map(|extent| usize::try_from(*extent).unwrap_or(0))
+            .collect()
     }
 
     /// Number of elements that the extents ask for, unless it overflows.
     pub fn element_count(&self) -> Option<usize> {
-        self.extents().iter().try_fold(1_usize, |product, extent| product.checked_mul(*extent))
+        self.extents()
+            .iter()
+            .try_fold(1_usize, |product, extent| product.checked_mul(*extent))
     }
 
     /// The element type, if it is one that this crate handles.
@@ -161,13 +159,21 @@ impl TensorProto {
             return Err(TensorError::External { name });
         }
         if self.data_type != wanted as i32 {
-            return Err(TensorError::ElementType { name, found: self.data_type, wanted });
+            return Err(TensorError::ElementType {
+                name,
+                found: self.data_type,
+                wanted,
+            });
         }
         Ok(())
     }
 
     fn length_error(&self, found: usize) -> TensorError {
-        TensorError::Length { name: self.name.clone(), dims: self.dims.clone(), found }
+        TensorError::Length {
+            name: self.name.clone(),
+            dims: self.dims.clone(),
+            found,
+        }
     }
 }
 
@@ -193,14 +199,20 @@ mod tests {
     #[test]
     fn wrong_tensors_are_refused_with_their_name() {
         let tensor = TensorProto::from_f32("w", &[2], &[1.0, 2.0]);
-        assert!(matches!(tensor.to_i64(), Err(TensorError::ElementType { found: 1, .. })));
+        assert!(matches!(
+            tensor.to_i64(),
+            Err(TensorError::ElementType { found: 1, .. })
+        ));
         let mut short = tensor.clone();
         short.raw_data.pop();
         assert!(matches!(short.to_f32(), Err(TensorError::Length { found: 2, .. })));
         let mut long = tensor.clone();
         long.dims = vec![i64::MAX, 4];
         assert!(matches!(long.to_f32(), Err(TensorError::Length { .. })));
-        let external = TensorProto { data_location: 1, ..tensor };
+        let external = TensorProto {
+            data_location: 1,
+            ..tensor
+        };
         assert!(external.to_f32().unwrap_err().to_string().contains("`w`"));
     }
 }

@@ -46,22 +46,25 @@ pub(super) fn conv_transpose(
 }
 
 /// Number of positions of a window along one spatial axis (0 height, 1 width).
-pub(super) fn window_positions(
-    extent: usize,
-    window: &Window,
-    axis: usize,
-) -> Result<usize, ShapeError> {
+pub(super) fn window_positions(extent: usize, window: &Window, axis: usize) -> Result<usize, ShapeError> {
     check_window(window)?;
     let reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1;
     let room = extent + 2 * window.padding[axis];
     let last = room.checked_sub(reach).ok_or_else(|| {
-        attribute("kernel", format!("reaches over {reach} pixels, but there are {room} with padding"))
+        attribute(
+            "kernel",
+            format!("reaches over {reach} pixels, but there are {room} with padding"),
+        )
     })?;
     Ok(last / window.stride[axis] + 1)
 }
 
 fn check_window(window: &Window) -> Result<(), ShapeError> {
-    let positive = [("kernel", window.kernel), ("stride", window.stride), ("dilation", window.dilation)];
+    let positive = [
+        ("kernel", window.kernel),
+        ("stride", window.stride),
+        ("dilation", window.dilation),
+    ];
     for (name, extents) in positive {
         if extents.contains(&0) {
             return Err(attribute(name, "must be at least 1"));
@@ -100,10 +103,20 @@ mod tests {
 
     #[test]
     fn conv_follows_its_formula() {
-        let stem = Operator::Conv { window: Window::square(7).stride(2).padding(3), groups: 1 };
-        let shapes = [Shape::batch(&[3, 224, 225]), Shape::fixed(&[64, 3, 7, 7]), Shape::fixed(&[64])];
+        let stem = Operator::Conv {
+            window: Window::square(7).stride(2).padding(3),
+            groups: 1,
+        };
+        let shapes = [
+            Shape::batch(&[3, 224, 225]),
+            Shape::fixed(&[64, 3, 7, 7]),
+            Shape::fixed(&[64]),
+        ];
         assert_eq!(run(stem, &shapes).unwrap(), "[N, 64, 112, 113]");
-        let dilated = Operator::Conv { window: Window::square(3).dilation(2), groups: 2 };
+        let dilated = Operator::Conv {
+            window: Window::square(3).dilation(2),
+            groups: 2,
+        };
         let shapes = [Shape::batch(&[4, 9, 9]), Shape::fixed(&[6, 2, 3, 3])];
         assert_eq!(run(dilated, &shapes).unwrap(), "[N, 6, 5, 5]");
     }
@@ -121,7 +134,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let conv = |groups| Operator::Conv { window: Window::square(5), groups };
+        let conv = |groups| Operator::Conv {
+            window: Window::square(5),
+            groups,
+        };
         let image = Shape::batch(&[3, 8, 8]);
         let wrong_channels = run(conv(1), &[image.clone(), Shape::fixed(&[8, 4, 5, 5])]);
         assert_eq!(
@@ -132,7 +148,11 @@ mod tests {
         assert!(groups.to_string().starts_with("groups is 2"), "{groups}");
         let small = [Shape::batch(&[3, 4, 8]), Shape::fixed(&[8, 3, 5, 5])];
         assert!(run(conv(1), &small).unwrap_err().to_string().contains("reaches over 5"));
-        let bias = [Shape::batch(&[3, 8, 8]), Shape::fixed(&[8, 3, 5, 5]), Shape::fixed(&[7])];
+        let bias = [
+            Shape::batch(&[3, 8, 8]),
+            Shape::fixed(&[8, 3, 5, 5]),
+            Shape::fixed(&[7]),
+        ];
         assert!(matches!(run(conv(1), &bias), Err(ShapeError::Input { input: 2, .. })));
     }
 }

@@ -48,7 +48,9 @@ pub(super) fn binary(inputs: &Inputs) -> Result<Shape, ShapeError> {
 pub(super) fn broadcast(a: &[Dim], b: &[Dim]) -> Option<Shape> {
     let rank = a.len().max(b.len());
     let aligned = |dims: &[Dim], axis: usize| {
-        (axis + dims.len()).checked_sub(rank).map_or(Dim::Fixed(1), |axis| dims[axis])
+        (axis + dims.len())
+            .checked_sub(rank)
+            .map_or(Dim::Fixed(1), |axis| dims[axis])
     };
     let dims: Option<Vec<Dim>> = (0..rank)
         .map(|axis| match (aligned(a, axis), aligned(b, axis)) {

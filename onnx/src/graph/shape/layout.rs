@@ -30,7 +30,10 @@ pub(super) fn reshape(inputs: &Inputs, shape: &Shape) -> Result<Shape, ShapeErro
     let from = inputs.shape(0);
     let same_batch = shape.batch_axes() == from.batch_axes() && shape.batch_axes() <= 1;
     if !same_batch || shape.elements_per_image() != from.elements_per_image() {
-        return Err(attribute("shape", format!("{shape} cannot hold the elements of {from}")));
+        return Err(attribute(
+            "shape",
+            format!("{shape} cannot hold the elements of {from}"),
+        ));
     }
     Ok(shape.clone())
 }
@@ -45,11 +48,18 @@ pub(super) fn flatten(inputs: &Inputs, axis: usize) -> Result<Shape, ShapeError>
     let join = |dims: &[Dim]| match dims {
         [Dim::Batch] => Some(Dim::Batch),
         [Dim::Batch, rest @ ..] if rest.iter().all(|dim| *dim == Dim::Fixed(1)) => Some(Dim::Batch),
-        _ => dims.iter().map(|dim| dim.fixed()).product::<Option<usize>>().map(Dim::Fixed),
+        _ => dims
+            .iter()
+            .map(|dim| dim.fixed())
+            .product::<Option<usize>>()
+            .map(Dim::Fixed),
     };
     match (join(&shape[..axis]), join(&shape[axis..])) {
         (Some(left), Some(right)) => Ok(Shape::new([left, right])),
-        _ => Err(attribute("axis", format!("{axis} would join the batch of {shape} with other axes"))),
+        _ => Err(attribute(
+            "axis",
+            format!("{axis} would join the batch of {shape} with other axes"),
+        )),
     }
 }
 
@@ -60,7 +70,10 @@ pub(super) fn transpose(inputs: &Inputs, order: &[usize]) -> Result<Shape, Shape
     let mut sorted = order.to_vec();
     sorted.sort_unstable();
     if !sorted.iter().copied().eq(0..shape.len()) {
-        return Err(attribute("order", format!("{order:?} is no permutation of the axes of {shape}")));
+        return Err(attribute(
+            "order",
+            format!("{order:?} is no permutation of the axes of {shape}"),
+        ));
     }
     Ok(Shape::new(order.iter().map(|axis| shape[*axis]).collect::<Vec<_>>()))
 }
@@ -73,7 +86,10 @@ pub(super) fn squeeze(inputs: &Inputs, axes: &[usize]) -> Result<Shape, ShapeErr
     for axis in axes {
         inputs.axis(0, *axis)?;
         if shape[*axis] != Dim::Fixed(1) {
-            return Err(attribute("axes", format!("name axis {axis} of {shape}, which is not 1")));
+            return Err(attribute(
+                "axes",
+                format!("name axis {axis} of {shape}, which is not 1"),
+            ));
         }
     }
     let kept = (0..shape.len()).filter(|axis| !axes.contains(axis));
@@ -115,7 +131,10 @@ pub(super) fn slice(inputs: &Inputs, axis: usize, range: Range<usize>) -> Result
             dims[axis] = Dim::Fixed(range.len());
             Ok(Shape::new(dims))
         }
-        _ => Err(attribute("range", format!("{range:?} is not within axis {axis} of {}", inputs.shape(0)))),
+        _ => Err(attribute(
+            "range",
+            format!("{range:?} is not within axis {axis} of {}", inputs.shape(0)),
+        )),
     }
 }
 
@@ -143,15 +162,24 @@ mod tests {
 
     #[test]
     fn axes_move_as_asked() {
-        let order = Operator::Transpose { order: vec![0, 2, 3, 1] };
+        let order = Operator::Transpose {
+            order: vec![0, 2, 3, 1],
+        };
         assert_eq!(run(order, &[image()]).unwrap(), "[N, 4, 6, 8]");
         assert_eq!(run(Operator::Flatten { axis: 1 }, &[image()]).unwrap(), "[N, 192]");
         let axes = Operator::Unsqueeze { axes: vec![1, 5] };
         assert_eq!(run(axes, &[image()]).unwrap(), "[N, 1, 8, 4, 6, 1]");
         let rows = Operator::Gather { axis: 0 };
         let weight = Typed::f32(Shape::fixed(&[3, 512]));
-        assert_eq!(run(rows, &[weight, Typed::i64(Shape::batch(&[2]))]).unwrap(), "[N, 2, 512]");
-        let slice = Operator::Slice { axis: 2, start: 1, end: 3 };
+        assert_eq!(
+            run(rows, &[weight, Typed::i64(Shape::batch(&[2]))]).unwrap(),
+            "[N, 2, 512]"
+        );
+        let slice = Operator::Slice {
+            axis: 2,
+            start: 1,
+            end: 3,
+        };
         assert_eq!(run(slice, &[image()]).unwrap(), "[N, 8, 2, 6]");
     }
 
@@ -159,12 +187,38 @@ mod tests {
     fn what_cannot_be_done_is_refused() {
         let shape = Shape::batch(&[191]);
         assert!(run(Operator::Reshape { shape }, &[image()]).is_err());
-        assert!(run(Operator::Reshape { shape: Shape::fixed(&[192]) }, &[image()]).is_err());
+        assert!(
+            run(
+                Operator::Reshape {
+                    shape: Shape::fixed(&[192])
+                },
+                &[image()]
+            )
+            .is_err()
+        );
         assert!(run(Operator::Flatten { axis: 2 }, &[image()]).is_err());
         assert!(run(Operator::Flatten { axis: 5 }, &[image()]).is_err());
-        assert!(run(Operator::Transpose { order: vec![0, 1, 1, 2] }, &[image()]).is_err());
+        assert!(
+            run(
+                Operator::Transpose {
+                    order: vec![0, 1, 1, 2]
+                },
+                &[image()]
+            )
+            .is_err()
+        );
         assert!(run(Operator::Squeeze { axes: vec![1] }, &[image()]).is_err());
-        assert!(run(Operator::Slice { axis: 0, start: 0, end: 1 }, &[image()]).is_err());
+        assert!(
+            run(
+                Operator::Slice {
+                    axis: 0,
+                    start: 0,
+                    end: 1
+                },
+                &[image()]
+            )
+            .is_err()
+        );
         assert!(run(Operator::Concat { axis: 0 }, &[image()]).is_err());
         let other = Typed::f32(Shape::batch(&[8, 4, 5]));
         assert!(run(Operator::Concat { axis: 1 }, &[image(), other]).is_err());

@@ -38,12 +38,18 @@ mod tests {
 
     #[test]
     fn every_statistic_has_one_entry_a_channel() {
-        let batch_norm = Operator::BatchNormalization { epsilon: 1e-5, momentum: 0.1 };
+        let batch_norm = Operator::BatchNormalization {
+            epsilon: 1e-5,
+            momentum: 0.1,
+        };
         let mut inputs = vec![Typed::f32(Shape::batch(&[8, 4, 4]))];
         inputs.extend((0..4).map(|_| Typed::f32(Shape::fixed(&[8]))));
         assert_eq!(infer(&batch_norm, &inputs).unwrap()[0], inputs[0]);
         inputs[4] = Typed::f32(Shape::fixed(&[7]));
-        assert!(matches!(infer(&batch_norm, &inputs), Err(ShapeError::Input { input: 4, .. })));
+        assert!(matches!(
+            infer(&batch_norm, &inputs),
+            Err(ShapeError::Input { input: 4, .. })
+        ));
         inputs.truncate(3);
         assert!(infer(&Operator::InstanceNormalization { epsilon: 1e-5 }, &inputs).is_ok());
         assert!(infer(&Operator::InstanceNormalization { epsilon: 0.0 }, &inputs).is_err());

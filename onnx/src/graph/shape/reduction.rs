@@ -28,7 +28,12 @@ pub(super) fn top_k(inputs: &Inputs, k: usize, axis: usize) -> Result<Vec<Typed>
     let mut dims = inputs.shape(0).to_vec();
     match dims[axis].fixed() {
         Some(extent) if (1..=extent).contains(&k) => dims[axis] = Dim::Fixed(k),
-        _ => return Err(attribute("k", format!("is {k}, wanted 1 to the {} of axis {axis}", dims[axis]))),
+        _ => {
+            return Err(attribute(
+                "k",
+                format!("is {k}, wanted 1 to the {} of axis {axis}", dims[axis]),
+            ));
+        }
     }
     let shape = Shape::new(dims);
     Ok(vec![Typed::f32(shape.clone()), Typed::i64(shape)])
@@ -45,8 +50,15 @@ mod tests {
         let input = [Typed::f32(Shape::batch(&[8, 4, 4]))];
         let run = |axes: &[usize], keep_dims| {
             let axes = axes.to_vec();
-            infer(&Operator::Reduce { reduction: Reduction::Mean, axes, keep_dims }, &input)
-                .map(|outputs| outputs[0].shape.to_string())
+            infer(
+                &Operator::Reduce {
+                    reduction: Reduction::Mean,
+                    axes,
+                    keep_dims,
+                },
+                &input,
+            )
+            .map(|outputs| outputs[0].shape.to_string())
         };
         assert_eq!(run(&[2, 3], false).unwrap(), "[N, 8]");
         assert_eq!(run(&[2, 3], true).unwrap(), "[N, 8, 1, 1]");
@@ -59,7 +71,10 @@ mod tests {
     fn top_k_is_bounded_by_its_axis() {
         let input = [Typed::f32(Shape::batch(&[3]))];
         let outputs = infer(&Operator::TopK { k: 2, axis: 1 }, &input).unwrap();
-        assert_eq!(outputs, [Typed::f32(Shape::batch(&[2])), Typed::i64(Shape::batch(&[2]))]);
+        assert_eq!(
+            outputs,
+            [Typed::f32(Shape::batch(&[2])), Typed::i64(Shape::batch(&[2]))]
+        );
         assert!(infer(&Operator::TopK { k: 4, axis: 1 }, &input).is_err());
         assert!(infer(&Operator::TopK { k: 0, axis: 1 }, &input).is_err());
     }

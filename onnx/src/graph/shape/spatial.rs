@@ -37,7 +37,10 @@ pub(super) fn pad(inputs: &Inputs, mode: PadMode, padding: [usize; 4]) -> Result
     let (batch, [c, h, w]) = inputs.image(0)?;
     let [top, left, bottom, right] = padding;
     if mode == PadMode::Reflect && (top.max(bottom) >= h || left.max(right) >= w) {
-        return Err(attribute("padding", format!("{padding:?} reflects beyond {h} x {w} pixels")));
+        return Err(attribute(
+            "padding",
+            format!("{padding:?} reflects beyond {h} x {w} pixels"),
+        ));
     }
     Ok(image_shape(batch, [c, h + top + bottom, w + left + right]))
 }
@@ -68,9 +71,15 @@ mod tests {
         let window = Window::square(3).stride(2).padding(1);
         assert_eq!(run(Operator::MaxPool { window }).unwrap(), "[N, 8, 56, 57]");
         assert_eq!(run(Operator::GlobalAveragePool).unwrap(), "[N, 8, 1, 1]");
-        let pad = |padding| Operator::Pad { mode: PadMode::Reflect, padding };
+        let pad = |padding| Operator::Pad {
+            mode: PadMode::Reflect,
+            padding,
+        };
         assert_eq!(run(pad([3, 2, 1, 0])).unwrap(), "[N, 8, 116, 115]");
-        let resize = Operator::Resize { mode: crate::graph::operator::ResizeMode::Nearest, scale: [2, 3] };
+        let resize = Operator::Resize {
+            mode: crate::graph::operator::ResizeMode::Nearest,
+            scale: [2, 3],
+        };
         assert_eq!(run(resize).unwrap(), "[N, 8, 224, 339]");
     }
 
@@ -79,7 +88,19 @@ mod tests {
         let wide = Window::square(3).padding(2);
         assert!(run(Operator::MaxPool { window: wide }).is_err());
         let dilated = Window::square(3).dilation(2);
-        assert!(run(Operator::AveragePool { window: dilated, count_include_pad: true }).is_err());
-        assert!(run(Operator::Pad { mode: PadMode::Reflect, padding: [112, 0, 0, 0] }).is_err());
+        assert!(
+            run(Operator::AveragePool {
+                window: dilated,
+                count_include_pad: true
+            })
+            .is_err()
+        );
+        assert!(
+            run(Operator::Pad {
+                mode: PadMode::Reflect,
+                padding: [112, 0, 0, 0]
+            })
+            .is_err()
+        );
     }
 }
