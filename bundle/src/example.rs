@@ -142,6 +142,7 @@ fn operating_point(label: &str, threshold: f32) -> OperatingPoint {
     OperatingPoint {
         label: label.to_owned(),
         threshold,
+        criterion: Some("sensitivity 0.95".to_owned()),
         sensitivity: Some(estimate(0.95)),
         specificity: Some(estimate(0.88)),
     }

@@ -11,6 +11,9 @@ pub struct OperatingPoint {
     pub label: String,
     /// Flagged at this probability or above, 0..1.
     pub threshold: f32,
+    /// How the threshold was chosen, such as `sensitivity 0.95`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criterion: Option<String>,
     /// Sensitivity at the threshold on the validation images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<Estimate>,

@@ -1,0 +1,139 @@
+//! The verbs `bundle` and `key`, shared by the programs.
+//!
+//! A verb writes its answer to the writer it is given, as text or with `--json` as one JSON document, and returns a
+//! [`CliError`] whose exit code is that of every program.
+
+mod bundle;
+mod key;
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::container::BundleError;
+use crate::sign::{self, SecretKey, SignError, TrustedKeys};
+
+pub use bundle::{BundleCommand, HeaderArgs, InspectArgs, VerifyArgs};
+pub use key::{KeyCommand, NewKeyArgs};
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The command line cannot be carried out.
+    #[error("{0}")]
+    Usage(String),
+    /// A key cannot be read.
+    #[error(transparent)]
+    Key(#[from] SignError),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A bundle was refused.
+    #[error("{path}: {source}")]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: BundleError,
+    },
+}
+
+impl CliError {
+    /// The exit code of every program: 1 for a failed read or write, 2 for the command line and its keys, 4 for a
+    /// bundle that was refused.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } => 1,
+            Self::Usage(_) | Self::Key(_) => 2,
+            Self::Bundle { source, .. } if source.is_io() => 1,
+            Self::Bundle { .. } => 4,
+        }
+    }
+
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn bundle(path: &Path, source: BundleError) -> Self {
+        Self::Bundle {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+/// Whose signatures are accepted. There is no way to accept none.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrustArgs {
+    /// Public key whose bundles are accepted (may be given more than once)
+    #[arg(long = "key", value_name = "FILE.pub")]
+    pub key: Vec<PathBuf>,
+    /// Folder of public keys whose bundles are accepted
+    #[arg(long = "keys", value_name = "FOLDER", conflicts_with = "key")]
+    pub keys: Option<PathBuf>,
+}
+
+impl TrustArgs {
+    /// The trusted keys; `configured` is the folder to take if the command line names none.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] if no key is named anywhere, [`CliError::Key`] if one cannot be read.
+    pub fn trusted(&self, configured: Option<&Path>) -> Result<TrustedKeys, CliError> {
+        if !self.key.is_empty() {
+            return Ok(TrustedKeys::from_files(&self.key)?);
+        }
+        match self.keys.as_deref().or(configured) {
+            Some(folder) => Ok(TrustedKeys::from_folder(folder)?),
+            None => Err(CliError::Usage(
+                "no public key to check the bundle's signature with; give --key FILE.pub or --keys FOLDER".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The key that signs.
+#[derive(Debug, Clone, Args)]
+pub struct SecretKeyArgs {
+    /// Secret key that signs the bundle; its password is asked for if it has one
+    #[arg(long, value_name = "FILE.key")]
+    pub secret_key: PathBuf,
+    /// File whose first line is the secret key's password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl SecretKeyArgs {
+    /// Reads the secret key, asking for its password on the terminal if it has one and no file was given.
+    ///
+    /// # Errors
+    /// [`CliError::Key`].
+    pub fn load(&self) -> Result<SecretKey, CliError> {
+        let password = || match &self.password_file {
+            Some(file) => first_line(file),
+            None => rpassword::prompt_password(format!("Password of {}: ", self.secret_key.display())),
+        };
+        Ok(sign::load_secret(&self.secret_key, password)?)
+    }
+}
+
+fn first_line(path: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn open_file(path: &Path) -> Result<BufReader<File>, CliError> {
+    let file = File::open(path).map_err(|e| CliError::io(path, e))?;
+    Ok(BufReader::new(file))
+}
