@@ -3,12 +3,13 @@
 //! Its model file is no network; it is there to be packed.
 
 use imaging::preprocess::PreprocessSpec;
+use imaging::quality::QualityLimits;
 
 use crate::container::PayloadFile;
 use crate::manifest::{
     AgeRange, Audit, Conformal, ConformalQuantile, Estimate, Evaluation, FileEntry, FileKind, GateFigure, GoldenCase,
     GoldenOutputs, GoldenTolerance, HardwareRequirement, IntendedUse, Label, Manifest, Metric, Model, Novelty,
-    OperatingPoint, Outputs, Provenance, QualityGate, QuantizationSummary,
+    OperatingPoint, Outputs, Provenance, QuantizationSummary,
 };
 use crate::version::Version;
 
@@ -64,7 +65,7 @@ pub fn manifest() -> Manifest {
             mean: 31.0,
             std: 8.0,
         }),
-        quality: QualityGate::default(),
+        quality: QualityLimits::default(),
         golden: vec![GoldenCase {
             name: "a drawn case".to_owned(),
             input: GOLDEN_INPUT.to_owned(),

@@ -130,10 +130,7 @@ pub fn key_id(keynum: &[u8]) -> String {
 /// # Errors
 /// [`SignError::Io`] or [`SignError::NotAKey`].
 pub fn load_public(path: &Path) -> Result<PublicKey, SignError> {
-    let text = read_key_file(path)?;
-    PublicKeyBox::from_string(&text)
-        .and_then(PublicKeyBox::into_public_key)
-        .map_err(|e| not_a_key(path, "public", &e))
+    public_from(&read_key_file(path)?, path)
 }
 
 /// Reads a `.key` file; `password` is asked only if the key is protected by one.
@@ -155,6 +152,20 @@ pub fn load_secret(path: &Path, password: impl FnOnce() -> io::Result<String>) -
         },
         _ => not_a_key(path, "secret", &e),
     })
+}
+
+/// Reads the text of a public key file.
+///
+/// # Errors
+/// [`SignError::NotAKey`].
+pub fn parse_public(key_file: &str) -> Result<PublicKey, SignError> {
+    public_from(key_file, Path::new("(text)"))
+}
+
+fn public_from(key_file: &str, path: &Path) -> Result<PublicKey, SignError> {
+    PublicKeyBox::from_string(key_file)
+        .and_then(PublicKeyBox::into_public_key)
+        .map_err(|e| not_a_key(path, "public", &e))
 }
 
 /// Reads the text of a secret key file that no password protects.

@@ -236,17 +236,22 @@ impl Manifest {
     }
 
     fn check_quality(&self) -> Result {
-        let gate = &self.quality;
-        fraction("quality.min_exposure", gate.min_exposure)?;
-        fraction("quality.max_exposure", gate.max_exposure)?;
-        fraction("quality.min_contrast", gate.min_contrast)?;
-        fraction("quality.max_border_fraction", gate.max_border_fraction)?;
-        finite("quality.min_sharpness", gate.min_sharpness)?;
-        if gate.min_exposure >= gate.max_exposure {
+        let limits = &self.quality;
+        fraction("quality.minimum_exposure", limits.minimum_exposure)?;
+        fraction("quality.maximum_exposure", limits.maximum_exposure)?;
+        fraction("quality.maximum_black_fraction", limits.maximum_black_fraction)?;
+        fraction("quality.maximum_white_fraction", limits.maximum_white_fraction)?;
+        fraction("quality.minimum_contrast", limits.minimum_contrast)?;
+        fraction("quality.maximum_frame_fraction", limits.maximum_frame_fraction)?;
+        above_zero("quality.maximum_aspect", limits.maximum_aspect)?;
+        finite("quality.minimum_sharpness", limits.minimum_sharpness)?;
+        finite("quality.maximum_sharpness", limits.maximum_sharpness)?;
+        if limits.minimum_exposure >= limits.maximum_exposure {
+            let found = limits.minimum_exposure;
             return Err(field(
-                "quality.min_exposure",
-                gate.min_exposure,
-                "below quality.max_exposure",
+                "quality.minimum_exposure",
+                found,
+                "below quality.maximum_exposure",
             ));
         }
         Ok(())
@@ -485,7 +490,7 @@ mod tests {
         assert!(refused(|m| m.golden[0].input = "model.int8.onnx".into()).contains("golden[0].input"));
         assert!(refused(|m| m.preprocess.size = [8, 9]).contains("golden[0].input"));
         assert!(refused(|m| m.preprocess.mean.clear()).contains("preprocess"));
-        assert!(refused(|m| m.quality.min_exposure = 0.99).contains("quality.min_exposure"));
+        assert!(refused(|m| m.quality.minimum_exposure = 0.99).contains("quality.minimum_exposure"));
         assert!(refused(|m| m.provenance.data_sha256 = "12".into()).contains("provenance.data_sha256"));
         assert!(refused(|m| m.intended_use.age_years = Some(AgeRange { min: 9.0, max: 1.0 })).contains("age_years"));
         assert!(refused(|m| m.intended_use.statement = " ".into()).contains("statement"));

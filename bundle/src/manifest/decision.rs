@@ -58,35 +58,3 @@ pub struct Novelty {
     /// Standard deviation of the distance over the validation images.
     pub std: f32,
 }
-
-/// What an image must have to be read. The measures are those of `imaging::quality`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct QualityGate {
-    /// Smallest height or width, in pixels.
-    pub min_side_px: u32,
-    /// Lowest mean grey value of the displayed image, 0..1.
-    pub min_exposure: f32,
-    /// Highest mean grey value of the displayed image, 0..1.
-    pub max_exposure: f32,
-    /// Lowest contrast: the 5 to 95 percentile range of the displayed image, 0..1.
-    pub min_contrast: f32,
-    /// Lowest sharpness.
-    pub min_sharpness: f32,
-    /// Largest share of the image that a uniform border takes, 0..1.
-    pub max_border_fraction: f32,
-}
-
-impl Default for QualityGate {
-    /// Limits that only refuse images with nothing to see in them.
-    fn default() -> Self {
-        Self {
-            min_side_px: 64,
-            min_exposure: 0.05,
-            max_exposure: 0.95,
-            min_contrast: 0.08,
-            min_sharpness: 0.0,
-            max_border_fraction: 0.6,
-        }
-    }
-}

@@ -9,12 +9,13 @@ mod evidence;
 mod intended_use;
 
 use imaging::preprocess::PreprocessSpec;
+use imaging::quality::QualityLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 
 pub use check::ManifestError;
-pub use decision::{Conformal, ConformalQuantile, Novelty, OperatingPoint, QualityGate};
+pub use decision::{Conformal, ConformalQuantile, Novelty, OperatingPoint};
 pub use evidence::{Audit, AuditState, Estimate, Evaluation, GateFigure, Metric, Provenance, QuantizationSummary};
 pub use intended_use::{AgeRange, IntendedUse};
 
@@ -52,7 +53,7 @@ pub struct Manifest {
     pub novelty: Option<Novelty>,
     /// What an image must have to be read at all.
     #[serde(default)]
-    pub quality: QualityGate,
+    pub quality: QualityLimits,
     /// Inputs whose outputs every appliance must reproduce.
     #[serde(default)]
     pub golden: Vec<GoldenCase>,
