@@ -1,0 +1,176 @@
+//! Files into grey images: DICOM, PNG, JPEG, TIFF.
+//!
+//! - [`decode_path`], [`decode_bytes`]: read and check the header, give a [`Source`]
+//! - [`Source::frame`]: decode one frame; nothing else is expanded
+//! - [`Limits`]: what a file may cost; checked before memory is taken
+//! - [`DecodeError`]: why there is no image, with a stable code
+//!
+//! No byte sequence makes these functions panic.
+//!
+//! ```
+//! use scanside_imaging::decode::{Limits, decode_bytes};
+//!
+//! let error = decode_bytes(b"just some text".to_vec(), &Limits::default()).unwrap_err();
+//! assert_eq!(error.code(), "not-an-image");
+//! ```
+
+mod contain;
+mod dicom;
+mod error;
+mod jpeg_header;
+mod limits;
+mod raster;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use contain::contained;
+use dicom::DicomSource;
+use raster::RasterSource;
+
+pub use error::DecodeError;
+pub use limits::Limits;
+
+use crate::grey::{GreyImage, ImageMeta};
+
+/// A file whose header was read and accepted; the frames are still encoded.
+#[derive(Debug)]
+pub struct Source {
+    format: Format,
+}
+
+#[derive(Debug)]
+enum Format {
+    Raster(RasterSource),
+    Dicom(Box<DicomSource>),
+}
+
+/// Reads a file and its header.
+///
+/// # Errors
+/// Any [`DecodeError`], with the path.
+pub fn decode_path(path: &Path, limits: &Limits) -> Result<Source, DecodeError> {
+    read_file(path, limits).and_then(|bytes| decode_bytes(bytes, limits)).map_err(|error| error.in_file(path))
+}
+
+/// Reads the header of a file that is in memory.
+///
+/// # Errors
+/// Any [`DecodeError`] but `io`.
+pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeError> {
+    limits.check_bytes(bytes.len() as u64)?;
+    contained("file", || {
+        let format = if dicom::sniff(&bytes) {
+            Format::Dicom(Box::new(DicomSource::open(bytes, limits)?))
+        } else if let Some(format) = raster::sniff(&bytes) {
+            Format::Raster(RasterSource::open(bytes, format, limits)?)
+        } else {
+            return Err(DecodeError::NotAnImage { found: describe(&bytes) });
+        };
+        Ok(Source { format })
+    })
+}
+
+/// The first frame of a file; the encoded file is freed with it.
+///
+/// # Errors
+/// Any [`DecodeError`], with the path.
+pub fn first_frame(path: &Path, limits: &Limits) -> Result<GreyImage, DecodeError> {
+    decode_path(path, limits)?.frame(0).map_err(|error| error.in_file(path))
+}
+
+impl Source {
+    /// Frames in the file, at least 1.
+    pub fn frame_count(&self) -> usize {
+        match &self.format {
+            Format::Raster(_) => 1,
+            Format::Dicom(source) => source.frame_count(),
+        }
+    }
+
+    /// What the file says about the image, as far as it holds for all frames.
+    pub fn meta(&self) -> &ImageMeta {
+        match &self.format {
+            Format::Raster(source) => source.meta(),
+            Format::Dicom(source) => source.meta(),
+        }
+    }
+
+    /// Decodes frame `index`, counted from 0.
+    ///
+    /// # Errors
+    /// `no-such-frame`, or what is wrong with the encoded pixels.
+    pub fn frame(&self, index: usize) -> Result<GreyImage, DecodeError> {
+        let frames = self.frame_count();
+        if index >= frames {
+            return Err(DecodeError::NoSuchFrame { frame: index, frames });
+        }
+        contained("pixel data", || match &self.format {
+            Format::Raster(source) => source.decode(),
+            Format::Dicom(source) => source.decode(index),
+        })
+    }
+}
+
+fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, DecodeError> {
+    let file = File::open(path)?;
+    let status = file.metadata()?;
+    if !status.is_file() {
+        return Err(DecodeError::NotAnImage { found: "a folder or device".to_owned() });
+    }
+    limits.check_bytes(status.len())?;
+    let mut bytes = Vec::with_capacity(status.len() as usize);
+    // A file that grows meanwhile is cut at the limit and refused by `decode_bytes`.
+    file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn describe(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(512)];
+    match head {
+        [] => "an empty file".to_owned(),
+        _ if head.iter().all(|&byte| byte == b'\t' || byte == b'\n' || byte == b'\r' || (0x20..0x7F).contains(&byte)) => {
+            "a text file".to_owned()
+        }
+        _ if head.iter().all(|&byte| byte == 0) => "nothing but zero bytes".to_owned(),
+        _ => {
+            let start: Vec<String> = head.iter().take(4).map(|byte| format!("{byte:02X}")).collect();
+            format!("unknown bytes ({})", start.join(" "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_an_image_is_named() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "an empty file"),
+            (b"Dear colleague,\n", "a text file"),
+            (&[0; 600], "nothing but zero bytes"),
+            (&[0x7F, b'E', b'L', b'F', 2], "unknown bytes (7F 45 4C 46)"),
+        ];
+        for (bytes, found) in cases {
+            let error = decode_bytes(bytes.to_vec(), &Limits::default()).unwrap_err();
+            assert_eq!(error.code(), "not-an-image");
+            assert!(error.to_string().contains(found), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_path_stands_in_every_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = decode_path(&folder.path().join("gone.dcm"), &Limits::default()).unwrap_err();
+        assert!(!missing.is_refusal() && missing.to_string().contains("gone.dcm"));
+        let text = folder.path().join("note.dcm");
+        std::fs::write(&text, "no image").unwrap();
+        let error = first_frame(&text, &Limits::default()).unwrap_err();
+        assert!(error.to_string().contains("note.dcm") && error.code() == "not-an-image", "{error}");
+        assert_eq!(decode_path(folder.path(), &Limits::default()).unwrap_err().code(), "not-an-image");
+        let small = Limits { max_bytes: 3, ..Limits::default() };
+        assert_eq!(decode_path(&text, &small).unwrap_err().code(), "too-large");
+    }
+}
