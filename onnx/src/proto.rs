@@ -233,6 +233,21 @@ mod tests {
         assert_eq!(shape.dim[0].extent(), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes: Vec<u8>, flipped: proptest::sample::Index) {
+            let _ = ModelProto::from_bytes(&bytes);
+            let mut damaged = model().to_bytes();
+            let place = flipped.index(damaged.len());
+            damaged[place] ^= bytes.first().copied().unwrap_or(0xFF);
+            if let Ok(model) = ModelProto::from_bytes(&damaged) {
+                for tensor in model.graph.iter().flat_map(|graph| &graph.initializer) {
+                    let _ = (tensor.to_array_f32(), tensor.to_i64(), tensor.to_i8());
+                }
+            }
+        }
+    }
+
     #[test]
     fn damaged_bytes_are_an_error() {
         let mut bytes = model().to_bytes();

@@ -1,7 +1,7 @@
 //! One node of the file: attributes, and the attributes that operator set 17 holds as inputs.
 
 use crate::graph::operator::{PadMode, Reduction, ResizeMode, Window};
-use crate::graph::{Dim, Graph, Node, Operator, Shape};
+use crate::graph::{Graph, Node, Operator, Shape, ValueId};
 use crate::proto::{AttributeProto, NodeProto, TensorProto};
 
 /// A node with the initializers that belong to it alone, named `<node>.<input>`.
@@ -12,7 +12,7 @@ pub(super) struct Encoded {
 
 /// Encodes a node of the graph.
 pub(super) fn encode(graph: &Graph, node: &Node) -> Encoded {
-    let names = |ids: &[crate::graph::ValueId]| ids.iter().map(|id| graph.value(*id).name.clone()).collect();
+    let names = |ids: &[ValueId]| ids.iter().map(|id| graph.value(*id).name.clone()).collect();
     let mut encoded = Encoded {
         node: NodeProto {
             input: names(&node.inputs),
@@ -24,7 +24,7 @@ pub(super) fn encode(graph: &Graph, node: &Node) -> Encoded {
         initializers: Vec::new(),
     };
     encoded.attributes(&node.operator);
-    encoded.shape_attributes(graph, node);
+    encoded.shape_attributes(&node.operator);
     encoded
 }
 
@@ -75,12 +75,9 @@ impl Encoded {
     }
 
     /// Attributes of operators that select or move elements.
-    fn shape_attributes(&mut self, graph: &Graph, node: &Node) {
-        match &node.operator {
-            Operator::Reshape { shape } => {
-                let from = &graph.value(node.inputs[0]).shape;
-                self.int_input("shape", &reshape_target(from, shape));
-            }
+    fn shape_attributes(&mut self, operator: &Operator) {
+        match operator {
+            Operator::Reshape { shape } => self.int_input("shape", &reshape_target(shape)),
             Operator::Flatten { axis } => self.int("axis", *axis),
             Operator::Transpose { order } => self.ints("perm", order),
             Operator::Squeeze { axes } | Operator::Unsqueeze { axes } => self.int_input("axes", &signed(axes)),
@@ -180,14 +177,12 @@ impl Encoded {
     }
 }
 
-/// The shape input of Reshape: 0 copies the input's extent of the same axis, -1 is worked out.
-fn reshape_target(from: &Shape, to: &Shape) -> Vec<i64> {
-    let target = to.iter().enumerate().map(|(axis, dim)| match dim {
-        Dim::Fixed(extent) => *extent as i64,
-        Dim::Batch if from.get(axis) == Some(&Dim::Batch) => 0,
-        Dim::Batch => -1,
-    });
-    target.collect()
+/// The shape input of Reshape: 0 copies the extent that the axis has in the input, the batch.
+fn reshape_target(shape: &Shape) -> Vec<i64> {
+    shape
+        .iter()
+        .map(|dim| dim.fixed().map_or(0, |extent| extent as i64))
+        .collect()
 }
 
 fn signed(values: &[usize]) -> Vec<i64> {

@@ -44,3 +44,36 @@ impl Graph {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::layers::Conv2d;
+    use crate::graph::{ElementType, GraphBuilder, Shape};
+
+    /// Both convolutions connect the same 8 x 8 and 4 x 4 images, pixel pair by pixel pair.
+    #[test]
+    fn a_transposed_convolution_costs_what_its_mirror_costs() {
+        let layer = |channels| Conv2d::new(channels, 4).stride(2).padding(1);
+        let mut b = GraphBuilder::new("mirror");
+        let x = b.input("x", ElementType::F32, Shape::batch(&[3, 8, 8])).unwrap();
+        let down = b.conv2d("down", x, layer(6)).unwrap();
+        b.output("y", down).unwrap();
+        assert_eq!(
+            b.graph().cost(),
+            Cost {
+                parameters: 288,
+                macs: 288 * 16
+            }
+        );
+        let up = b.conv_transpose2d("up", down, layer(3)).unwrap();
+        assert_eq!(b.shape(up).to_string(), "[N, 3, 8, 8]");
+        assert_eq!(
+            b.graph().cost(),
+            Cost {
+                parameters: 576,
+                macs: 2 * 288 * 16
+            }
+        );
+    }
+}

@@ -211,3 +211,43 @@ impl GraphBuilder {
         self.shape(x).get(1).and_then(|dim| dim.fixed()).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{ElementType, Shape};
+
+    #[test]
+    fn layers_carry_torchs_names() {
+        let mut b = GraphBuilder::new("layers");
+        let image = b.input("image", ElementType::F32, Shape::batch(&[4, 8, 8])).unwrap();
+        let classes = b.input("classes", ElementType::I64, Shape::batch(&[])).unwrap();
+        let x = b.conv2d("conv", image, Conv2d::new(6, 3).with_bias()).unwrap();
+        let x = b.instance_norm("norm", x).unwrap();
+        let x = b.conv_transpose2d("up", x, Conv2d::new(2, 4).stride(2)).unwrap();
+        let x = b.batch_norm("bn", x).unwrap();
+        let pooled = b.global_pool(x).unwrap();
+        let embedded = b.embedding("embed", classes, 3, 5).unwrap();
+        let linear = b.linear("fc", pooled, 5).unwrap();
+        let sum = b.node("sum", Operator::Add, &[linear, embedded]).unwrap();
+        assert_eq!(b.shape(sum).to_string(), "[N, 5]");
+        let names: Vec<&str> = b.graph().parameters().iter().map(|p| p.name.as_str()).collect();
+        let torchs = "conv.weight conv.bias norm.weight norm.bias up.weight bn.weight bn.bias bn.running_mean \
+                      bn.running_var embed.weight fc.weight fc.bias";
+        assert_eq!(names.join(" "), torchs);
+        // A bias is drawn with the fan of its layer: 4 channels of 3 x 3 pixels.
+        let bias = b.graph().parameter("conv.bias").unwrap();
+        assert_eq!(bias.initializer, Initializer::UniformFanIn { fan_in: 36 });
+    }
+
+    #[test]
+    fn an_image_without_channels_is_refused_by_the_node() {
+        let mut b = GraphBuilder::new("flat");
+        let x = b.input("x", ElementType::F32, Shape::batch(&[])).unwrap();
+        let error = b.conv2d("conv", x, Conv2d::new(6, 3)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("node `conv` (Conv): input 0 has shape [N]"),
+            "{error}"
+        );
+    }
+}

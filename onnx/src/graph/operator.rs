@@ -168,7 +168,7 @@ pub enum Operator {
         /// The axis.
         axis: usize,
     },
-    /// The same elements in another shape; the batch may stand once.
+    /// The same elements in another shape; the batch keeps its axis.
     Reshape {
         /// The new shape.
         shape: Shape,

@@ -71,11 +71,6 @@ impl Shape {
     pub fn elements_per_image(&self) -> usize {
         self.0.iter().filter_map(|dim| dim.fixed()).product()
     }
-
-    /// How many axes are the batch.
-    pub fn batch_axes(&self) -> usize {
-        self.0.iter().filter(|dim| **dim == Dim::Batch).count()
-    }
 }
 
 impl Deref for Shape {

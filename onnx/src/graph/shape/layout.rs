@@ -24,15 +24,18 @@ pub(super) fn concat(inputs: &Inputs, axis: usize) -> Result<Shape, ShapeError> 
     Ok(Shape::new(dims))
 }
 
-/// One input with as many elements per image as the new shape.
+/// One input with as many elements per image as the new shape; the batch keeps its axis.
 pub(super) fn reshape(inputs: &Inputs, shape: &Shape) -> Result<Shape, ShapeError> {
     inputs.floats(1..=1)?;
     let from = inputs.shape(0);
-    let same_batch = shape.batch_axes() == from.batch_axes() && shape.batch_axes() <= 1;
-    if !same_batch || shape.elements_per_image() != from.elements_per_image() {
+    let batch = |shape: &Shape| -> Vec<usize> {
+        let axes = shape.iter().enumerate().filter(|(_, dim)| **dim == Dim::Batch);
+        axes.map(|(axis, _)| axis).collect()
+    };
+    if batch(from) != batch(shape) || shape.elements_per_image() != from.elements_per_image() {
         return Err(attribute(
             "shape",
-            format!("{shape} cannot hold the elements of {from}"),
+            format!("{shape} cannot hold the elements of {from} with the batch in its place"),
         ));
     }
     Ok(shape.clone())
