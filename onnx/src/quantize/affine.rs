@@ -151,7 +151,7 @@ mod tests {
     fn a_range_of_nothing_is_usable() {
         let affine = Affine::unsigned(0.0, 0.0);
         assert!(affine.scale > 0.0 && affine.round_trip(0.0) == 0.0);
-        assert_eq!(Affine::unsigned(f32::MIN, f32::MAX).scale.is_finite(), true);
+        assert!(Affine::unsigned(f32::MIN, f32::MAX).scale.is_finite());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::affine::ActivationType;
 use super::{HeadPrecision, QuantizeError, QuantizeOptions};
+use crate::heads::FLOAT_PREFIX;
 use crate::proto::{GraphProto, NodeProto};
 
 /// A tensor that is rounded to 8 bits.
@@ -104,6 +105,9 @@ impl<'a> Planner<'a> {
 
     fn visit(&mut self, index: usize) {
         let node = &self.graph.node[index];
+        if node.name.starts_with(FLOAT_PREFIX) {
+            return;
+        }
         match node.op_type.as_str() {
             "Conv" if self.has_constant_weights(node) => self.add_layer(index),
             "Add" if self.reads_only_rounded(node) => {

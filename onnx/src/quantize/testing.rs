@@ -1,6 +1,9 @@
 //! A small residual network and images for the tests, from a seed.
 
 use ndarray::Array4;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
 
 use super::ImageError;
 use crate::proto::{
@@ -8,24 +11,16 @@ use crate::proto::{
     OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 
-/// Numbers of about normal distribution (SplitMix64, twelve uniform ones added).
-pub struct Noise(u64);
+/// Normally distributed numbers from a seed.
+pub struct Noise(ChaCha8Rng);
 
 impl Noise {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn uniform(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 24) as f32
+        Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
     pub fn normal(&mut self) -> f32 {
-        (0..12).map(|_| self.uniform()).sum::<f32>() - 6.0
+        StandardNormal.sample(&mut self.0)
     }
 }
 

@@ -6,7 +6,7 @@
 //! - [`optimised`] shows what ONNX Runtime made of a model, by counting its nodes.
 //!
 //! ```no_run
-//! use onnx::runtime::{self, Session, SessionOptions};
+//! use scanside_onnx::runtime::{self, Session, SessionOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let runtime = runtime::load(None)?;

@@ -1,0 +1,133 @@
+//! INT8 against float in one run: `cargo bench -p scanside-onnx --bench int8 -- [DEPTH] [IMAGES] [SIDE]`
+//!
+//! A ResNet with He-initialised weights and the heads is quantized over generated images; printed
+//! are the time and peak memory of that, the operators of the optimised graph, and the latency of both
+//! files on one thread (float, INT8, float, INT8: the ratio of the minima).
+
+use std::error::Error;
+use std::time::Instant;
+
+use ndarray::{Array4, ArrayD};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution as _, StandardNormal, StandardUniform};
+use scanside_onnx::export::export;
+use scanside_onnx::graph::initializer::Distribution;
+use scanside_onnx::heads::{Heads, Novelty, classifier};
+use scanside_onnx::networks::{ImageClassifier, resnet};
+use scanside_onnx::parameters::Parameters;
+use scanside_onnx::quantize::{ImageError, QuantizeOptions, quantize};
+use scanside_onnx::runtime::optimised::node_counts;
+use scanside_onnx::runtime::session::Optimisation;
+use scanside_onnx::runtime::{self, Runtime, Session, SessionOptions};
+
+const CLASSES: usize = 3;
+/// Runs of one measurement; the least time counts, because only disturbances add to it.
+const RUNS: usize = 40;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let given = |index: usize, default: usize| numbers.get(index).copied().unwrap_or(default);
+    let (depth, count, side) = (given(0, 18), given(1, 100), given(2, 224));
+    let runtime = match runtime::load(None) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            println!("skipped: {error}");
+            return Ok(());
+        }
+    };
+    let float = network(depth as u32, side)?;
+    println!("ResNet-{depth}, {side} px, ONNX Runtime {}", runtime.library().version);
+    let before = peak_memory_mib();
+    let start = Instant::now();
+    let mut images = (0..count).map(|seed| Ok::<_, ImageError>(image(side, seed as u64)));
+    let quantized = quantize(runtime, &float, &mut images, &QuantizeOptions::default())?;
+    println!(
+        "quantized over {count} images in {:.1} s; peak memory {} MiB (before: {before} MiB)",
+        start.elapsed().as_secs_f64(),
+        peak_memory_mib()
+    );
+    for output in &quantized.report.outputs {
+        println!("  {output:?}");
+    }
+    println!("  {:?}", node_counts(runtime, &quantized.model, Optimisation::All)?);
+    println!(
+        "  {} KiB float, {} KiB INT8",
+        float.len() / 1024,
+        quantized.model.len() / 1024
+    );
+    latency(runtime, &float, &quantized.model, side)
+}
+
+fn network(depth: u32, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+    let config = ImageClassifier {
+        classes: CLASSES,
+        channels: 3,
+        size: [side, side],
+    };
+    let graph = resnet(depth, &config)?;
+    let features = if depth >= 50 { 2048 } else { 512 };
+    let heads = Heads {
+        temperature: 1.0,
+        top_k: 2,
+        novelty: Some(Novelty::placeholder(features, 32, CLASSES)),
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut parameters = Parameters::new();
+    for parameter in graph.parameters() {
+        let values: ArrayD<f32> = match parameter.initializer.distribution(&parameter.shape) {
+            Distribution::Constant(value) => ArrayD::from_elem(parameter.shape.clone(), value),
+            Distribution::Normal { mean, std } => ArrayD::from_shape_simple_fn(parameter.shape.clone(), || {
+                let x: f32 = StandardNormal.sample(&mut random);
+                mean + std * x
+            }),
+            Distribution::Uniform { bound } => ArrayD::from_shape_simple_fn(parameter.shape.clone(), || {
+                let x: f32 = StandardUniform.sample(&mut random);
+                bound * (2.0 * x - 1.0)
+            }),
+        };
+        parameters.insert(parameter.name.clone(), values);
+    }
+    Ok(export(&classifier(graph, &heads)?, &parameters)?)
+}
+
+/// Noise over a soft blob whose place the seed sets.
+fn image(side: usize, seed: u64) -> Array4<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut uniform = || -> f32 { StandardUniform.sample(&mut random) };
+    let place = [uniform(), uniform()].map(|x| x * side as f32);
+    Array4::from_shape_fn((1, 3, side, side), |(_, _, y, x)| {
+        let distance = ((y as f32 - place[0]).powi(2) + (x as f32 - place[1]).powi(2)) / (side * side) as f32;
+        3.0 * (-8.0 * distance).exp() - 1.5 + uniform()
+    })
+}
+
+fn latency(runtime: &Runtime, float: &[u8], int8: &[u8], side: usize) -> Result<(), Box<dyn Error>> {
+    let input = image(side, 0).into_dyn();
+    let mut best = [f64::INFINITY; 2];
+    for round in 0..2 {
+        for (index, model) in [float, int8].into_iter().enumerate() {
+            let mut session = Session::from_bytes(runtime, model, &SessionOptions::default())?;
+            let mut least = f64::INFINITY;
+            for _ in 0..RUNS {
+                let start = Instant::now();
+                session.run(&[("image", input.view())])?;
+                least = least.min(start.elapsed().as_secs_f64() * 1e3);
+            }
+            println!("round {round}, {}: {least:.2} ms", ["float", "INT8"][index]);
+            best[index] = best[index].min(least);
+        }
+    }
+    println!("INT8 / float = {:.3} (wanted: at most 0.35)", best[1] / best[0]);
+    Ok(())
+}
+
+/// Largest resident memory of this process so far, where the system tells it.
+fn peak_memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|value| value.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}
