@@ -6,6 +6,7 @@
 //! - [`networks`]: every architecture, described once
 //! - [`parameters`]: trained parameters by torchvision's names
 //! - [`proto`]: the ONNX file format
+//! - [`quantize`]: static INT8 quantization
 //! - [`runtime`]: ONNX Runtime
 
 pub mod export;
@@ -14,4 +15,5 @@ pub mod heads;
 pub mod networks;
 pub mod parameters;
 pub mod proto;
+pub mod quantize;
 pub mod runtime;
