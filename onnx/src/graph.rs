@@ -183,13 +183,13 @@ pub struct Constant {
 /// The parts of a classifier that heads and explanations need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classifier {
-    /// Output of the last convolutional stage, [N, C, h, w].
+    /// Output of the last convolutional stage, `[N, C, h, w]`.
     pub features: ValueId,
-    /// Global average of `features`, flattened, [N, C].
+    /// Global average of `features`, flattened, `[N, C]`.
     pub pooled: ValueId,
-    /// Output of the linear layer, [N, K].
+    /// Output of the linear layer, `[N, K]`.
     pub logits: ValueId,
-    /// Weight of the linear layer, [K, C].
+    /// Weight of the linear layer, `[K, C]`.
     pub weight: ValueId,
     /// Name of the linear layer: its parameters are `<linear>.weight` and `<linear>.bias`.
     pub linear: String,

@@ -14,13 +14,13 @@ use crate::graph::{Graph, GraphBuilder, GraphError, Operator};
 
 /// Nodes of this prefix stay in float when a network is quantized.
 pub const FLOAT_PREFIX: &str = "head.";
-/// Output [N,K]: class probabilities, softmax(logits / temperature).
+/// Output `[N,K]`: class probabilities, softmax(logits / temperature).
 pub const PROBABILITIES: &str = "probabilities";
-/// Output [N,k,h,w]: Grad-CAM maps of the k most probable classes, not negative.
+/// Output `[N,k,h,w]`: Grad-CAM maps of the k most probable classes, not negative.
 pub const CAM: &str = "cam";
-/// Output [N,k] i64: the classes of the maps, most probable first.
+/// Output `[N,k]` i64: the classes of the maps, most probable first.
 pub const CAM_CLASS: &str = "cam_class";
-/// Output [N]: Mahalanobis distance of the pooled features from the training images.
+/// Output `[N]`: Mahalanobis distance of the pooled features from the training images.
 pub const NOVELTY: &str = "novelty";
 /// Initializer, a scalar: the temperature. Calibration sets it in the finished file.
 pub const TEMPERATURE: &str = "temperature";

@@ -14,14 +14,14 @@ pub const IMAGE: &str = "image";
 /// Name of the class scores of every classifier.
 pub const LOGITS: &str = "logits";
 
-/// What every classifier can be asked for: [N, channels, H, W] in, [N, classes] out.
+/// What every classifier can be asked for: `[N, channels, H, W]` in, `[N, classes]` out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageClassifier {
     /// Number of classes K.
     pub classes: usize,
     /// Channels of the image: 1 grey, 3 as ImageNet's weights want it.
     pub channels: usize,
-    /// Size of the image, [height, width].
+    /// Size of the image, `[height, width]`.
     pub size: [usize; 2],
 }
 

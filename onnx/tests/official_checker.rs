@@ -41,7 +41,9 @@ fn extents(shape: &Shape) -> Vec<serde_json::Value> {
 /// no symbol through Resize and Pad. The runs with two batches show that it is the batch.
 fn batch_named((element, extents): &Seen) -> Seen {
     let unnamed = |extent: &serde_json::Value| extent.as_str().is_some_and(|name| name.starts_with("unk__"));
-    let named = extents.iter().map(|extent| if unnamed(extent) { "N".into() } else { extent.clone() });
+    let named = extents
+        .iter()
+        .map(|extent| if unnamed(extent) { "N".into() } else { extent.clone() });
     (element.clone(), named.collect())
 }
 
@@ -103,8 +105,8 @@ fn every_network_with_its_heads_is_valid_and_runs() {
         size: [64, 96],
     };
     let mut networks = vec![small_cnn(&SmallCnnConfig { image, width: 8 }).unwrap()];
-    // The deep ones are the same blocks in other numbers; their names have a test of their own.
-    networks.extend([18, 50].map(|depth| resnet(depth, &ImageClassifier { channels: 3, ..image }).unwrap()));
+    networks
+        .extend(resnet::DEPTHS.map(|depth| resnet::resnet(depth, &ImageClassifier { channels: 3, ..image }).unwrap()));
     for network in networks {
         let features = network.value(network.classifier().unwrap().pooled).shape[1]
             .fixed()

@@ -46,7 +46,7 @@ pub enum Distribution {
 }
 
 impl Initializer {
-    /// The distribution for a parameter of this shape ([O, I/groups, kh, kw] or [O, I] for
+    /// The distribution for a parameter of this shape (`[O, I/groups, kh, kw]` or `[O, I]` for
     /// weights).
     pub fn distribution(&self, shape: &[usize]) -> Distribution {
         match *self {

@@ -61,7 +61,7 @@ impl Conv2d {
 }
 
 impl GraphBuilder {
-    /// [N,C,H,W] -> [N,O,H',W'].
+    /// `[N,C,H,W]` -> `[N,O,H',W']`.
     ///
     /// # Errors
     /// [`GraphError`] for taken names or extents that do not fit.
@@ -86,7 +86,7 @@ impl GraphBuilder {
         self.node(name, Operator::Conv { window, groups }, &inputs)
     }
 
-    /// [N,C,H,W] -> [N,O,H',W'], stride as enlargement; `layer.groups` must be 1.
+    /// `[N,C,H,W]` -> `[N,O,H',W']`, stride as enlargement; `layer.groups` must be 1.
     ///
     /// # Errors
     /// As [`GraphBuilder::conv2d`].
@@ -119,7 +119,7 @@ impl GraphBuilder {
         )
     }
 
-    /// BatchNorm over [N,C,...] with torch's four tensors.
+    /// BatchNorm over `[N,C,...]` with torch's four tensors.
     ///
     /// # Errors
     /// [`GraphError`] for taken names.
@@ -136,7 +136,7 @@ impl GraphBuilder {
         self.node(name, operator, &[x, weight, bias, mean, var])
     }
 
-    /// InstanceNorm over [N,C,H,W] with a weight and a bias a channel.
+    /// InstanceNorm over `[N,C,H,W]` with a weight and a bias a channel.
     ///
     /// # Errors
     /// [`GraphError`] for taken names.
@@ -149,10 +149,10 @@ impl GraphBuilder {
         )
     }
 
-    /// Linear layer [N,I] -> [N,O] with torch's weight [O,I] and bias.
+    /// Linear layer `[N,I]` -> `[N,O]` with torch's weight `[O,I]` and bias.
     ///
     /// # Errors
-    /// [`GraphError`] for taken names, or if x is not [N,I].
+    /// [`GraphError`] for taken names, or if x is not `[N,I]`.
     pub fn linear(&mut self, name: &str, x: ValueId, out_features: usize) -> Result<ValueId, GraphError> {
         let fan_in = self.channels(x);
         let rule = Initializer::UniformFanIn { fan_in };
@@ -161,7 +161,7 @@ impl GraphBuilder {
         self.node(name, Operator::Gemm, &[x, weight, bias])
     }
 
-    /// Table [classes, width] read by indices i64 [N]: -> [N, width].
+    /// Table `[classes, width]` read by indices i64 `[N]`: -> `[N, width]`.
     ///
     /// # Errors
     /// [`GraphError`] for taken names, or if the indices are not integers.
@@ -185,7 +185,7 @@ impl GraphBuilder {
         self.node(name, Operator::Relu, &[x])
     }
 
-    /// [N,C,H,W] -> [N,C]: `avgpool`, then flattened as `pooled`.
+    /// `[N,C,H,W]` -> `[N,C]`: `avgpool`, then flattened as `pooled`.
     ///
     /// # Errors
     /// [`GraphError`] for taken names, or if x is no image.

@@ -1,6 +1,6 @@
 //! The operators: ONNX's standard ones with typed attributes.
 //!
-//! Spatial operators are two-dimensional over [N, C, H, W]. Attributes that ONNX holds as extra
+//! Spatial operators are two-dimensional over `[N, C, H, W]`. Attributes that ONNX holds as extra
 //! inputs (the k of TopK, the axes of Squeeze) are attributes here; export writes the inputs.
 
 use super::shape::Shape;
@@ -8,13 +8,13 @@ use super::shape::Shape;
 /// Window of a convolution or pooling over height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Extents of the kernel, [height, width].
+    /// Extents of the kernel, `[height, width]`.
     pub kernel: [usize; 2],
-    /// Steps, [vertical, horizontal].
+    /// Steps, `[vertical, horizontal]`.
     pub stride: [usize; 2],
-    /// Padding on both sides, [top and bottom, left and right].
+    /// Padding on both sides, `[top and bottom, left and right]`.
     pub padding: [usize; 2],
-    /// Distance of the kernel's taps, [vertical, horizontal].
+    /// Distance of the kernel's taps, `[vertical, horizontal]`.
     pub dilation: [usize; 2],
 }
 
@@ -84,14 +84,14 @@ pub enum ResizeMode {
 /// An operator with its attributes. Axes count from 0; negative ones are not used.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operator {
-    /// (x [N,C,H,W], weight [O,C/groups,kh,kw], bias [O]?) -> [N,O,H',W'].
+    /// (x `[N,C,H,W]`, weight `[O,C/groups,kh,kw]`, bias `[O]`?) -> `[N,O,H',W']`.
     Conv {
         /// Kernel, stride, padding, dilation.
         window: Window,
         /// Number of groups.
         groups: usize,
     },
-    /// (x [N,C,H,W], weight [C,O/groups,kh,kw], bias [O]?) -> [N,O,H',W'].
+    /// (x `[N,C,H,W]`, weight `[C,O/groups,kh,kw]`, bias `[O]`?) -> `[N,O,H',W']`.
     ConvTranspose {
         /// Kernel, stride, padding, dilation.
         window: Window,
@@ -100,14 +100,14 @@ pub enum Operator {
         /// Number of groups.
         groups: usize,
     },
-    /// (x [N,C,...], weight [C], bias [C], running_mean [C], running_var [C]) -> like x.
+    /// (x `[N,C,...]`, weight `[C]`, bias `[C]`, running_mean `[C]`, running_var `[C]`) -> like x.
     BatchNormalization {
         /// Added to the variance.
         epsilon: f32,
         /// Weight of the new batch in the running average: torch's convention, one minus ONNX's.
         momentum: f32,
     },
-    /// (x [N,C,H,W], weight [C], bias [C]) -> like x; statistics of each image and channel.
+    /// (x `[N,C,H,W]`, weight `[C]`, bias `[C]`) -> like x; statistics of each image and channel.
     InstanceNormalization {
         /// Added to the variance.
         epsilon: f32,
@@ -125,7 +125,7 @@ pub enum Operator {
     Tanh,
     /// Square root.
     Sqrt,
-    /// x limited to [min, max].
+    /// x limited to `[min, max]`.
     Clip {
         /// Lower limit.
         min: f32,
@@ -149,9 +149,9 @@ pub enum Operator {
         /// Whether padded zeros count.
         count_include_pad: bool,
     },
-    /// [N,C,H,W] -> [N,C,1,1].
+    /// `[N,C,H,W]` -> `[N,C,1,1]`.
     GlobalAveragePool,
-    /// Linear layer: (x [N,I], weight [O,I], bias [O]?) -> x weightᵀ + bias [N,O].
+    /// Linear layer: (x `[N,I]`, weight `[O,I]`, bias `[O]`?) -> x weightᵀ + bias `[N,O]`.
     Gemm,
     /// Matrix product over the last two axes, leading axes broadcast.
     MatMul,
@@ -224,14 +224,14 @@ pub enum Operator {
         /// Whether the axes stay, with extent 1.
         keep_dims: bool,
     },
-    /// Adds a border to [N,C,H,W].
+    /// Adds a border to `[N,C,H,W]`.
     Pad {
         /// What fills it.
         mode: PadMode,
-        /// Rows and columns: [top, left, bottom, right].
+        /// Rows and columns: `[top, left, bottom, right]`.
         padding: [usize; 4],
     },
-    /// Enlarges [N,C,H,W] by whole factors.
+    /// Enlarges `[N,C,H,W]` by whole factors.
     Resize {
         /// Interpolation.
         mode: ResizeMode,

@@ -253,7 +253,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// Batch and known extents of an [N,C,H,W] input.
+    /// Batch and known extents of an `[N,C,H,W]` input.
     fn image(&self, input: usize) -> Result<(Dim, [usize; 3]), ShapeError> {
         match **self.shape(input) {
             [batch, Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)] => Ok((batch, [c, h, w])),
@@ -283,7 +283,7 @@ impl Inputs<'_> {
     }
 }
 
-/// An image shape [N,C,H,W].
+/// An image shape `[N,C,H,W]`.
 fn image_shape(batch: Dim, [c, h, w]: [usize; 3]) -> Shape {
     Shape::new([batch, Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)])
 }

@@ -1,25 +1,26 @@
 //! Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) without a backward pass.
 //!
-//! After global average pooling and one linear layer, d logit_c / d A_k = w[c,k] / (h w) at every
-//! place of feature map A_k. The map of class c is therefore ReLU(sum_k w[c,k] A_k) / (h w): rows
-//! of the linear layer times the features. Only the most probable classes get one.
+//! After global average pooling and one linear layer with weight `w`, at every place of feature map
+//! k the gradient is `d logit_c / d A_k = w[c,k] / (height width)`. The map of class c is therefore
+//! `ReLU(sum_k w[c,k] A_k) / (height width)`: rows of the linear layer times the features, and no backward
+//! pass. Only the most probable classes get one.
 
 use ndarray::arr0;
 
 use crate::graph::{Classifier, Dim, GraphBuilder, GraphError, Operator, Shape, ValueId};
 
-/// Name of the intermediate [N,k,h,w] that holds the maps before ReLU, by whose norm errors are
+/// Name of the intermediate `[N,k,h,w]` that holds the maps before ReLU, by whose norm errors are
 /// measured.
 pub const SIGNED: &str = "cam_signed";
 
 /// Values of the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maps {
-    /// Maps before ReLU, [N,k,h,w].
+    /// Maps before ReLU, `[N,k,h,w]`.
     pub signed: ValueId,
-    /// Maps, [N,k,h,w].
+    /// Maps, `[N,k,h,w]`.
     pub cam: ValueId,
-    /// Their classes, i64 [N,k], by falling logit.
+    /// Their classes, i64 `[N,k]`, by falling logit.
     pub classes: ValueId,
 }
 
@@ -56,7 +57,7 @@ pub fn gradcam(b: &mut GraphBuilder, parts: &Classifier, top_k: usize) -> Result
     Ok(Maps { signed, cam, classes })
 }
 
-/// Channels, height and width of a value [N,C,h,w].
+/// Channels, height and width of a value `[N,C,h,w]`.
 fn extents(b: &GraphBuilder, features: ValueId) -> [usize; 3] {
     let mut known = b.shape(features).iter().skip(1).map(|dim| match dim {
         Dim::Fixed(extent) => *extent,

@@ -10,11 +10,11 @@ use crate::graph::operator::Reduction;
 use crate::graph::{GraphBuilder, GraphError, Operator, ValueId};
 use crate::proto::ModelProto;
 
-/// Initializer [C]: mean of the training features.
+/// Initializer `[C]`: mean of the training features.
 pub const MEAN: &str = "novelty.mean";
-/// Initializer [C,R]: whitening projection.
+/// Initializer `[C,R]`: whitening projection.
 pub const PROJECTION: &str = "novelty.projection";
-/// Initializer [M,R]: centres of the classes after the projection.
+/// Initializer `[M,R]`: centres of the classes after the projection.
 pub const CENTERS: &str = "novelty.centers";
 
 /// The node whose first input is the pooled features, as they are in the file at hand.
@@ -23,11 +23,11 @@ const CENTERED: &str = "head.novelty.centered";
 /// Statistics of the training features.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
-    /// Mean of the pooled features, [C].
+    /// Mean of the pooled features, `[C]`.
     pub mean: Array1<f32>,
-    /// Whitening projection, [C,R].
+    /// Whitening projection, `[C,R]`.
     pub projection: Array2<f32>,
-    /// Centres of the classes, (class mean - mean) projection, [M,R].
+    /// Centres of the classes, (class mean - mean) projection, `[M,R]`.
     pub centers: Array2<f32>,
 }
 
@@ -52,7 +52,7 @@ impl Novelty {
     }
 }
 
-/// Adds the distance [N] of the pooled features [N,C] to the nearest centre.
+/// Adds the distance `[N]` of the pooled features `[N,C]` to the nearest centre.
 ///
 /// # Errors
 /// [`GraphError::Shape`] if the statistics have other extents than the features.
@@ -76,7 +76,7 @@ pub fn novelty(b: &mut GraphBuilder, pooled: ValueId, statistics: &Novelty) -> R
     b.node("head.novelty.distance", Operator::Sqrt, &[nearest])
 }
 
-/// Name of the pooled features [N,C] that the novelty head of this file reads: in a quantized
+/// Name of the pooled features `[N,C]` that the novelty head of this file reads: in a quantized
 /// file the dequantized ones. None if the file has no such head.
 pub fn features_value(model: &ModelProto) -> Option<&str> {
     let nodes = &model.graph.as_ref()?.node;

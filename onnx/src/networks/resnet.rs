@@ -15,7 +15,7 @@ pub type ResNetConfig = ImageClassifier;
 /// Output channels of a bottleneck over its inner ones.
 const EXPANSION: usize = 4;
 
-/// The ResNet of this depth: [N, channels, H, W] -> `logits` [N, classes], stride 32.
+/// The ResNet of this depth: `[N, channels, H, W]` -> `logits` `[N, classes]`, stride 32.
 ///
 /// Intermediates: `relu`, `maxpool`, every block (`layer1.0` ...), and `layer1` to `layer4`.
 ///

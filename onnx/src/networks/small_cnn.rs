@@ -22,7 +22,7 @@ pub const DEFAULT_WIDTH: usize = 16;
 /// Residual blocks of each stage after the stem: (multiple of the width, stride).
 const STAGES: [&[(usize, usize)]; 3] = [&[(2, 2)], &[(4, 2), (4, 1)], &[(6, 1)]];
 
-/// The small network: [N, channels, H, W] -> `logits` [N, classes].
+/// The small network: `[N, channels, H, W]` -> `logits` `[N, classes]`.
 ///
 /// Intermediates: `relu`, every block (`layer1.0` ...), and `layer1` to `layer3`.
 ///

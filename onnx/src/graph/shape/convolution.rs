@@ -3,7 +3,7 @@
 use super::{Dim, Inputs, Shape, ShapeError, attribute, image_shape};
 use crate::graph::operator::Window;
 
-/// (x [N,C,H,W], weight [O,C/groups,kh,kw], bias [O]?) -> [N,O,H',W'] with
+/// (x `[N,C,H,W]`, weight `[O,C/groups,kh,kw]`, bias `[O]`?) -> `[N,O,H',W']` with
 /// H' = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1.
 pub(super) fn conv(inputs: &Inputs, window: &Window, groups: usize) -> Result<Shape, ShapeError> {
     inputs.floats(2..=3)?;
@@ -17,7 +17,7 @@ pub(super) fn conv(inputs: &Inputs, window: &Window, groups: usize) -> Result<Sh
     Ok(image_shape(batch, [out, height, width]))
 }
 
-/// (x [N,C,H,W], weight [C,O/groups,kh,kw], bias [O]?) -> [N,O,H',W'] with
+/// (x `[N,C,H,W]`, weight `[C,O/groups,kh,kw]`, bias `[O]`?) -> `[N,O,H',W']` with
 /// H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output padding.
 pub(super) fn conv_transpose(
     inputs: &Inputs,
@@ -73,7 +73,7 @@ fn check_window(window: &Window) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// Extent of one axis of the weight, which must be [_, _, kh, kw].
+/// Extent of one axis of the weight, which must be `[_, _, kh, kw]`.
 fn weight_extents(inputs: &Inputs, window: &Window, axis: usize) -> Result<usize, ShapeError> {
     let [kh, kw] = window.kernel;
     match inputs.shape(1).get(axis) {

@@ -3,7 +3,7 @@
 use super::elementwise::broadcast;
 use super::{Dim, Inputs, Shape, ShapeError};
 
-/// (x [N,I], weight [O,I], bias [O]?) -> [N,O].
+/// (x `[N,I]`, weight `[O,I]`, bias `[O]`?) -> `[N,O]`.
 pub(super) fn gemm(inputs: &Inputs) -> Result<Shape, ShapeError> {
     inputs.floats(2..=3)?;
     let (batch, features) = match **inputs.shape(0) {
@@ -18,7 +18,7 @@ pub(super) fn gemm(inputs: &Inputs) -> Result<Shape, ShapeError> {
     Ok(Shape::new([batch, Dim::Fixed(out)]))
 }
 
-/// (a [...,M,I], b [...,I,P]) -> [...,M,P], leading axes broadcast.
+/// (a `[...,M,I]`, b `[...,I,P]`) -> `[...,M,P]`, leading axes broadcast.
 pub(super) fn matmul(inputs: &Inputs) -> Result<Shape, ShapeError> {
     inputs.floats(2..=2)?;
     let ([lead_a @ .., rows, inner_a], [lead_b @ .., inner_b, columns]) = (&**inputs.shape(0), &**inputs.shape(1))

@@ -2,7 +2,7 @@
 
 use super::{Dim, Inputs, Shape, ShapeError, attribute};
 
-/// (x [N,C,...], weight [C], bias [C], running_mean [C], running_var [C]) -> like x.
+/// (x `[N,C,...]`, weight `[C]`, bias `[C]`, running_mean `[C]`, running_var `[C]`) -> like x.
 pub(super) fn batch(inputs: &Inputs, epsilon: f32, momentum: f32) -> Result<Shape, ShapeError> {
     if !(0.0..=1.0).contains(&momentum) {
         return Err(attribute("momentum", format!("is {momentum}, wanted 0 to 1")));
@@ -11,7 +11,7 @@ pub(super) fn batch(inputs: &Inputs, epsilon: f32, momentum: f32) -> Result<Shap
     normalized(inputs, epsilon)
 }
 
-/// (x [N,C,H,W], weight [C], bias [C]) -> like x.
+/// (x `[N,C,H,W]`, weight `[C]`, bias `[C]`) -> like x.
 pub(super) fn instance(inputs: &Inputs, epsilon: f32) -> Result<Shape, ShapeError> {
     inputs.floats(3..=3)?;
     inputs.image(0)?;

@@ -1,10 +1,10 @@
-//! Pooling, padding and resizing of [N,C,H,W].
+//! Pooling, padding and resizing of `[N,C,H,W]`.
 
 use super::convolution::window_positions;
 use super::{Inputs, Shape, ShapeError, attribute, image_shape};
 use crate::graph::operator::{PadMode, Window};
 
-/// [N,C,H,W] -> [N,C,H',W'], extents as a convolution's.
+/// `[N,C,H,W]` -> `[N,C,H',W']`, extents as a convolution's.
 pub(super) fn max_pool(inputs: &Inputs, window: &Window) -> Result<Shape, ShapeError> {
     inputs.floats(1..=1)?;
     let (batch, [c, h, w]) = inputs.image(0)?;
@@ -24,14 +24,14 @@ pub(super) fn average_pool(inputs: &Inputs, window: &Window) -> Result<Shape, Sh
     max_pool(inputs, window)
 }
 
-/// [N,C,H,W] -> [N,C,1,1].
+/// `[N,C,H,W]` -> `[N,C,1,1]`.
 pub(super) fn global_average_pool(inputs: &Inputs) -> Result<Shape, ShapeError> {
     inputs.floats(1..=1)?;
     let (batch, [c, _, _]) = inputs.image(0)?;
     Ok(image_shape(batch, [c, 1, 1]))
 }
 
-/// [N,C,H,W] with rows and columns [top, left, bottom, right] added.
+/// `[N,C,H,W]` with rows and columns `[top, left, bottom, right]` added.
 pub(super) fn pad(inputs: &Inputs, mode: PadMode, padding: [usize; 4]) -> Result<Shape, ShapeError> {
     inputs.floats(1..=1)?;
     let (batch, [c, h, w]) = inputs.image(0)?;
@@ -45,7 +45,7 @@ pub(super) fn pad(inputs: &Inputs, mode: PadMode, padding: [usize; 4]) -> Result
     Ok(image_shape(batch, [c, h + top + bottom, w + left + right]))
 }
 
-/// [N,C,H,W] -> [N,C,H scale,W scale].
+/// `[N,C,H,W]` -> `[N,C,H scale,W scale]`.
 pub(super) fn resize(inputs: &Inputs, scale: [usize; 2]) -> Result<Shape, ShapeError> {
     inputs.floats(1..=1)?;
     let (batch, [c, h, w]) = inputs.image(0)?;
