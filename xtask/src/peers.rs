@@ -17,7 +17,12 @@ struct Peer {
     requirements: &'static str,
 }
 
-const PEERS: &[Peer] = &[];
+const PEERS: &[Peer] = &[Peer {
+    name: "torchvision",
+    script: "onnx/peers/torchvision_names.py",
+    arguments: &[],
+    requirements: "onnx/peers/requirements-torchvision.txt",
+}];
 
 /// Arguments of `peers`.
 #[derive(clap::Args)]
