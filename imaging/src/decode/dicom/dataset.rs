@@ -111,14 +111,6 @@ impl<'a> DataSet<'a> {
         self.get(tag).map(|element| element.numbers()).unwrap_or_default()
     }
 
-    /// The items of a sequence; none if it is absent.
-    pub(super) fn items(&self, tag: Tag) -> Result<Vec<DataSet<'a>>, DecodeError> {
-        match self.get(tag) {
-            None => Ok(Vec::new()),
-            Some(element) => item_ranges(element)?.into_iter().map(|range| range.read()).collect(),
-        }
-    }
-
     /// The first item of a sequence.
     pub(super) fn first_item(&self, tag: Tag) -> Result<Option<DataSet<'a>>, DecodeError> {
         match self.get(tag) {
@@ -408,9 +400,8 @@ mod tests {
             bytes.extend(MODALITY);
             let set = explicit(&bytes).unwrap();
             assert_eq!(set.text(tags::MODALITY).as_deref(), Some("CT"));
-            let items = set.items(tags::VOILUT_SEQUENCE).unwrap();
-            assert_eq!(items.len(), 1);
-            assert_eq!(items[0].text(tags::MODALITY).as_deref(), Some("CT"));
+            let item = set.first_item(tags::VOILUT_SEQUENCE).unwrap().unwrap();
+            assert_eq!(item.text(tags::MODALITY).as_deref(), Some("CT"));
         }
     }
 
