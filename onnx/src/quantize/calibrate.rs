@@ -1,14 +1,14 @@
 //! Running a float model over calibration images and watching its tensors.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use ndarray::{Array4, ArrayD, ArrayViewD, Axis};
-use prost::Message;
 
 use super::observer::Observer;
 use super::plan::Plan;
 use super::{ImageError, QuantizeError, QuantizeOptions};
-use crate::proto::{ElementType, GraphProto, ModelProto, ValueInfoProto};
+use crate::proto::{ElementType, GraphProto, ModelProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto};
 use crate::runtime::{Outputs, Runtime, Session, SessionOptions};
 
 /// What calibration saw.
@@ -21,18 +21,24 @@ pub struct Calibration {
     pub images: usize,
 }
 
-/// The model with these tensors as further outputs (float tensors of any shape).
+/// What makes these tensors further outputs (float tensors of any shape) when it follows a model file.
 ///
-/// Protobuf messages that follow each other are one message with their lists joined, so the outputs are
-/// appended to the file, and the weights are neither decoded nor copied twice.
-fn expose(model: &[u8], tensors: &[&str]) -> Vec<u8> {
+/// Protobuf messages that follow each other are one message with their lists joined, so the weights
+/// are neither decoded nor copied.
+fn further_outputs(tensors: &[&str]) -> Vec<u8> {
     let outputs = tensors.iter().map(|name| {
-        let mut value = ValueInfoProto::tensor(name, ElementType::F32, Vec::new());
-        if let Some(crate::proto::TypeValue::TensorType(tensor)) = value.r#type.as_mut().and_then(|t| t.value.as_mut())
-        {
-            tensor.shape = None;
+        let tensor = TensorTypeProto {
+            elem_type: ElementType::F32 as i32,
+            shape: None,
+        };
+        ValueInfoProto {
+            name: (*name).to_owned(),
+            r#type: Some(TypeProto {
+                value: Some(TypeValue::TensorType(tensor)),
+                ..Default::default()
+            }),
+            ..Default::default()
         }
-        value
     });
     let graph = GraphProto {
         output: outputs.collect(),
@@ -42,11 +48,17 @@ fn expose(model: &[u8], tensors: &[&str]) -> Vec<u8> {
         graph: Some(graph),
         ..Default::default()
     };
-    let addition = addition.encode_to_vec();
-    let mut bytes = Vec::with_capacity(model.len() + addition.len());
-    bytes.extend_from_slice(model);
-    bytes.extend_from_slice(&addition);
-    bytes
+    addition.to_bytes()
+}
+
+/// A file of the model with these tensors exposed. On disk, because in memory it would be one more
+/// copy of the weights beside the caller's and those of ONNX Runtime.
+fn exposed(model: &[u8], tensors: &[&str]) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
+    file.write_all(model)?;
+    file.write_all(&further_outputs(tensors))?;
+    file.flush()?;
+    Ok(file)
 }
 
 /// A session of a model with inner tensors exposed, run image by image.
@@ -67,8 +79,8 @@ impl Probe {
         };
         let tensors = plan.tensors.iter().map(|tensor| tensor.name.as_str());
         let inner: Vec<&str> = tensors.filter(|name| !plan.ends.contains(*name)).collect();
-        let exposed = expose(model, &inner);
-        let session = Session::from_bytes(runtime, &exposed, &session_options)?;
+        let file = exposed(model, &inner).map_err(QuantizeError::Scratch)?;
+        let session = Session::from_path(runtime, file.path(), &session_options)?;
         match session.inputs() {
             [only] => Ok(Self {
                 input: only.name.clone(),

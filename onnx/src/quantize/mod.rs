@@ -65,7 +65,7 @@ pub struct QuantizeOptions {
 impl Default for QuantizeOptions {
     fn default() -> Self {
         Self {
-            method: Method::Percentile(99.99),
+            method: Method::Percentile(99.999),
             activations: ActivationType::U8,
             head: HeadPrecision::Float,
             bias_correction: true,
@@ -120,6 +120,9 @@ pub enum QuantizeError {
     /// ONNX Runtime refuses the model or an image.
     #[error("calibration: {0}")]
     Session(#[from] SessionError),
+    /// The model cannot be written to the folder for temporary files.
+    #[error("cannot write a temporary copy of the model: {0}; free some space, or set TMPDIR to another folder")]
+    Scratch(#[source] std::io::Error),
     /// No calibration image came.
     #[error("no calibration images: give some from the training set, at least 50 for a usable range")]
     NoImages,

@@ -156,7 +156,7 @@ fn mean_error(runtime: &Runtime, bias_correction: bool) -> f64 {
     let plan = Plan::new(&residual_graph(1), &options).unwrap();
     let probe = |model: &[u8]| calibrate::Probe::new(runtime, model, &plan, &options).unwrap();
     let (mut float, mut int8) = (probe(&residual_model(1)), probe(&model));
-    let mut errors = vec![0.0_f64; 16];
+    let mut errors = [0.0_f64; 16];
     for image in images(24, 2).into_iter().flat_map(|batch| split(&batch.unwrap())) {
         let (a, b) = (float.run(&image).unwrap(), int8.run(&image).unwrap());
         let difference = &a.tensor("shortcut").unwrap() - &b.tensor("shortcut").unwrap();
