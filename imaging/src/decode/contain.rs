@@ -5,7 +5,7 @@
 //! A panic inside becomes [`DecodeError::Damaged`]. Its message is kept off standard error by a hook that looks at a
 //! thread-local flag and otherwise calls the hook that was there before; unwinding must be on (`panic = "unwind"`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
@@ -13,6 +13,7 @@ use super::error::DecodeError;
 
 thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs `decode`; a panic in it is a damaged `part`. `decode` must leave nothing half-changed behind: here all of them
@@ -31,7 +32,8 @@ pub(super) fn contained<T>(
             .map(|text| text.to_string())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
-        Err(DecodeError::damaged(part, format!("the decoder gave up ({message})")))
+        let place = PLACE.take();
+        Err(DecodeError::damaged(part, format!("the decoder gave up at {place} ({message})")))
     })
 }
 
@@ -41,7 +43,12 @@ fn quiet_hook() {
         let previous = take_hook();
         set_hook(Box::new(move |info| {
             if !CONTAINED.try_with(Cell::get).unwrap_or(false) {
-                previous(info);
+                return previous(info);
+            }
+            if let Some(place) = info.location() {
+                // The file's name only: its folder is that of the machine where the decoder was built.
+                let name = place.file().rsplit(['/', '\\']).next().unwrap_or_default();
+                PLACE.set(format!("{name}:{}", place.line()));
             }
         }));
     });
@@ -55,6 +62,7 @@ mod tests {
     fn a_panic_becomes_a_refusal() {
         let error = contained("codec", || -> Result<(), _> { panic!("index 7 of 3") }).unwrap_err();
         assert_eq!(error.code(), "damaged");
+        assert!(error.to_string().contains("gave up at contain.rs:"), "{error}");
         assert!(error.to_string().contains("index 7 of 3"), "{error}");
         assert!(!CONTAINED.get());
         assert_eq!(contained("codec", || Ok(5)).unwrap(), 5);

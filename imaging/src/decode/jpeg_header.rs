@@ -93,7 +93,7 @@ fn segment(bytes: &[u8], at: usize, code: u8) -> Result<&[u8], DecodeError> {
 
 fn frame_process(code: u8) -> Option<u8> {
     // C4 is DHT, C8 reserved, CC is DAC; the rest of C0..CF are frame headers.
-    matches!(code, 0xC0..=0xCF if !matches!(code, 0xC4 | 0xC8 | 0xCC)).then_some(code - 0xC0)
+    matches!(code, 0xC0..=0xCF if !matches!(code, 0xC4 | 0xC8 | 0xCC)).then(|| code - 0xC0)
 }
 
 fn read_frame(segment: &[u8], process: u8) -> Result<JpegHeader, DecodeError> {
@@ -159,5 +159,10 @@ mod tests {
         assert_eq!(JpegHeader::read(&bytes).unwrap_err().code(), "damaged");
         bytes[4] = 0xFF;
         assert_eq!(JpegHeader::read(&bytes).unwrap_err().code(), "truncated");
+        for code in 0..=255 {
+            let mut other = SMALL.to_vec();
+            other[9] = code;
+            assert!(JpegHeader::read(&other).is_ok() == matches!(code, 0xC0..=0xCF if !matches!(code, 0xC4 | 0xC8 | 0xCC)));
+        }
     }
 }

@@ -20,6 +20,7 @@ mod error;
 mod jpeg_header;
 mod limits;
 mod raster;
+mod tiff_header;
 
 use std::fs::File;
 use std::io::Read;

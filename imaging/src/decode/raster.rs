@@ -8,6 +8,7 @@ use ndarray::Array2;
 use super::error::DecodeError;
 use super::jpeg_header::JpegHeader;
 use super::limits::Limits;
+use super::tiff_header;
 use crate::grey::{GreyImage, ImageMeta, Pixels};
 
 /// Channels that differ by more than this share of full scale count as coloured; chroma subsampling stays below.
@@ -38,8 +39,10 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
 
 impl RasterSource {
     pub(super) fn open(bytes: Vec<u8>, format: ImageFormat, limits: &Limits) -> Result<Self, DecodeError> {
-        if format == ImageFormat::Jpeg {
-            check_jpeg(&bytes, limits)?;
+        match format {
+            ImageFormat::Jpeg => check_jpeg(&bytes, limits)?,
+            ImageFormat::Tiff => tiff_header::check_directory(&bytes)?,
+            _ => {}
         }
         let meta = ImageMeta { encoding: Some(format_name(format).to_owned()), ..ImageMeta::default() };
         let source = RasterSource { bytes, format, limits: *limits, meta };
