@@ -1,0 +1,25 @@
+//! The appliance: from an image to a finding on a display.
+//!
+//! - [`examination`]: a file into a finding: decode, quality gate, intended use, network, decision
+//! - [`inference`]: a verified bundle as a model that is ready to run
+//! - [`intended_use`], [`decision`], [`codes`]: what may be said of an image, and why not more
+//! - [`finding`]: what was found, as JSON
+//! - [`golden`]: whether this appliance computes what the bundle's maker computed
+//! - [`presentation`]: a finding in words and pictures
+//! - [`screens`]: what the display shows
+//! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
+//! - [`cli`], [`config`], [`exit`]: the program
+
+pub mod cli;
+pub mod codes;
+pub mod config;
+pub mod decision;
+pub mod examination;
+pub mod exit;
+pub mod finding;
+pub mod golden;
+pub mod inference;
+pub mod intended_use;
+pub mod presentation;
+pub mod screens;
+pub mod text;

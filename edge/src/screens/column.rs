@@ -1,0 +1,268 @@
+//! The column of words: case, probabilities with their operating points, reasons.
+
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::{Point, Size};
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::primitives::Rectangle;
+
+use super::layout::Layout;
+use super::painter::{Ink, Painter};
+use super::{Bar, ResultState, ResultView, palette, shapes};
+use crate::text::{Weight, words, wrap};
+
+/// Share of the column that reasons may take before bars do, where they are the message.
+const REASONS_SHARE: f32 = 0.45;
+/// Lines of one reason.
+const REASON_LINES: usize = 3;
+
+/// A row of the column being filled from top to bottom.
+struct Cursor {
+    left: i32,
+    right: i32,
+    y: i32,
+    bottom: i32,
+}
+
+impl Cursor {
+    fn room(&self) -> i32 {
+        self.right - self.left
+    }
+
+    fn free(&self) -> i32 {
+        self.bottom - self.y
+    }
+}
+
+impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
+    /// Draws the column. Where the result is uncertain or refused its reasons come before the bars in room, because
+    /// they are what the person needs.
+    pub fn column(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
+        let Rectangle { top_left, size } = layout.column;
+        let mut cursor = Cursor {
+            left: top_left.x,
+            right: top_left.x + size.width as i32,
+            y: top_left.y,
+            bottom: top_left.y + size.height as i32,
+        };
+        self.case(view, layout, &mut cursor)?;
+        let line = self.line_height(layout);
+        let lines = self.reason_lines(&view.reasons, layout, cursor.room());
+        let wanted = lines as i32 * line + view.reasons.len() as i32 * (layout.gap / 3) + layout.gap / 2;
+        let matters = matches!(view.state, ResultState::Uncertain | ResultState::NotReadable);
+        let share = (cursor.free() as f32 * REASONS_SHARE) as i32;
+        let reserved = if matters { wanted.min(share) } else { 0 };
+        cursor.bottom -= reserved;
+        self.bars(&view.bars, view.state, layout, &mut cursor)?;
+        cursor.bottom += reserved;
+        self.reasons(view, layout, &mut cursor)
+    }
+
+    fn case(&mut self, view: &ResultView, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+        let sizes = layout.sizes;
+        let title = format!("{} {}", words::CASE, view.case_id);
+        let cap = (sizes.title as f32 * 0.72).round() as i32;
+        self.write(
+            &title,
+            cursor.left,
+            cursor.y + cap / 2 + 1,
+            cursor.room(),
+            Ink::bold(sizes.title),
+        )?;
+        cursor.y += cap + layout.gap * 5 / 6;
+        if !view.case_details.is_empty() {
+            let cap = (sizes.small as f32 * 0.72).round() as i32;
+            let ink = Ink::muted(sizes.small);
+            self.write(
+                &view.case_details,
+                cursor.left,
+                cursor.y + cap / 2 + 1,
+                cursor.room(),
+                ink,
+            )?;
+            cursor.y += cap;
+        }
+        cursor.y += layout.gap * 5 / 3;
+        Ok(())
+    }
+
+    fn bars(&mut self, bars: &[Bar], state: ResultState, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+        let text = layout.sizes.body as i32;
+        let track = ((10.0 * layout.scale).round() as i32).max(6);
+        let label_gap = (text as f32 * 0.45).round() as i32;
+        let row = text + label_gap + track;
+        let legend = layout.sizes.small as i32 + layout.gap;
+        let even = (cursor.free() - legend) / (bars.len().max(1) as i32) - row;
+        let spacing = even.clamp(layout.gap * 2 / 3, layout.gap * 3 / 2);
+        let mut marked = false;
+        for bar in bars {
+            if cursor.free() < row {
+                break;
+            }
+            self.bar(bar, state, layout, cursor, [text, label_gap, track])?;
+            marked |= bar.operating_point.is_some();
+            cursor.y += row + spacing;
+        }
+        if marked && cursor.free() >= legend {
+            self.legend(layout, cursor)?;
+        }
+        Ok(())
+    }
+
+    fn bar(
+        &mut self,
+        bar: &Bar,
+        state: ResultState,
+        layout: &Layout,
+        cursor: &Cursor,
+        [text, label_gap, track]: [i32; 3],
+    ) -> Result<(), D::Error> {
+        let size = layout.sizes.body;
+        let middle = cursor.y + text / 2;
+        let percent = self.write_to(
+            &percent(bar.probability),
+            cursor.right,
+            middle,
+            cursor.room(),
+            Ink::bold(size),
+        )?;
+        let room = percent - layout.gap / 2 - cursor.left;
+        // A label that is a little too long is set smaller before it is cut.
+        let fits = self.width(&bar.label, Ink::text(size)) <= room;
+        let label = Ink::text(if fits { size } else { layout.sizes.small });
+        self.write(&bar.label, cursor.left, middle, room, label)?;
+
+        let y = cursor.y + text + label_gap;
+        let area = Rectangle::new(
+            Point::new(cursor.left, y),
+            Size::new(cursor.room() as u32, track as u32),
+        );
+        let radius = track as u32 / 2;
+        shapes::rounded(self.target, area, radius, palette::TRACK, palette::GROUND)?;
+        let share = if bar.probability.is_finite() {
+            bar.probability.clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        // A probability above zero shows at least a dot.
+        let filled = ((cursor.room() as f32 * share).round() as u32).max(if share > 0.0 { track as u32 } else { 0 });
+        if filled > 0 {
+            let colour = if bar.emphasised {
+                palette::accent(state)
+            } else {
+                palette::QUIET_BAR
+            };
+            let area = Rectangle::new(area.top_left, Size::new(filled, track as u32));
+            shapes::rounded(self.target, area, radius, colour, palette::TRACK)?;
+        }
+        if let Some(point) = bar.operating_point.filter(|point| (0.0..=1.0).contains(point)) {
+            let x = cursor.left + ((cursor.room() - 2) as f32 * point).round() as i32;
+            self.tick(Point::new(x, y), track, layout)?;
+        }
+        Ok(())
+    }
+
+    /// The operating point: a bright line across the track and beyond, with a dark edge so that it shows on any fill.
+    fn tick(&mut self, at: Point, track: i32, layout: &Layout) -> Result<(), D::Error> {
+        let beyond = (track / 3).max(2);
+        let width = if layout.scale > 1.2 { 3 } else { 2 };
+        let height = (track + 2 * beyond) as u32;
+        let top = at.y - beyond;
+        let edge = Rectangle::new(Point::new(at.x - 1, at.y), Size::new(width + 2, track as u32));
+        self.target.fill_solid(&edge, palette::GROUND)?;
+        self.target.fill_solid(
+            &Rectangle::new(Point::new(at.x, top), Size::new(width, height)),
+            palette::TEXT,
+        )
+    }
+
+    fn legend(&mut self, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+        let size = layout.sizes.small;
+        let ink = Ink::muted(size);
+        if self.width(words::OPERATING_POINT, ink) + layout.gap > cursor.room() {
+            return Ok(());
+        }
+        let height = size as i32;
+        let mark = Rectangle::new(Point::new(cursor.left + 1, cursor.y), Size::new(2, height as u32));
+        self.target.fill_solid(&mark, palette::TEXT)?;
+        let left = cursor.left + layout.gap;
+        self.write(
+            words::OPERATING_POINT,
+            left,
+            cursor.y + height / 2,
+            cursor.right - left,
+            ink,
+        )?;
+        cursor.y += height + layout.gap;
+        Ok(())
+    }
+
+    fn line_height(&self, layout: &Layout) -> i32 {
+        self.fonts.face(Weight::Regular, layout.sizes.small).line_height() as i32
+    }
+
+    /// Lines that all reasons take.
+    fn reason_lines(&self, reasons: &[String], layout: &Layout, room: i32) -> usize {
+        let face = self.fonts.face(Weight::Regular, layout.sizes.small);
+        let room = (room - layout.gap).max(0) as u32;
+        reasons.iter().map(|reason| wrap(&face, reason, room, REASON_LINES).len()).sum()
+    }
+
+    /// Reasons, each with a dot in the state's colour; the last one that finds room may be cut short.
+    fn reasons(&mut self, view: &ResultView, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+        let size = layout.sizes.small;
+        let face = self.fonts.face(Weight::Regular, size);
+        let line = self.line_height(layout);
+        let matters = matches!(view.state, ResultState::Uncertain | ResultState::NotReadable);
+        let ink = if matters { Ink::text(size) } else { Ink::muted(size) };
+        let dot = (size / 3).max(3);
+        let left = cursor.left + layout.gap;
+        for reason in &view.reasons {
+            let rows = (cursor.free() / line).clamp(0, REASON_LINES as i32) as usize;
+            let lines = wrap(&face, reason, (cursor.right - left).max(0) as u32, rows);
+            let at = Point::new(cursor.left, cursor.y + (line - dot as i32) / 2);
+            if !lines.is_empty() {
+                let area = Rectangle::new(at, Size::new(dot, dot));
+                shapes::dot(self.target, area, palette::accent(view.state), palette::GROUND)?;
+            }
+            for text in lines {
+                self.write(&text, left, cursor.y + line / 2, cursor.right - left, ink)?;
+                cursor.y += line;
+            }
+            cursor.y += layout.gap / 3;
+        }
+        Ok(())
+    }
+}
+
+/// A probability in whole percent; never 0 or 100 for what is neither.
+fn percent(probability: f32) -> String {
+    if !probability.is_finite() {
+        return "–".to_owned();
+    }
+    let percent = probability.clamp(0.0, 1.0) * 100.0;
+    match percent {
+        p if p > 0.0 && p < 1.0 => "<1 %".to_owned(),
+        p if p > 99.0 && p < 100.0 => ">99 %".to_owned(),
+        p => format!("{p:.0} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn percentages_never_claim_certainty() {
+        let cases = [
+            (0.0, "0 %"),
+            (0.004, "<1 %"),
+            (0.126, "13 %"),
+            (0.996, ">99 %"),
+            (1.0, "100 %"),
+            (f32::NAN, "–"),
+        ];
+        for (probability, text) in cases {
+            assert_eq!(percent(probability), text);
+        }
+    }
+}

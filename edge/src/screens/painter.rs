@@ -1,0 +1,98 @@
+//! Words on a target, placed by what the eye lines up: the middle of capitals.
+
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::Point;
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::text::Baseline;
+use embedded_graphics::text::renderer::TextRenderer;
+
+use super::palette;
+use crate::text::{Fonts, TextStyle, Weight, ellipsize};
+
+/// Which face and colours.
+#[derive(Debug, Clone, Copy)]
+pub struct Ink {
+    pub weight: Weight,
+    pub size: u32,
+    pub colour: Rgb888,
+    pub ground: Rgb888,
+}
+
+impl Ink {
+    /// Regular, muted, on the screen's ground.
+    pub fn muted(size: u32) -> Self {
+        Self {
+            weight: Weight::Regular,
+            size,
+            colour: palette::MUTED,
+            ground: palette::GROUND,
+        }
+    }
+
+    /// Regular, bright, on the screen's ground.
+    pub fn text(size: u32) -> Self {
+        Self {
+            colour: palette::TEXT,
+            ..Self::muted(size)
+        }
+    }
+
+    /// Bold, bright, on the screen's ground.
+    pub fn bold(size: u32) -> Self {
+        Self {
+            weight: Weight::Bold,
+            ..Self::text(size)
+        }
+    }
+
+    pub fn on(self, ground: Rgb888) -> Self {
+        Self { ground, ..self }
+    }
+
+    pub fn coloured(self, colour: Rgb888) -> Self {
+        Self { colour, ..self }
+    }
+}
+
+/// A target with the fonts to write on it.
+pub struct Painter<'a, D> {
+    pub target: &'a mut D,
+    pub fonts: &'a Fonts,
+}
+
+impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
+    /// Width of a line in pixels.
+    pub fn width(&self, text: &str, ink: Ink) -> i32 {
+        self.fonts.face(ink.weight, ink.size).width(text) as i32
+    }
+
+    /// Writes from `x` to the right, capitals centred on row `middle`, cut to `room` pixels; returns where it ended.
+    pub fn write(&mut self, text: &str, x: i32, middle: i32, room: i32, ink: Ink) -> Result<i32, D::Error> {
+        let face = self.fonts.face(ink.weight, ink.size);
+        let text = ellipsize(&face, text, room.max(0) as u32);
+        let style = TextStyle {
+            face: &face,
+            colour: ink.colour,
+            ground: ink.ground,
+        };
+        let end = style.draw_string(&text, Point::new(x, middle), Baseline::Middle, self.target)?;
+        Ok(end.x)
+    }
+
+    /// As `write`, ending at `right`; returns where it began.
+    pub fn write_to(&mut self, text: &str, right: i32, middle: i32, room: i32, ink: Ink) -> Result<i32, D::Error> {
+        let face = self.fonts.face(ink.weight, ink.size);
+        let text = ellipsize(&face, text, room.max(0) as u32);
+        let x = right - face.width(&text) as i32;
+        self.write(&text, x, middle, room, ink)?;
+        Ok(x)
+    }
+
+    /// As `write`, centred on column `centre`.
+    pub fn write_centred(&mut self, text: &str, centre: Point, room: i32, ink: Ink) -> Result<(), D::Error> {
+        let face = self.fonts.face(ink.weight, ink.size);
+        let text = ellipsize(&face, text, room.max(0) as u32);
+        let x = centre.x - face.width(&text) as i32 / 2;
+        self.write(&text, x, centre.y, room, ink).map(|_| ())
+    }
+}

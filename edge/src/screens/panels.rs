@@ -1,0 +1,203 @@
+//! The two pictures: the plain image, and where the model looked, with the colour scale.
+
+use embedded_graphics::draw_target::DrawTarget;
+use embedded_graphics::geometry::{Point, Size};
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::primitives::Rectangle;
+use imaging::overlay::{OverlayTable, upsample_heatmap};
+use imaging::{display_picture, fit_size};
+use ndarray::Array2;
+
+use super::layout::Layout;
+use super::painter::{Ink, Painter};
+use super::{HeatmapView, ResultState, ResultView, palette};
+use crate::text::{Weight, words, wrap};
+
+/// How heat is painted, and the colours of the scale.
+pub struct HeatColours {
+    pub table: OverlayTable,
+    pub scale: [Rgb888; 256],
+}
+
+/// An image at the size of its panel.
+struct Picture {
+    grey: Array2<u8>,
+    /// Size of the image itself, `[H,W]`.
+    image: [usize; 2],
+    area: Rectangle,
+}
+
+impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
+    /// Draws both panels with their captions.
+    pub fn panels(&mut self, view: &ResultView, layout: &Layout, heat: &HeatColours) -> Result<(), D::Error> {
+        let picture = view.image.and_then(|image| {
+            let size = image.pixels.shape();
+            let [height, width] = fit_size(size, [layout.image.size.height.saturating_sub(2) as usize; 2]);
+            let grey = display_picture(image, [height, width])?;
+            let area = centred(layout.image, Size::new(width as u32, height as u32));
+            Some(Picture {
+                grey,
+                image: size,
+                area,
+            })
+        });
+        self.frame(layout.image, picture.as_ref().map(|picture| picture.area))?;
+        match &picture {
+            Some(picture) => {
+                let colours = picture.grey.iter().map(|&grey| Rgb888::new(grey, grey, grey));
+                self.target.fill_contiguous(&picture.area, colours)?;
+            }
+            None => self.write_in_panel(words::NO_IMAGE, layout.image, layout)?,
+        }
+        self.caption(words::IMAGE, layout.image_caption, layout)?;
+        match (&picture, &view.heatmap) {
+            (Some(picture), Some(map)) => self.overlay(picture, map, layout, heat),
+            _ if !view.what_to_do.is_empty() => self.what_to_do(view, layout),
+            _ => {
+                self.frame(layout.heatmap, None)?;
+                self.write_in_panel(words::NO_HEATMAP, layout.heatmap, layout)
+            }
+        }
+    }
+
+    fn overlay(
+        &mut self,
+        picture: &Picture,
+        map: &HeatmapView,
+        layout: &Layout,
+        colours: &HeatColours,
+    ) -> Result<(), D::Error> {
+        let moved = layout.heatmap.top_left - layout.image.top_left;
+        let area = Rectangle::new(picture.area.top_left + moved, picture.area.size);
+        self.frame(layout.heatmap, Some(area))?;
+        let (height, width) = picture.grey.dim();
+        let heat = upsample_heatmap(map.cam.view(), map.field, picture.image, [height, width]);
+        let pixels = picture.grey.iter().zip(&heat).map(|(&grey, &heat)| {
+            let [red, green, blue] = colours.table.blend(grey, heat);
+            Rgb888::new(red, green, blue)
+        });
+        self.target.fill_contiguous(&area, pixels)?;
+        self.scale(&map.class, layout, &colours.scale)
+    }
+
+    /// Caption of the overlay and the colour scale, as many words as fit.
+    fn scale(&mut self, class: &str, layout: &Layout, colours: &[Rgb888; 256]) -> Result<(), D::Error> {
+        let area = layout.heatmap_caption;
+        let ink = Ink::muted(layout.sizes.small);
+        let (left, middle) = (area.top_left.x, middle_of(area));
+        let right = left + area.size.width as i32;
+        let space = layout.gap / 2;
+        let long = format!("{}: {class}", words::HEATMAP[0]);
+        let bar = ((64.0 * layout.scale) as i32).max(32);
+        let ends = self.width(words::LOW, ink) + self.width(words::HIGH, ink) + 2 * space;
+        let captions = std::iter::once(long.as_str())
+            .filter(|_| !class.is_empty())
+            .chain(words::HEATMAP);
+        // The first words that leave room for the scale; the scale's own ends go before the last words do.
+        let choice = captions
+            .flat_map(|words| [(words, ends), (words, 0)])
+            .filter(|(words, ends)| *ends > 0 || words.len() <= words::HEATMAP[2].len())
+            .find(|(words, ends)| self.width(words, ink) + 2 * space + bar + ends <= right - left);
+        let (caption, with_ends) = choice.map_or((words::HEATMAP[2], false), |(words, ends)| (words, ends > 0));
+        let mut x = right;
+        if with_ends {
+            x = self.write_to(words::HIGH, x, middle, ends, ink)? - space;
+        }
+        let height = (layout.sizes.small as i32 * 2 / 3).max(6);
+        let strip = Rectangle::new(
+            Point::new(x - bar, middle - height / 2),
+            Size::new(bar as u32, height as u32),
+        );
+        let steps = (0..strip.size.height)
+            .flat_map(|_| 0..bar)
+            .map(|step| colours[(step * 255 / (bar - 1)) as usize]);
+        self.target.fill_contiguous(&strip, steps)?;
+        if with_ends {
+            self.write_to(words::LOW, x - bar - space, middle, ends, ink)?;
+        }
+        self.write(caption, left, middle, x - bar - space - left, ink)
+            .map(|_| ())
+    }
+
+    /// In place of the overlay: steps that make the image readable.
+    fn what_to_do(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
+        let area = layout.heatmap;
+        self.frame(area, None)?;
+        let sizes = layout.sizes;
+        let left = area.top_left.x + layout.gap;
+        let room = area.size.width as i32 - 2 * layout.gap;
+        let bottom = area.top_left.y + area.size.height as i32 - layout.gap / 2;
+        let accent = palette::accent(ResultState::NotReadable);
+        let mut middle = area.top_left.y + layout.gap + sizes.title as i32 / 2;
+        let heading = Ink::bold(sizes.title).on(palette::PANEL_GROUND).coloured(accent);
+        self.write(words::WHAT_TO_DO, left, middle, room, heading)?;
+        middle += sizes.title as i32 / 2 + layout.gap;
+        let face = self.fonts.face(Weight::Regular, sizes.body);
+        let step = face.line_height() as i32;
+        middle += step / 2;
+        let ink = Ink::text(sizes.body).on(palette::PANEL_GROUND);
+        let indent = face.width("0. ") as i32;
+        for (number, action) in (1..).zip(&view.what_to_do) {
+            let lines = wrap(&face, action, (room - indent).max(0) as u32, 4);
+            if middle + step * (lines.len() as i32 - 1) + step / 2 > bottom {
+                break;
+            }
+            let number_ink = ink.coloured(palette::MUTED);
+            self.write(&format!("{number}."), left, middle, indent, number_ink)?;
+            for line in &lines {
+                self.write(line, left + indent, middle, room - indent, ink)?;
+                middle += step;
+            }
+            middle += layout.gap / 2;
+        }
+        Ok(())
+    }
+
+    /// A panel's frame and its ground, except where `picture` will be drawn.
+    fn frame(&mut self, panel: Rectangle, picture: Option<Rectangle>) -> Result<(), D::Error> {
+        let inner = panel.offset(-1);
+        if picture.is_none_or(|picture| picture.size != inner.size) {
+            self.target.fill_solid(&inner, palette::PANEL_GROUND)?;
+        }
+        let Rectangle {
+            top_left: Point { x, y },
+            size: Size { width, height },
+        } = panel;
+        let edges = [
+            (x, y, width, 1),
+            (x, y + height as i32 - 1, width, 1),
+            (x, y, 1, height),
+            (x + width as i32 - 1, y, 1, height),
+        ];
+        for (x, y, width, height) in edges {
+            self.target.fill_solid(
+                &Rectangle::new(Point::new(x, y), Size::new(width, height)),
+                palette::FRAME,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_in_panel(&mut self, text: &str, panel: Rectangle, layout: &Layout) -> Result<(), D::Error> {
+        let ink = Ink::muted(layout.sizes.body).on(palette::PANEL_GROUND);
+        self.write_centred(text, panel.center(), panel.size.width as i32 - 2 * layout.gap, ink)
+    }
+
+    fn caption(&mut self, text: &str, area: Rectangle, layout: &Layout) -> Result<(), D::Error> {
+        let ink = Ink::muted(layout.sizes.small);
+        self.write(text, area.top_left.x, middle_of(area), area.size.width as i32, ink)
+            .map(|_| ())
+    }
+}
+
+fn middle_of(area: Rectangle) -> i32 {
+    area.top_left.y + area.size.height as i32 / 2
+}
+
+fn centred(panel: Rectangle, size: Size) -> Rectangle {
+    let free = panel.size.saturating_sub(size);
+    Rectangle::new(
+        panel.top_left + Point::new(free.width as i32 / 2, free.height as i32 / 2),
+        size,
+    )
+}
