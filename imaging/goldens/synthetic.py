@@ -248,9 +248,11 @@ def lossy():
 def refused(folder):
     """Files that must be refused, with the code of the reason."""
     twelve = data_set(thorax(32, 12)[None], 16, 12, 0)
-    yield "lossy_12_bit", "lossy-12-bit", by_gdcm(
-        twelve, JPEGExtended12Bit, gdcm.TransferSyntax.JPEGExtendedProcess2_4, folder
-    )
+    twelve = by_gdcm(twelve, JPEGExtended12Bit, gdcm.TransferSyntax.JPEGExtendedProcess2_4, folder)
+    # gdcm writes the allocated bits where the frame header has the precision.
+    frame_header = twelve.PixelData.index(b"\xff\xc1")
+    twelve.PixelData = twelve.PixelData[: frame_header + 4] + b"\x0c" + twelve.PixelData[frame_header + 5 :]
+    yield "lossy_12_bit", "lossy-12-bit", twelve
     video = encapsulated(textured(8, 8, 0), [b"\0\0\1\xb3" + bytes(60)], "1.2.840.10008.1.2.4.102")
     yield "video", "video", video
     high_throughput = encapsulated(textured(8, 8, 0), [b"\xff\x4f\xff\x51" + bytes(60)], "1.2.840.10008.1.2.4.201")
