@@ -31,7 +31,11 @@ pub struct OperatingPointSection {
 
 impl Default for OperatingPointSection {
     fn default() -> Self {
-        Self { no_finding: None, measure: Measure::Sensitivity, value: 0.95 }
+        Self {
+            no_finding: None,
+            measure: Measure::Sensitivity,
+            value: 0.95,
+        }
     }
 }
 
@@ -107,8 +111,7 @@ impl BundleSection {
     /// Major, minor and patch.
     #[must_use]
     pub fn version_numbers(&self) -> Option<[u16; 3]> {
-        let numbers: Vec<u16> =
-            self.version.split('.').map_while(|part| part.parse().ok()).collect();
+        let numbers: Vec<u16> = self.version.split('.').map_while(|part| part.parse().ok()).collect();
         let whole = self.version.split('.').count() == 3;
         whole.then(|| numbers.try_into().ok()).flatten()
     }

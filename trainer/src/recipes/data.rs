@@ -100,7 +100,11 @@ pub struct SplitFractions {
 
 impl Default for SplitFractions {
     fn default() -> Self {
-        Self { train: 0.7, validation: 0.15, test: 0.15 }
+        Self {
+            train: 0.7,
+            validation: 0.15,
+            test: 0.15,
+        }
     }
 }
 

@@ -68,12 +68,7 @@ pub(crate) struct Origin<'a> {
 
 impl Origin<'_> {
     /// A refusal of `value` at `key`.
-    pub fn not_allowed(
-        &self,
-        key: &str,
-        value: impl Display,
-        allowed: impl Into<String>,
-    ) -> RecipeError {
+    pub fn not_allowed(&self, key: &str, value: impl Display, allowed: impl Into<String>) -> RecipeError {
         RecipeError::NotAllowed {
             path: self.path.to_owned(),
             key: key.to_owned(),
@@ -91,13 +86,7 @@ impl Origin<'_> {
     }
 
     /// Refuses a count outside `low..=high`.
-    pub fn count(
-        &self,
-        key: &str,
-        value: usize,
-        low: usize,
-        high: usize,
-    ) -> Result<(), RecipeError> {
+    pub fn count(&self, key: &str, value: usize, low: usize, high: usize) -> Result<(), RecipeError> {
         if (low..=high).contains(&value) {
             return Ok(());
         }

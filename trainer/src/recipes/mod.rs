@@ -27,9 +27,7 @@ pub use data::{AugmentSection, DataSection, SplitBy, SplitFractions, SplitSectio
 pub use error::RecipeError;
 pub use network::{Architecture, NetworkSection};
 pub use quantize::{CalibrationMethod, GateSection, QuantizeSection};
-pub use train::{
-    Balance, EarlyStopping, OptimizerKind, Precision, Schedule, TrainSection, WatchedMetric,
-};
+pub use train::{Balance, EarlyStopping, OptimizerKind, Precision, Schedule, TrainSection, WatchedMetric};
 
 use std::path::{Path, PathBuf};
 
@@ -141,11 +139,7 @@ impl Recipe {
     ///
     /// # Errors
     /// The recipe names weights that are in none of these places; the message lists them.
-    pub fn find_weights(
-        &self,
-        recipe_path: &Path,
-        data_root: &Path,
-    ) -> Result<Option<PathBuf>, RecipeError> {
+    pub fn find_weights(&self, recipe_path: &Path, data_root: &Path) -> Result<Option<PathBuf>, RecipeError> {
         let Some(weights) = &self.network.weights else {
             return Ok(None);
         };
@@ -174,7 +168,10 @@ mod tests {
     fn every_shipped_recipe_is_valid() {
         for (name, _) in SHIPPED {
             let recipe = Recipe::load(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert!(!recipe.bundle.intended_use.words.is_empty(), "{name} says no intended use");
+            assert!(
+                !recipe.bundle.intended_use.words.is_empty(),
+                "{name} says no intended use"
+            );
         }
     }
 
@@ -204,7 +201,7 @@ mod tests {
         for part in ["mine.toml", "resnet17", "resnet18", "small_cnn"] {
             assert!(unknown_value.contains(part), "{part} is not in: {unknown_value}");
         }
-        let out_of_range = refusal("[train]\n", "[train]\nlabel_smoothing = 1.5\n");
+        let out_of_range = refusal("label_smoothing = 0.02", "label_smoothing = 1.5");
         for part in ["mine.toml", "train.label_smoothing", "1.5", "0 to"] {
             assert!(out_of_range.contains(part), "{part} is not in: {out_of_range}");
         }

@@ -188,7 +188,10 @@ mod tests {
     #[test]
     fn the_longest_prefix_sets_the_rate() {
         let rates = [("layer4".to_owned(), 0.5), ("layer4.1".to_owned(), 0.9)];
-        let train = TrainSection { layer_rates: rates.into(), ..TrainSection::default() };
+        let train = TrainSection {
+            layer_rates: rates.into(),
+            ..TrainSection::default()
+        };
         assert_eq!(train.layer_rate("layer4.0.conv1.weight"), 0.5);
         assert_eq!(train.layer_rate("layer4.1.conv1.weight"), 0.9);
         assert_eq!(train.layer_rate("fc.weight"), 1.0);
