@@ -1,0 +1,33 @@
+//! Data: from a manifest or folder to batches of tensors.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`manifest`], [`scan`] | the rows of a manifest CSV or of a folder of class folders |
+//! | [`check`] | corrupt and missing files, duplicates, patients in two classes |
+//! | [`dataset`] | the rows as a recipe sees them: sources chosen, labels mapped to classes |
+//! | [`split`] | training, validation and test by patient or group, from a seed |
+//! | [`order`] | the order of an epoch, balanced or not |
+//! | [`augment`] | what training does to an image before it is prepared |
+//! | [`loader`] | batches of tensors from worker threads |
+//! | [`phantom`] | made-up chest X-rays with known lesions |
+//! | [`filter`] | blur and noise |
+//!
+//! Nothing here knows libtorch: tensors are `ndarray`s.
+
+pub mod augment;
+pub mod check;
+pub mod dataset;
+pub mod error;
+pub mod filter;
+pub mod loader;
+pub mod manifest;
+pub mod order;
+pub mod phantom;
+pub mod scan;
+pub mod split;
+
+pub use dataset::{Dataset, Sample};
+pub use error::DataError;
+pub use loader::{Batch, Batches, Loader, LoaderOptions, Pass};
+pub use manifest::{Manifest, Provenance};
+pub use split::{Part, Split};
