@@ -1,0 +1,374 @@
+//! Whole sets of phantoms: pictures, masks and a manifest.
+
+use std::path::{Path, PathBuf};
+
+use imaging::grey::GreyImage;
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+
+use super::lesion::{LesionKind, LesionSpec};
+use super::{Phantom, Request, dicom, render};
+use crate::data::check::parallel;
+use crate::data::error::DataError;
+use crate::data::manifest::hex;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// The label of phantoms without a lesion.
+pub const NORMAL: &str = "normal";
+/// Of three images of a class, two are of one patient, so that a split by patient has something to do.
+const IMAGES_PER_TWO_PATIENTS: u64 = 3;
+
+/// Grey steps of the PNG files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// 8 bits.
+    Eight,
+    /// 16 bits.
+    Sixteen,
+}
+
+/// Which set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetRequest {
+    /// Folder to make.
+    pub out: PathBuf,
+    /// Images of each class, `normal` included.
+    pub per_class: usize,
+    /// The abnormal classes.
+    pub kinds: Vec<LesionKind>,
+    /// Seed of the set.
+    pub seed: u64,
+    /// Side of the pictures in pixels.
+    pub size: usize,
+    /// Greatest share of a picture that a lesion fills.
+    pub max_area: Option<f32>,
+    /// Factor on the lesions' opacity.
+    pub strength: f32,
+    /// Grey steps.
+    pub depth: Depth,
+    /// Whether each picture is also written as a DX DICOM file.
+    pub dicom: bool,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetSummary {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// Number of images.
+    pub images: usize,
+    /// Labels, `normal` first.
+    pub labels: Vec<String>,
+}
+
+/// One image of a set.
+struct Item {
+    label: &'static str,
+    name: String,
+    patient: String,
+    request: Request,
+}
+
+const COLUMNS: [&str; 21] = [
+    "path",
+    "label",
+    "patient_id",
+    "source",
+    "group_id",
+    "sha256",
+    "provenance",
+    "width",
+    "height",
+    "age",
+    "view",
+    "mask",
+    "dicom",
+    "lesion_x",
+    "lesion_y",
+    "lesion_radius",
+    "lesion_area",
+    "lesion_opacity",
+    "lesion_patches",
+    "lesion_side",
+    "lesion_zone",
+];
+
+/// Writes `out/images/LABEL/*.png`, `out/masks/LABEL/*.png` (white where the lesion is), `out/dicom/LABEL/*.dcm` if
+/// wanted, and `out/manifest.csv`. The same request writes the same bytes.
+///
+/// # Errors
+/// A file cannot be written, or somebody asked to stop.
+pub fn write(request: &SetRequest, progress: &dyn Progress, interrupt: &Interrupt) -> Result<SetSummary, DataError> {
+    let items = plan(request);
+    make_folders(request)?;
+    progress.begin("drawing phantoms", items.len() as u64, "image");
+    let lines = parallel(items.len(), interrupt, |i| {
+        let line = write_item(request, &items[i]);
+        progress.advance(1, items[i].label);
+        line
+    })?;
+    progress.end();
+    let manifest = request.out.join("manifest.csv");
+    let lines = lines.into_iter().collect::<Result<Vec<_>, _>>()?;
+    write_manifest(&manifest, &lines)?;
+    let kinds = request.kinds.iter().map(|kind| kind.name());
+    let labels = std::iter::once(NORMAL).chain(kinds).map(str::to_owned).collect();
+    Ok(SetSummary {
+        manifest,
+        images: items.len(),
+        labels,
+    })
+}
+
+fn plan(request: &SetRequest) -> Vec<Item> {
+    let classes = std::iter::once(None).chain(request.kinds.iter().copied().map(Some));
+    let mut items = Vec::new();
+    for kind in classes {
+        let label = kind.map_or(NORMAL, LesionKind::name);
+        // By its place among all kinds, so that leaving out a class changes no other.
+        let number = kind.map_or(0, |kind| 1 + kind as u64);
+        let lesion = kind.map(|kind| LesionSpec {
+            kind,
+            place: None,
+            strength: request.strength,
+            max_area: request.max_area,
+        });
+        for i in 0..request.per_class as u64 {
+            let person = 2 * i / IMAGES_PER_TWO_PATIENTS;
+            let first = (person * IMAGES_PER_TWO_PATIENTS).div_ceil(2);
+            let patient = (number << 32) | person;
+            items.push(Item {
+                label,
+                name: format!("{label}_{:05}", i + 1),
+                patient: format!("phantom-{label}-{:05}", person + 1),
+                request: Request {
+                    seed: request.seed,
+                    patient,
+                    image: i - first,
+                    size: request.size,
+                    lesion,
+                },
+            });
+        }
+    }
+    items
+}
+
+fn make_folders(request: &SetRequest) -> Result<(), DataError> {
+    let labels = std::iter::once(NORMAL).chain(request.kinds.iter().map(|kind| kind.name()));
+    for label in labels {
+        let mut folders = vec![request.out.join("images").join(label)];
+        if label != NORMAL {
+            folders.push(request.out.join("masks").join(label));
+        }
+        if request.dicom {
+            folders.push(request.out.join("dicom").join(label));
+        }
+        for folder in folders {
+            std::fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files of one image and gives its line of the manifest.
+fn write_item(set: &SetRequest, item: &Item) -> Result<Vec<String>, DataError> {
+    let phantom = render(&item.request);
+    let relative = |folder: &str, extension: &str| format!("{folder}/{}/{}.{extension}", item.label, item.name);
+    let path = relative("images", "png");
+    let bytes = encode(&phantom.picture, set.depth, &set.out.join(&path))?;
+    write_file(&set.out.join(&path), &bytes)?;
+    let mut mask = String::new();
+    if let Some((lesion, _)) = &phantom.lesion {
+        mask = relative("masks", "png");
+        let white = lesion.mapv(|inside| f32::from(u8::from(inside)));
+        let file = set.out.join(&mask);
+        write_file(&file, &encode(&white, Depth::Eight, &file)?)?;
+    }
+    let mut dicom_path = String::new();
+    if set.dicom {
+        dicom_path = relative("dicom", "dcm");
+        dicom::write(
+            &phantom,
+            &item.patient,
+            &item.name,
+            set.seed,
+            &set.out.join(&dicom_path),
+        )?;
+    }
+    let size = item.request.size.to_string();
+    let mut line = vec![
+        path,
+        item.label.to_owned(),
+        item.patient.clone(),
+        phantom.machine.to_owned(),
+        item.patient.clone(),
+        hex(&Sha256::digest(&bytes)),
+        "phantom".to_owned(),
+        size.clone(),
+        size,
+        phantom.age_years.to_string(),
+        phantom.view.to_owned(),
+        mask,
+        dicom_path,
+    ];
+    line.extend(lesion_columns(&phantom));
+    Ok(line)
+}
+
+fn lesion_columns(phantom: &Phantom) -> Vec<String> {
+    let Some((_, lesion)) = &phantom.lesion else {
+        return vec![String::new(); 8];
+    };
+    let zone = format!("{:?}", lesion.zone).to_lowercase();
+    vec![
+        format!("{:.1}", lesion.centre_px[0]),
+        format!("{:.1}", lesion.centre_px[1]),
+        format!("{:.1}", lesion.radius_px),
+        format!("{:.5}", lesion.area_fraction),
+        format!("{:.3}", lesion.opacity),
+        lesion.patches.to_string(),
+        lesion.side.clone(),
+        zone,
+    ]
+}
+
+fn write_manifest(path: &Path, lines: &[Vec<String>]) -> Result<(), DataError> {
+    let fault = |error: csv::Error| DataError::Write {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut writer = csv::Writer::from_path(path).map_err(fault)?;
+    writer.write_record(COLUMNS).map_err(fault)?;
+    for line in lines {
+        writer.write_record(line).map_err(fault)?;
+    }
+    writer.flush().map_err(DataError::io(path))
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    std::fs::write(path, bytes).map_err(DataError::io(path))
+}
+
+/// A picture (grey 0..1) as PNG.
+fn encode(picture: &Array2<f32>, depth: Depth, path: &Path) -> Result<Vec<u8>, DataError> {
+    let (height, width) = (picture.nrows() as u32, picture.ncols() as u32);
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let grey = GreyImage::from_unit(picture.view());
+    let written = match (depth, grey.pixels) {
+        (Depth::Sixteen, imaging::grey::Pixels::U16(values)) => {
+            let buffer =
+                image::ImageBuffer::<image::Luma<u16>, _>::from_raw(width, height, values.into_raw_vec_and_offset().0);
+            buffer.map(|buffer| buffer.write_to(&mut bytes, image::ImageFormat::Png))
+        }
+        _ => {
+            let values: Vec<u8> = picture.iter().map(|value| (value * 255.0 + 0.5) as u8).collect();
+            let buffer = image::GrayImage::from_raw(width, height, values);
+            buffer.map(|buffer| buffer.write_to(&mut bytes, image::ImageFormat::Png))
+        }
+    };
+    let fault = |reason: String| DataError::Write {
+        path: path.to_owned(),
+        reason,
+    };
+    match written {
+        Some(Ok(())) => Ok(bytes.into_inner()),
+        Some(Err(error)) => Err(fault(error.to_string())),
+        None => Err(fault(format!("{width} x {height} pixels do not fit their buffer"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Dataset, Manifest, Provenance, Split};
+    use crate::progress::Silent;
+    use crate::recipes::{DataSection, SplitSection};
+    use imaging::decode::{Limits, first_frame};
+
+    fn request(out: &Path) -> SetRequest {
+        SetRequest {
+            out: out.to_owned(),
+            per_class: 12,
+            kinds: vec![LesionKind::Consolidation, LesionKind::Nodule],
+            seed: 4,
+            size: 64,
+            max_area: Some(0.06),
+            strength: 1.0,
+            depth: Depth::Eight,
+            dicom: false,
+        }
+    }
+
+    #[test]
+    fn a_set_is_a_data_set_with_masks_patients_and_true_digests() {
+        let folder = tempfile::tempdir().unwrap();
+        let summary = write(&request(folder.path()), &Silent, &Interrupt::new()).unwrap();
+        assert_eq!(summary.images, 36);
+        let manifest = Manifest::load(folder.path()).unwrap();
+        assert!(manifest.rows.iter().all(|row| row.provenance == Provenance::Phantom));
+        let report = crate::data::check::check(&manifest, false, &Silent, &Interrupt::new()).unwrap();
+        assert!(
+            !report.must_be_fixed() && report.usable == 36 && report.crossings.is_empty(),
+            "{report:?}"
+        );
+        let patients: std::collections::BTreeSet<_> = manifest.rows.iter().map(|row| &row.patient_id).collect();
+        assert_eq!(patients.len(), 24);
+        for row in manifest.rows.iter().filter(|row| row.label != NORMAL) {
+            let mask = first_frame(&folder.path().join(&row.extra["mask"]), &Limits::default())
+                .unwrap()
+                .display();
+            let area = mask.iter().filter(|value| **value > 0.5).count() as f32 / mask.len() as f32;
+            let said: f32 = row.extra["lesion_area"].parse().unwrap();
+            assert!(
+                area > 0.0 && area <= 0.06 && (area - said).abs() < 1e-4,
+                "{}: {area} {said}",
+                row.path
+            );
+        }
+        let dataset = Dataset::load(folder.path(), &DataSection::default()).unwrap();
+        Split::draw(&dataset, &SplitSection::default()).unwrap();
+    }
+
+    #[test]
+    fn the_same_request_writes_the_same_bytes() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for folder in [&one, &two] {
+            write(
+                &SetRequest {
+                    per_class: 3,
+                    ..request(folder.path())
+                },
+                &Silent,
+                &Interrupt::new(),
+            )
+            .unwrap();
+        }
+        let read = |folder: &tempfile::TempDir| std::fs::read(folder.path().join("manifest.csv")).unwrap();
+        assert_eq!(read(&one), read(&two));
+    }
+
+    #[test]
+    fn sixteen_bits_and_dicom_hold_the_same_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = SetRequest {
+            per_class: 1,
+            depth: Depth::Sixteen,
+            dicom: true,
+            ..request(folder.path())
+        };
+        write(&request, &Silent, &Interrupt::new()).unwrap();
+        for row in Manifest::load(folder.path()).unwrap().rows {
+            let png = first_frame(&folder.path().join(&row.path), &Limits::default()).unwrap();
+            let dicom = first_frame(&folder.path().join(&row.extra["dicom"]), &Limits::default()).unwrap();
+            assert_eq!(png.bits_stored, 16);
+            let difference = imaging::grey::greatest_difference(&png.display(), &dicom.display());
+            assert!(difference < 1.0 / 2000.0, "{}: {difference}", row.path);
+            assert_eq!(dicom.meta.modality.as_deref(), Some("DX"));
+            assert_eq!(dicom.meta.body_part.as_deref(), Some("CHEST"));
+            assert_eq!(dicom.meta.view.as_deref(), Some(row.extra["view"].as_str()));
+            assert_eq!(dicom.meta.age_years, row.extra["age"].parse().ok());
+        }
+    }
+}
