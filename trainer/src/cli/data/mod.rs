@@ -1,0 +1,63 @@
+//! `data check`, `data split`, `data phantoms`: everything about images before anything is learnt.
+
+mod check;
+mod phantoms;
+mod split;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use trainer::data::DataError;
+use trainer::recipes::{Recipe, RecipeError};
+
+use super::failure::{Code, Failure};
+use super::output::Output;
+
+/// The verbs under `data`.
+#[derive(Debug, Subcommand)]
+pub enum DataVerb {
+    /// Look for corrupt and missing files, duplicates, and patients in several classes.
+    Check(check::CheckArgs),
+    /// Draw training, validation and test, and write them as a CSV file.
+    Split(split::SplitArgs),
+    /// Make chest phantoms: pictures, lesion masks and a manifest.
+    Phantoms(phantoms::PhantomArgs),
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// What ended it, with the exit code.
+pub fn run(verb: &DataVerb, output: &Output) -> Result<(), Failure> {
+    match verb {
+        DataVerb::Check(arguments) => check::run(arguments, output),
+        DataVerb::Split(arguments) => split::run(arguments, output),
+        DataVerb::Phantoms(arguments) => phantoms::run(arguments, output),
+    }
+}
+
+/// A fault of the data is an input refused; what the disk refuses is a failure.
+fn failure(error: DataError) -> Failure {
+    let code = match error {
+        DataError::Io { .. } | DataError::Write { .. } | DataError::Interrupted | DataError::WorkerLost { .. } => {
+            Code::Failed
+        }
+        _ => Code::Refused,
+    };
+    Failure {
+        code,
+        error: error.into(),
+    }
+}
+
+fn recipe(name_or_path: &str) -> Result<Recipe, Failure> {
+    Recipe::load(name_or_path).map_err(|error: RecipeError| Failure {
+        code: Code::Usage,
+        error: error.into(),
+    })
+}
+
+/// A path as JSON holds it.
+fn shown(path: &Path) -> String {
+    PathBuf::from(path).display().to_string()
+}
