@@ -93,16 +93,18 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let legend = layout.sizes.small as i32 + layout.gap;
         let even = (cursor.free() - legend) / (bars.len().max(1) as i32) - row;
         let spacing = even.clamp(layout.gap * 2 / 3, layout.gap * 3 / 2);
-        let mut marked = false;
+        let mut drawn = 0;
         for bar in bars {
             if cursor.free() < row {
                 break;
             }
             self.bar(bar, state, layout, cursor, [text, label_gap, track])?;
-            marked |= bar.operating_point.is_some();
+            drawn += 1;
             cursor.y += row + spacing;
         }
-        if marked && cursor.free() >= legend {
+        // The legend is worth room only once every bar is there.
+        let marked = bars.iter().any(|bar| bar.operating_point.is_some());
+        if marked && drawn == bars.len() && cursor.free() >= legend {
             self.legend(layout, cursor)?;
         }
         Ok(())

@@ -124,7 +124,13 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let bold = Ink::bold(layout.sizes.small).coloured(palette::MUTED);
         let end = self.write(words::DISCLAIMER, area.top_left.x, middle, area.size.width as i32, bold)?;
         let room = right - end - 2 * layout.gap;
-        self.write_to(&view.source, right, middle, room, Ink::muted(layout.sizes.small))
-            .map(|_| ())
+        let muted = Ink::muted(layout.sizes.small);
+        let (words, ink) = match &view.code {
+            Some(code) if !banner::code_fits(view, self.fonts, layout) => {
+                (code, muted.coloured(palette::accent(view.state)))
+            }
+            _ => (&view.source, muted),
+        };
+        self.write_to(words, right, middle, room, ink).map(|_| ())
     }
 }
