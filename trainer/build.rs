@@ -13,6 +13,10 @@ fn main() {
         .map(PathBuf::from)
         .or_else(|| PathBuf::from(&lib).parent().map(PathBuf::from))
         .expect("the library folder of libtorch has a parent");
+    let version = root.join("build-version");
+    println!("cargo:rerun-if-changed={}", version.display());
+    let version = std::fs::read_to_string(version).unwrap_or_else(|_| "unknown".to_owned());
+    println!("cargo:rustc-env=SCANSIDE_LIBTORCH_VERSION={}", version.trim());
     cc::Build::new()
         .cpp(true)
         .pic(true)

@@ -3,6 +3,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`autograd`] | runs a network's graph in libtorch, with gradients |
+//! | [`export`] | from a checkpoint to a signed bundle |
+//! | [`report`] | plots and the report of a run |
+//! | [`explain`] | where a network looked |
+//! | [`training`] | from batches to a checkpoint, in a run folder |
+//! | [`data`] | from a manifest or folder to batches of tensors; phantoms |
+//! | [`recipes`] | the TOML file that says how a model is made |
 //! | [`progress`] | how long work tells where it is |
 //! | [`interrupt`] | a request to stop, from Ctrl-C or a test |
 //! | [`metrics`] | figures of merit, with their intervals |
@@ -10,8 +16,14 @@
 //! | [`native`] | devices, autocast and determinism of libtorch |
 
 pub mod autograd;
+pub mod data;
+pub mod export;
+pub mod explain;
 pub mod interrupt;
 pub mod metrics;
 pub mod native;
 pub mod progress;
+pub mod recipes;
+pub mod report;
 pub mod seed;
+pub mod training;

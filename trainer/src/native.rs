@@ -1,15 +1,41 @@
 //! What tch does not wrap: CUDA's library, autocast in bfloat16, determinism. The C++ side is `shim/shim.cpp`.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_char, c_double, c_int};
 use std::sync::OnceLock;
 
-use tch::Device;
+use tch::{Device, Tensor};
+use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn scanside_load_cuda() -> c_int;
     fn scanside_autocast_begin(cuda: c_int) -> c_int;
     fn scanside_autocast_end(cuda: c_int);
-    fn scanside_numerics(deterministic: c_int, tf32: c_int) -> c_int;
+    fn scanside_cuda_numerics(deterministic: c_int, tf32: c_int) -> c_int;
+    fn scanside_last_error() -> *const c_char;
+    fn scanside_fused_adamw(
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        first: *const *const C_tensor,
+        second: *const *const C_tensor,
+        steps: *const *const C_tensor,
+        count: c_int,
+        rate: c_double,
+        beta1: c_double,
+        beta2: c_double,
+        decay: c_double,
+        epsilon: c_double,
+        scale: *const C_tensor,
+    ) -> c_int;
+    fn scanside_fused_sgd(
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        buffers: *const *const C_tensor,
+        count: c_int,
+        rate: c_double,
+        momentum: c_double,
+        decay: c_double,
+        scale: *const C_tensor,
+    ) -> c_int;
 }
 
 /// A device name that cannot be used.
@@ -96,21 +122,150 @@ impl Drop for Autocast {
     }
 }
 
-/// How much CUDA's kernels may trade exactness for speed. The CPU's kernels are deterministic for a given number of
-/// threads either way.
+/// How much CUDA's kernels may trade exactness for speed. The CPU's kernels give the same result every time for a given
+/// number of threads, whatever stands here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numerics {
-    /// Only kernels that give the same result every time, where libtorch has them.
+pub struct CudaNumerics {
+    /// Only kernels of cuDNN that give the same result every time.
     pub deterministic: bool,
     /// Products of float32 in TensorFloat-32 (10 bits of mantissa).
     pub tf32: bool,
 }
 
-impl Numerics {
+impl CudaNumerics {
     /// Sets it for the process.
     pub fn apply(self) {
         // SAFETY: plain integers go in, and the shim lets no exception out.
-        unsafe { scanside_numerics(c_int::from(self.deterministic), c_int::from(self.tf32)) };
+        unsafe {
+            scanside_cuda_numerics(c_int::from(self.deterministic), c_int::from(self.tf32));
+        }
+    }
+}
+
+/// A call of the shim that libtorch refused.
+#[derive(Debug, thiserror::Error)]
+#[error("libtorch: {message}")]
+pub struct NativeError {
+    /// libtorch's message.
+    pub message: String,
+}
+
+fn check(status: c_int) -> Result<(), NativeError> {
+    if status == 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim gives a NUL-terminated string of this thread that lives until the next failed call.
+    let message = unsafe { CStr::from_ptr(scanside_last_error()) };
+    Err(NativeError { message: message.to_string_lossy().lines().next().unwrap_or("").to_owned() })
+}
+
+fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
+    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
+}
+
+fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
+    tensor.map_or(std::ptr::null(), Tensor::as_ptr)
+}
+
+/// Parameters and gradients of one fused step. All lists are equally long; the tensors of one position have the same
+/// shape and strides, because the kernels walk memory.
+#[derive(Debug, Default)]
+pub struct FusedTensors<'a> {
+    /// Parameters, changed in place.
+    pub parameters: Vec<&'a Tensor>,
+    /// Their gradients.
+    pub gradients: Vec<&'a Tensor>,
+    /// Running mean of the gradients, or SGD's momentum; changed in place.
+    pub first: Vec<&'a Tensor>,
+    /// Running mean of their squares (AdamW only); changed in place.
+    pub second: Vec<&'a Tensor>,
+    /// Scalar counts of steps, this one included (AdamW only).
+    pub steps: Vec<&'a Tensor>,
+}
+
+/// Numbers of AdamW (arXiv 1711.05101).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Decay of the running mean.
+    pub beta1: f64,
+    /// Decay of the running mean of squares.
+    pub beta2: f64,
+    /// Added to the root of the mean of squares.
+    pub epsilon: f64,
+}
+
+impl FusedTensors<'_> {
+    fn count(&self) -> c_int {
+        self.parameters.len() as c_int
+    }
+
+    /// One step of AdamW at `rate` with decoupled weight decay; gradients are divided by `scale` first.
+    ///
+    /// # Errors
+    /// When libtorch refuses, as for tensors on several devices.
+    ///
+    /// # Panics
+    /// When the lists are not equally long.
+    pub fn adamw(
+        &self,
+        rate: f64,
+        decay: f64,
+        rule: AdamW,
+        scale: Option<&Tensor>,
+    ) -> Result<(), NativeError> {
+        for list in [&self.gradients, &self.first, &self.second, &self.steps] {
+            assert_eq!(list.len(), self.parameters.len(), "fused tensors come in equal lists");
+        }
+        // SAFETY: every pointer is that of a live tensor (tch's C_tensor is libtorch's Tensor), the lists are of the
+        // length given, and the shim lets no exception out.
+        check(unsafe {
+            scanside_fused_adamw(
+                pointers(&self.parameters).as_ptr(),
+                pointers(&self.gradients).as_ptr(),
+                pointers(&self.first).as_ptr(),
+                pointers(&self.second).as_ptr(),
+                pointers(&self.steps).as_ptr(),
+                self.count(),
+                rate,
+                rule.beta1,
+                rule.beta2,
+                decay,
+                rule.epsilon,
+                pointer(scale),
+            )
+        })
+    }
+
+    /// One step of SGD with Nesterov momentum; weight decay is part of the gradient, which is divided by `scale` first.
+    ///
+    /// # Errors
+    /// When libtorch refuses, as for tensors on several devices.
+    ///
+    /// # Panics
+    /// When the lists are not equally long.
+    pub fn sgd(
+        &self,
+        rate: f64,
+        decay: f64,
+        momentum: f64,
+        scale: Option<&Tensor>,
+    ) -> Result<(), NativeError> {
+        for list in [&self.gradients, &self.first] {
+            assert_eq!(list.len(), self.parameters.len(), "fused tensors come in equal lists");
+        }
+        // SAFETY: as in `adamw`.
+        check(unsafe {
+            scanside_fused_sgd(
+                pointers(&self.parameters).as_ptr(),
+                pointers(&self.gradients).as_ptr(),
+                pointers(&self.first).as_ptr(),
+                self.count(),
+                rate,
+                momentum,
+                decay,
+                pointer(scale),
+            )
+        })
     }
 }
 

@@ -1,0 +1,232 @@
+//! Parameters alone (`best.safetensors`, torchvision's names) and the whole state of a run (`last.safetensors`), both
+//! written so that a crash leaves the old file or the new one.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, TchError, Tensor};
+
+use super::weights::{self, WeightsError};
+use crate::autograd::Parameters;
+use crate::autograd::parameters::array_of;
+
+/// Why a checkpoint cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Input and output.
+    #[error("checkpoint {path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Reason of the operating system.
+        source: std::io::Error,
+    },
+    /// A tensor could not be brought from or to the device.
+    #[error("checkpoint {path}, tensor {name:?}: {source}", path = path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// libtorch's message.
+        source: TchError,
+    },
+    /// The file is no checkpoint of this program, or is damaged.
+    #[error("checkpoint {path}: {reason}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file cannot be read as weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+/// Where a run stands, apart from its tensors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Whole epochs done.
+    pub epochs_done: u64,
+    /// Batches of the epoch under way that are done.
+    pub batches_done: u64,
+    /// Optimizer steps done in all.
+    pub step: u64,
+    /// Sums over the epoch under way.
+    pub sums: EpochSums,
+    /// Epoch (from 1) of the best validation figure.
+    pub best_epoch: Option<u64>,
+    /// That figure.
+    pub best_value: Option<f64>,
+    /// Whether training ended: all epochs done, or stopped early.
+    pub finished: bool,
+}
+
+/// Running sums over the batches of one epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
+    /// Sum of the losses, each weighted by its batch.
+    pub loss: f64,
+    /// Images classified rightly.
+    pub correct: u64,
+    /// Images seen.
+    pub images: u64,
+    /// Sum of the gradient's norms.
+    pub gradient_norm: f64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Seconds of work.
+    pub seconds: f64,
+}
+
+const PARAMETER: &str = "parameter/";
+const OPTIMIZER: &str = "optimizer/";
+const STATE: &str = "scanside.training_state";
+
+/// Writes the parameters alone, under their own names, in float32.
+///
+/// # Errors
+/// [`CheckpointError`]; the old file then stands unchanged.
+pub fn save_parameters(path: &Path, parameters: &Parameters) -> Result<(), CheckpointError> {
+    let tensors =
+        parameters.iter().map(|(name, entry)| (name.to_owned(), entry.tensor.shallow_clone()));
+    write(path, tensors.collect(), None)
+}
+
+/// Reads parameters that [`save_parameters`] wrote.
+///
+/// # Errors
+/// [`CheckpointError`].
+pub fn load_parameters(path: &Path) -> Result<onnx::parameters::Parameters, CheckpointError> {
+    weights::read(path)?
+        .into_iter()
+        .map(|(name, tensor)| match array_of(&tensor) {
+            Ok(array) => Ok((name, array)),
+            Err(source) => Err(CheckpointError::Tensor { path: path.to_owned(), name, source }),
+        })
+        .collect()
+}
+
+/// Writes everything that a run needs to go on.
+///
+/// # Errors
+/// [`CheckpointError`]; the old file then stands unchanged.
+pub fn save_state(
+    path: &Path,
+    parameters: &Parameters,
+    optimizer: &IndexMap<String, Tensor>,
+    state: &State,
+) -> Result<(), CheckpointError> {
+    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
+    let text = serde_json::to_string(state).map_err(|error| malformed(error.to_string()))?;
+    let parameters = parameters
+        .iter()
+        .map(|(name, entry)| (format!("{PARAMETER}{name}"), entry.tensor.shallow_clone()));
+    let optimizer = optimizer
+        .iter()
+        .map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor.shallow_clone()));
+    write(path, parameters.chain(optimizer).collect(), Some((STATE.to_owned(), text)))
+}
+
+/// What [`save_state`] wrote.
+#[derive(Debug)]
+pub struct Saved {
+    /// Parameters by name.
+    pub parameters: IndexMap<String, Tensor>,
+    /// The optimizer's state.
+    pub optimizer: IndexMap<String, Tensor>,
+    /// Where the run stood.
+    pub state: State,
+}
+
+/// Reads a whole state.
+///
+/// # Errors
+/// [`CheckpointError`].
+pub fn load_state(path: &Path) -> Result<Saved, CheckpointError> {
+    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
+    let file_error = |source| CheckpointError::File { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(file_error)?;
+    let (_, header) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let state = header
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(STATE))
+        .ok_or_else(|| malformed("it holds weights but no state of a run".to_owned()))?;
+    let state = serde_json::from_str(state).map_err(|error| malformed(error.to_string()))?;
+    let mut saved =
+        Saved { parameters: IndexMap::new(), optimizer: IndexMap::new(), state };
+    for (name, tensor) in weights::read(path)? {
+        if let Some(name) = name.strip_prefix(PARAMETER) {
+            saved.parameters.insert(name.to_owned(), tensor);
+        } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
+            saved.optimizer.insert(name.to_owned(), tensor);
+        }
+    }
+    Ok(saved)
+}
+
+/// Writes float32 tensors beside the file and renames: a reader sees the old file or the new one, whole.
+fn write(
+    path: &Path,
+    tensors: Vec<(String, Tensor)>,
+    metadata: Option<(String, String)>,
+) -> Result<(), CheckpointError> {
+    let file_error = |source| CheckpointError::File { path: path.to_owned(), source };
+    let mut blobs = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let bytes = bytes_of(&tensor).map_err(|source| CheckpointError::Tensor {
+            path: path.to_owned(),
+            name: name.clone(),
+            source,
+        })?;
+        let shape: Vec<usize> = tensor.size().iter().map(|extent| *extent as usize).collect();
+        blobs.push((name, shape, bytes));
+    }
+    let malformed = |error: safetensors::SafeTensorError| CheckpointError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let views = blobs
+        .iter()
+        .map(|(name, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(malformed)?;
+    let metadata = metadata.map(|entry| HashMap::from([entry]));
+    let temporary = path.with_extension("safetensors.part");
+    safetensors::serialize_to_file(views, metadata, &temporary).map_err(malformed)?;
+    File::open(&temporary)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| sync_folder(path))
+        .map_err(file_error)
+}
+
+/// Makes the rename last over a power cut.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
+    let flat = tensor
+        .detach()
+        .f_to_device(tch::Device::Cpu)?
+        .f_to_kind(Kind::Float)?
+        .f_contiguous()?
+        .f_reshape([-1])?;
+    let mut bytes = vec![0; flat.numel() * size_of::<f32>()];
+    flat.f_copy_data_u8(&mut bytes, flat.numel())?;
+    Ok(bytes)
+}

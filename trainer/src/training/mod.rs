@@ -1,0 +1,25 @@
+//! Training: from batches to a checkpoint, in a run folder that says how it came to be.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`classifier`] | the loop: epochs, steps, evaluation, stopping, resuming |
+//! | [`step`] | one step; figures over the validation rows |
+//! | [`network`] | a recipe's network as a graph, with modes and first weights |
+//! | [`batches`], [`source`] | where the loop's batches come from |
+//! | [`optimizer`], [`schedule`] | AdamW and SGD; the learning rate |
+//! | [`weights`] | tensors from safetensors and torch files, and which of them were taken |
+//! | [`checkpoint`] | parameters and the whole state of a run, written atomically |
+//! | [`run`] | the run folder |
+//! | [`history`] | figures by epoch: JSON lines, TensorBoard events, plots |
+
+pub mod batches;
+pub mod checkpoint;
+pub mod classifier;
+pub mod history;
+pub mod network;
+pub mod optimizer;
+pub mod run;
+pub mod schedule;
+pub mod source;
+pub mod step;
+pub mod weights;

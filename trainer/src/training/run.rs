@@ -1,0 +1,251 @@
+//! The run folder: everything that a training run leaves behind, and what a later one needs to repeat it.
+//!
+//! ```text
+//! RUN/recipe.toml                 the recipe, as it ran
+//!     run.json                    seed, data digest, versions, git revision, device, weights taken, best epoch
+//!     split.csv                   which row stood on which side
+//!     metrics.jsonl               figures, a line an epoch
+//!     events.out.tfevents.*       the same for TensorBoard
+//!     checkpoints/best.safetensors    parameters of the best epoch, torchvision's names
+//!     checkpoints/last.safetensors    the whole state, to resume from
+//!     plots/*.png                 loss, accuracy, learning rate
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::weights::Taken;
+use crate::recipes::{Recipe, RecipeError};
+
+/// Why a run folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Something stands in the folder already.
+    #[error("run folder {path}: not empty; give --resume to go on with it, or another folder", path = path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder is none of ours.
+    #[error("run folder {path}: {missing} is missing; is this the --out of a training run?", path = path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// The file that is not there.
+        missing: &'static str,
+    },
+    /// Input and output.
+    #[error("run folder: {path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Reason of the operating system.
+        source: std::io::Error,
+    },
+    /// A file of the folder cannot be understood.
+    #[error("run folder: {path}: {reason}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The recipe of the run.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Seed of initial weights, order and augmentation.
+    pub seed: u64,
+    /// Manifest or folder that the images came from, absolute.
+    pub data: PathBuf,
+    /// SHA-256 of the manifest, in hex.
+    pub data_digest: String,
+    /// The model's labels in the order of its outputs.
+    pub labels: Vec<String>,
+    /// Training, validation and test rows.
+    pub rows: [usize; 3],
+    /// Revision of the source tree, if there is one; `-dirty` behind it where files were changed.
+    pub git_revision: Option<String>,
+    /// Versions by name: `scanside-trainer`, `libtorch`.
+    pub versions: BTreeMap<String, String>,
+    /// Device that trained.
+    pub device: String,
+    /// Numbers that the optimizer could change.
+    pub trainable_elements: usize,
+    /// First weights and what was taken of them; none from scratch.
+    pub weights: Option<FirstWeights>,
+    /// Whole epochs done.
+    pub epochs_done: u64,
+    /// Epoch (from 1) that `best.safetensors` holds.
+    pub best_epoch: Option<u64>,
+    /// Its validation figure.
+    pub best_value: Option<f64>,
+}
+
+/// Where the first weights came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstWeights {
+    /// The file.
+    pub path: PathBuf,
+    /// What was taken.
+    #[serde(flatten)]
+    pub taken: Taken,
+}
+
+/// A run folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes a new run folder and writes the recipe into it.
+    ///
+    /// # Errors
+    /// [`RunError::NotEmpty`], or input and output.
+    pub fn create(path: &Path, recipe: &Recipe) -> Result<Self, RunError> {
+        let run = Self { path: path.to_owned() };
+        let file = |source| RunError::File { path: path.to_owned(), source };
+        if path.exists() && std::fs::read_dir(path).map_err(file)?.next().is_some() {
+            return Err(RunError::NotEmpty { path: path.to_owned() });
+        }
+        for folder in ["checkpoints", "plots"] {
+            let folder = path.join(folder);
+            std::fs::create_dir_all(&folder).map_err(|source| RunError::File { path: folder, source })?;
+        }
+        write_atomically(&run.recipe_path(), recipe.to_toml()?.as_bytes())?;
+        Ok(run)
+    }
+
+    /// Opens the folder of an earlier run.
+    ///
+    /// # Errors
+    /// [`RunError::NoRun`] where there is none.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let run = Self { path: path.to_owned() };
+        if !run.recipe_path().is_file() {
+            return Err(RunError::NoRun { path: path.to_owned(), missing: "recipe.toml" });
+        }
+        Ok(run)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `recipe.toml`.
+    pub fn recipe_path(&self) -> PathBuf {
+        self.path.join("recipe.toml")
+    }
+
+    /// `run.json`.
+    pub fn record_path(&self) -> PathBuf {
+        self.path.join("run.json")
+    }
+
+    /// `split.csv`.
+    pub fn split(&self) -> PathBuf {
+        self.path.join("split.csv")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The parameters of the best epoch.
+    pub fn best_checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoints/best.safetensors")
+    }
+
+    /// The whole state after the last epoch or interruption.
+    pub fn last_checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoints/last.safetensors")
+    }
+
+    /// Folder of the plots.
+    pub fn plots(&self) -> PathBuf {
+        self.path.join("plots")
+    }
+
+    /// The recipe that ran.
+    ///
+    /// # Errors
+    /// The file cannot be read or was changed into something that is no recipe.
+    pub fn recipe(&self) -> Result<Recipe, RunError> {
+        Ok(Recipe::load(&self.recipe_path().to_string_lossy())?)
+    }
+
+    /// What `run.json` says.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn record(&self) -> Result<RunRecord, RunError> {
+        let path = self.record_path();
+        if !path.is_file() {
+            return Err(RunError::NoRun { path: self.path.clone(), missing: "run.json" });
+        }
+        let text = std::fs::read_to_string(&path).map_err(|source| RunError::File { path: path.clone(), source })?;
+        serde_json::from_str(&text).map_err(|error| RunError::Malformed { path, reason: error.to_string() })
+    }
+
+    /// Writes `run.json`.
+    ///
+    /// # Errors
+    /// Input and output.
+    pub fn write_record(&self, record: &RunRecord) -> Result<(), RunError> {
+        let path = self.record_path();
+        let text = serde_json::to_string_pretty(record)
+            .map_err(|error| RunError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        write_atomically(&path, text.as_bytes())
+    }
+}
+
+/// Writes the file beside its place and renames it, so that a reader sees the old content or the new.
+///
+/// # Errors
+/// Input and output; the old content then stands.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), RunError> {
+    let temporary = path.with_extension("part");
+    let write = || {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|source| RunError::File { path: path.to_owned(), source })
+}
+
+/// Versions of the programs that a run depends on.
+pub fn versions() -> BTreeMap<String, String> {
+    let versions =
+        [("scanside-trainer", env!("CARGO_PKG_VERSION")), ("libtorch", env!("SCANSIDE_LIBTORCH_VERSION"))];
+    versions.into_iter().map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
+}
+
+/// The git revision of the tree that the program was built in, or else of the working directory's; none outside of one.
+pub fn git_revision() -> Option<String> {
+    let beside_program = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
+    beside_program.into_iter().chain(std::env::current_dir().ok()).find_map(|folder| revision_of(&folder))
+}
+
+fn revision_of(folder: &Path) -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    let revision = git(&["rev-parse", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
+    Some(if changed { format!("{revision}-dirty") } else { revision })
+}
