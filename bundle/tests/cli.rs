@@ -35,7 +35,7 @@ impl Folder {
         let this = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        run(&["key", "new", &this.path("site"), "--without-password"]).unwrap();
+        run(&["key", "new", "--out", &this.path("site"), "--no-password"]).unwrap();
         let secret = this.secret("site", None).load().unwrap();
         let file = fs::File::create(this.path("example.scanside")).unwrap();
         container::write(&example::manifest(), &example::files(), &secret, file).unwrap();
@@ -105,7 +105,7 @@ fn refusals_have_the_exit_codes_of_the_programs() {
         error.contains("example.scanside: the security counter 7 is lower than 8"),
         "{error}"
     );
-    run(&["key", "new", &folder.path("other"), "--without-password"]).unwrap();
+    run(&["key", "new", "--out", &folder.path("other"), "--no-password"]).unwrap();
     assert_eq!(
         code(&["bundle", "verify", &bundle, "--key", &folder.path("other.pub")]),
         4,
@@ -118,7 +118,7 @@ fn keys_are_never_overwritten_and_secrets_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     let before = fs::read(folder.path("site.key")).unwrap();
-    let error = run(&["key", "new", &folder.path("site"), "--without-password"]).unwrap_err();
+    let error = run(&["key", "new", "--out", &folder.path("site"), "--no-password"]).unwrap_err();
     assert_eq!(error.exit_code(), 1);
     assert_eq!(fs::read(folder.path("site.key")).unwrap(), before);
     let mode = fs::metadata(folder.path("site.key")).unwrap().permissions().mode();
@@ -214,13 +214,10 @@ fn imgtool_reads_the_mcuboot_face() {
     assert!(!imgtool("verify", &damaged).0);
 }
 
-/// The program, from `SCANSIDE_PEERS` (a folder of programs) or the PATH; absent, the test is skipped, but in CI fails.
+/// The program on the PATH; absent, the test is skipped, but in CI it fails.
 fn peer(name: &str, install: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("SCANSIDE_PEERS")
-        .into_iter()
-        .chain(std::env::var_os("PATH"));
-    let found = folders
-        .flat_map(|f| std::env::split_paths(&f).collect::<Vec<_>>())
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders)
         .map(|folder| folder.join(name))
         .find(|path| Path::is_file(path));
     if found.is_none() {

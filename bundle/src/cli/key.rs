@@ -20,13 +20,13 @@ pub enum KeyCommand {
 #[derive(Debug, Clone, Args)]
 pub struct NewKeyArgs {
     /// Where the pair is written, without the endings .key and .pub; existing files are never overwritten
-    #[arg(value_name = "NAME")]
-    pub name: PathBuf,
+    #[arg(long, value_name = "NAME")]
+    pub out: PathBuf,
     /// Leave the secret key without a password, for machines that sign unattended
     #[arg(long)]
-    pub without_password: bool,
+    pub no_password: bool,
     /// File whose first line becomes the password, instead of asking for it
-    #[arg(long, value_name = "FILE", conflicts_with = "without_password")]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_password")]
     pub password_file: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl KeyCommand {
 fn new_key(args: &NewKeyArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let password = password(args)?;
     let keys = sign::generate(password.as_deref())?;
-    let (secret_path, public_path) = (with_ending(&args.name, "key"), with_ending(&args.name, "pub"));
+    let (secret_path, public_path) = (with_ending(&args.out, "key"), with_ending(&args.out, "pub"));
     write_new(&secret_path, &keys.secret_file, 0o600)?;
     write_new(&public_path, &keys.public_file, 0o644)?;
     let protection = match password {
@@ -64,20 +64,20 @@ fn new_key(args: &NewKeyArgs, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 fn password(args: &NewKeyArgs) -> Result<Option<String>, CliError> {
-    if args.without_password {
+    if args.no_password {
         return Ok(None);
     }
     let password = match &args.password_file {
         Some(file) => first_line(file).map_err(|e| CliError::io(file, e))?,
         None => ask_twice().map_err(|e| {
             CliError::Usage(format!(
-                "cannot ask for a password ({e}); give --password-file or --without-password"
+                "cannot ask for a password ({e}); give --password-file or --no-password"
             ))
         })?,
     };
     if password.is_empty() {
         return Err(CliError::Usage(
-            "the password is empty; give one, or --without-password to have none".to_owned(),
+            "the password is empty; give one, or --no-password to have none".to_owned(),
         ));
     }
     Ok(Some(password))

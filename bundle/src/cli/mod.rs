@@ -107,7 +107,7 @@ impl TrustArgs {
 #[derive(Debug, Clone, Args)]
 pub struct SecretKeyArgs {
     /// Secret key that signs the bundle; its password is asked for if it has one
-    #[arg(long, value_name = "FILE.key")]
+    #[arg(long = "key", value_name = "FILE.key")]
     pub secret_key: PathBuf,
     /// File whose first line is the secret key's password
     #[arg(long, value_name = "FILE")]

@@ -1,0 +1,264 @@
+//! `doctor`: whether this appliance does what the bundle's maker measured.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use hardware::display::{Display, FramebufferDisplay};
+use ndarray::Array4;
+use onnx::runtime::ProviderUse;
+use onnx::runtime::provider::saturates_u8s8;
+use serde::Serialize;
+
+use super::{Loaded, ModelArgs, model_failed};
+use crate::exit::Exit;
+use crate::golden::{self, GoldenResult};
+use crate::inference::{Model, ModelIdentity};
+
+/// Inferences before the clock runs, and those that are timed.
+const WARM_UP_RUNS: usize = 3;
+const TIMED_RUNS: usize = 15;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Framebuffer to check, such as /dev/fb0
+    #[arg(long, value_name = "DEVICE")]
+    framebuffer: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    model: ModelIdentity,
+    precision: String,
+    architecture: &'static str,
+    onnxruntime: LibraryReport,
+    providers: ProviderReport,
+    golden: Vec<GoldenResult>,
+    latency_ms: Latency,
+    displays: Vec<DisplayReport>,
+    notes: Vec<String>,
+    healthy: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct LibraryReport {
+    version: String,
+    path: PathBuf,
+    found_by: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ProviderReport {
+    asked_for: String,
+    /// Nodes that each provider ran in a real inference.
+    ran: Option<ProviderUse>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Latency {
+    threads: usize,
+    runs: usize,
+    min: f64,
+    median: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct DisplayReport {
+    display: String,
+    problem: Option<String>,
+}
+
+/// Carries the verb out.
+///
+/// # Errors
+/// What keeps the model from running: config, keys, bundle, library.
+pub fn run(args: &DoctorArgs) -> Result<Exit> {
+    let mut settings = args.model.settings()?;
+    settings.session.profile_first_run = true;
+    let Loaded {
+        mut model,
+        golden,
+        engine,
+        runtime,
+    } = settings.load(true)?;
+    // The first run is the profiled one.
+    let latency = latency(&mut model, engine.threads)?;
+    let golden = golden::run(&mut model, &golden).map_err(model_failed)?;
+    let displays: Vec<DisplayReport> = args.framebuffer.iter().map(check_framebuffer).collect();
+    let library = runtime.library();
+    let failed = exit(&golden, &displays);
+    let report = Report {
+        model: model.identity().clone(),
+        precision: engine.precision.clone(),
+        architecture: std::env::consts::ARCH,
+        onnxruntime: LibraryReport {
+            version: library.version.clone(),
+            path: library.path.clone(),
+            found_by: library.source.to_string(),
+        },
+        notes: notes(&model, &engine.provider),
+        providers: ProviderReport {
+            asked_for: engine.provider,
+            ran: model.provider_use().cloned(),
+        },
+        golden,
+        latency_ms: latency,
+        displays,
+        healthy: failed == Exit::Done,
+    };
+    let text = if args.json {
+        serde_json::to_string_pretty(&report)?
+    } else {
+        describe(&report)
+    };
+    writeln!(io::stdout(), "{text}").context("cannot write to standard output")?;
+    Ok(failed)
+}
+
+/// Latency of the network with its heatmaps on an input of zeros: INT8 takes the same time for every image.
+fn latency(model: &mut Model, threads: usize) -> Result<Latency> {
+    let spec = &model.manifest().preprocess;
+    let [height, width] = spec.size.map(|side| side as usize);
+    let tensor = Array4::zeros((1, usize::from(spec.channels), height, width));
+    let mut times = Vec::with_capacity(TIMED_RUNS);
+    for run in 0..WARM_UP_RUNS + TIMED_RUNS {
+        let start = Instant::now();
+        model.run_tensor(tensor.view()).map_err(model_failed)?;
+        if run >= WARM_UP_RUNS {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(Latency {
+        threads,
+        runs: TIMED_RUNS,
+        min: times[0],
+        median: times[TIMED_RUNS / 2],
+    })
+}
+
+fn check_framebuffer(path: &PathBuf) -> DisplayReport {
+    match FramebufferDisplay::open(path) {
+        Ok(display) => DisplayReport {
+            display: display.describe(),
+            problem: None,
+        },
+        Err(error) => DisplayReport {
+            display: path.display().to_string(),
+            problem: Some(error.to_string()),
+        },
+    }
+}
+
+fn exit(golden: &[GoldenResult], displays: &[DisplayReport]) -> Exit {
+    let unverified = golden.iter().any(|case| !case.passed);
+    let broken = displays.iter().any(|display| display.problem.is_some());
+    match (broken, unverified) {
+        (true, _) => Exit::Device,
+        (false, true) => Exit::Unverified,
+        (false, false) => Exit::Done,
+    }
+}
+
+fn notes(model: &Model, asked_for: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    let manifest = model.manifest();
+    if saturates_u8s8() && manifest.model.precision.contains("u8s8") {
+        notes.push(
+            "this processor has no VNNI: 8-bit products saturate, so that probabilities differ a little from other \
+             machines' and INT8 is slower; golden cases allow for it"
+                .to_owned(),
+        );
+    }
+    if manifest.golden.is_empty() {
+        notes.push("the bundle has no golden cases: nothing shows that the model computes the same here".to_owned());
+    }
+    let ran = model.provider_use().and_then(ProviderUse::main);
+    let names = [
+        ("cpu", "CPU"),
+        ("cuda", "CUDA"),
+        ("tensorrt", "Tensorrt"),
+        ("openvino", "OpenVINO"),
+    ];
+    let wanted = names.iter().find(|(name, _)| *name == asked_for);
+    if let (Some(ran), Some((_, prefix))) = (ran, wanted)
+        && !ran.starts_with(prefix)
+    {
+        notes.push(format!("{asked_for} was asked for but most nodes ran on {ran}"));
+    }
+    notes
+}
+
+fn describe(report: &Report) -> String {
+    let mut text = format!(
+        "model         {} {} ({}, {})\n              bundle {}, signed by key {}\n",
+        report.model.name,
+        report.model.version,
+        report.model.role,
+        report.precision,
+        report.model.digest,
+        report.model.key_id
+    );
+    let library = &report.onnxruntime;
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "onnx runtime  {} at {} ({}), processor {}",
+        library.version,
+        library.path.display(),
+        library.found_by,
+        report.architecture
+    );
+    let _ = writeln!(text, "provider      {}", provider_words(&report.providers));
+    for case in &report.golden {
+        let word = if case.passed { "good" } else { "FAILED" };
+        let novelty = case
+            .novelty_difference
+            .map_or(String::new(), |d| format!(", novelty {d:.4}"));
+        let _ = writeln!(
+            text,
+            "golden case   {word}: {} (differences: probability {:.4}, heatmap {:.4}{novelty})",
+            case.name, case.probability_difference, case.heatmap_difference
+        );
+    }
+    let latency = report.latency_ms;
+    let _ = writeln!(
+        text,
+        "latency       {:.1} ms median, {:.1} ms at best of {} inferences, {} thread(s)",
+        latency.median, latency.min, latency.runs, latency.threads
+    );
+    for display in &report.displays {
+        let state = display.problem.as_deref().unwrap_or("good");
+        let _ = writeln!(text, "display       {}: {state}", display.display);
+    }
+    if report.displays.is_empty() {
+        let _ = writeln!(text, "display       none checked; give --framebuffer DEVICE");
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "note          {note}");
+    }
+    text += if report.healthy { "healthy" } else { "NOT healthy" };
+    text
+}
+
+fn provider_words(providers: &ProviderReport) -> String {
+    let Some(ran) = &providers.ran else {
+        return format!("{}, which ran is not known", providers.asked_for);
+    };
+    let ran: Vec<String> = ran
+        .nodes
+        .iter()
+        .map(|(name, count)| format!("{count} nodes on {name}"))
+        .collect();
+    format!("{} asked for; ran {}", providers.asked_for, ran.join(", "))
+}

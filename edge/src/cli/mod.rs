@@ -1,0 +1,188 @@
+//! The command line: one file a verb.
+
+mod doctor;
+mod output;
+mod triage;
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context, Result};
+use bundle::cli::{BundleCommand, KeyCommand, TrustArgs};
+use bundle::{Policy, TrustedKeys};
+use clap::{Args, Parser, Subcommand};
+use onnx::runtime::{self, LibraryError, Provider, Runtime, SessionOptions};
+
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::finding::Engine;
+use crate::inference::{Model, ModelError, ReadBundle};
+
+/// The appliance: from an image to a finding on a display. A triage aid, never a diagnosis.
+#[derive(Debug, Parser)]
+#[command(name = "scanside-edge", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Assess images and show the results
+    Triage(triage::TriageArgs),
+    /// Check this appliance: library, provider, golden cases, latency, displays
+    Doctor(doctor::DoctorArgs),
+    /// Look at bundles and check them
+    #[command(subcommand)]
+    Bundle(BundleCommand),
+    /// Work with the keys that sign bundles
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// Carries the command line out; prints an error once and gives the exit code.
+#[must_use]
+pub fn run(cli: &Cli) -> Exit {
+    let done = match &cli.verb {
+        Verb::Triage(args) => triage::run(args),
+        Verb::Doctor(args) => doctor::run(args),
+        Verb::Bundle(command) => command
+            .run(None, &mut io::stdout().lock())
+            .map_err(Into::into)
+            .map(|()| Exit::Done),
+        Verb::Key(command) => command
+            .run(&mut io::stdout().lock())
+            .map_err(Into::into)
+            .map(|()| Exit::Done),
+    };
+    done.unwrap_or_else(|error| report(&error))
+}
+
+/// Prints an error once and gives its exit code.
+fn report(error: &anyhow::Error) -> Exit {
+    // Nothing can be told where stderr is closed.
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+    Exit::of(error)
+}
+
+/// The model and what it runs on.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// The model: a signed bundle
+    #[arg(long, value_name = "FILE.scanside")]
+    bundle: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// Config file (TOML) with the folder of trusted keys, the library, threads, providers
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// ONNX Runtime's library or its folder [default: searched for]
+    #[arg(long, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// Threads of one inference; 0 takes one a core [default: 1]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Execution providers in order of preference: cpu, cuda, tensorrt, openvino [default: cpu]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    provider: Vec<Provider>,
+}
+
+/// What [`ModelArgs`] and the config amount to.
+struct Settings {
+    bundle: PathBuf,
+    keys: TrustedKeys,
+    policy: Policy,
+    onnxruntime: Option<PathBuf>,
+    session: SessionOptions,
+}
+
+/// A loaded model with what it runs on.
+struct Loaded {
+    model: Model,
+    golden: std::collections::BTreeMap<String, Vec<u8>>,
+    engine: Engine,
+    runtime: &'static Runtime,
+}
+
+impl ModelArgs {
+    fn settings(&self) -> Result<Settings> {
+        let config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        let mut session = SessionOptions::default();
+        if let Some(threads) = self.threads.or(config.threads) {
+            session.intra_threads = threads;
+        }
+        let providers = if self.provider.is_empty() {
+            config.providers
+        } else {
+            self.provider.clone()
+        };
+        if !providers.is_empty() {
+            session.providers = providers;
+        }
+        Ok(Settings {
+            bundle: self.bundle.clone(),
+            keys: self.trust.trusted(config.trusted_keys.as_deref())?,
+            policy: Policy {
+                lowest_security_counter: config.lowest_security_counter,
+                ..Policy::default()
+            },
+            onnxruntime: self.onnxruntime.clone().or(config.onnxruntime),
+            session,
+        })
+    }
+}
+
+impl Settings {
+    /// Verifies the bundle while the library loads, then builds the session.
+    fn load(&self, golden: bool) -> Result<Loaded> {
+        let (bundle, runtime) = thread::scope(|scope| {
+            let library = scope.spawn(|| runtime::load(self.onnxruntime.as_deref()));
+            (self.read(golden), library.join())
+        });
+        // A refused bundle is the graver news.
+        let bundle = bundle?;
+        let runtime = runtime.unwrap_or_else(|_| Err(library_panicked()))?;
+        let engine = Engine {
+            provider: self
+                .session
+                .providers
+                .first()
+                .copied()
+                .unwrap_or(Provider::Cpu)
+                .to_string(),
+            onnxruntime: runtime.library().version.clone(),
+            precision: bundle.manifest().model.precision.clone(),
+            threads: self.session.intra_threads,
+        };
+        let name = || format!("bundle {}", self.bundle.display());
+        let (model, golden) = bundle.load(runtime, &self.session).with_context(name)?;
+        Ok(Loaded {
+            model,
+            golden,
+            engine,
+            runtime,
+        })
+    }
+
+    fn read(&self, golden: bool) -> Result<ReadBundle> {
+        let name = || format!("bundle {}", self.bundle.display());
+        let file = File::open(&self.bundle).with_context(name)?;
+        let read = ReadBundle::read(BufReader::new(file), &self.keys, &self.policy, golden);
+        read.with_context(name)
+    }
+}
+
+/// The binding panics on faults that [`runtime::load`] does not foresee.
+fn library_panicked() -> LibraryError {
+    LibraryError::NotFound { searched: Vec::new() }
+}
+
+/// An error of a model is the bundle's or the appliance's, not an image's.
+fn model_failed(error: ModelError) -> anyhow::Error {
+    anyhow::Error::new(error).context("the model cannot assess images")
+}

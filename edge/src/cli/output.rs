@@ -1,0 +1,236 @@
+//! Where results go: file names, files that are whole or absent, displays.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use embedded_graphics::geometry::Size;
+use hardware::display::{Canvas, Display, FramebufferDisplay, PngDisplay, present};
+use image::{ExtendedColorType, ImageEncoder};
+
+use crate::exit::{Exit, Failure};
+use crate::presentation::RgbPicture;
+use crate::screens::{ResultScreen, ResultView};
+
+/// Gives each image of one call its own output names.
+///
+/// With one image a name stays as it is; with several `out.png` becomes `out-STEM.png`, and a stem that comes again
+/// gets a number.
+#[derive(Debug)]
+pub struct Names {
+    stems: Vec<String>,
+}
+
+impl Names {
+    /// Names for the outputs of `inputs`.
+    pub fn new(inputs: &[PathBuf]) -> Self {
+        let mut seen = HashSet::new();
+        let mut unique = |stem: String| {
+            let mut name = stem.clone();
+            let mut number = 2;
+            while !seen.insert(name.clone()) {
+                name = format!("{stem}-{number}");
+                number += 1;
+            }
+            name
+        };
+        let stem = |path: &PathBuf| {
+            path.file_stem()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned()
+        };
+        let stems = inputs.iter().map(|path| unique(stem(path))).collect();
+        Self { stems }
+    }
+
+    /// The output `out` of the input at `index`.
+    pub fn of(&self, out: &Path, index: usize) -> PathBuf {
+        if self.stems.len() < 2 {
+            return out.to_path_buf();
+        }
+        let mut name = out.file_stem().map(OsString::from).unwrap_or_default();
+        name.push("-");
+        name.push(&self.stems[index]);
+        if let Some(ending) = out.extension() {
+            name.push(".");
+            name.push(ending);
+        }
+        out.with_file_name(name)
+    }
+}
+
+/// Writes a file whole or not at all: beside its name, then renamed. What is no plain file (a pipe, a device) is
+/// written to as it is.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // The first error is the one to tell; a leftover may not even exist.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+/// [`write_whole`], with a message that names the file and what to try.
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write_whole(path, bytes).map_err(|e| cannot_write(path, &e))
+}
+
+fn cannot_write(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
+    let message = format!(
+        "cannot write {}: {reason}; check that the folder exists, may be written and has room",
+        path.display()
+    );
+    Failure::new(Exit::Failed, message)
+}
+
+/// Writes a picture as PNG.
+pub fn write_picture(path: &Path, picture: &RgbPicture) -> Result<(), Failure> {
+    let mut png = Vec::new();
+    image::codecs::png::PngEncoder::new(Cursor::new(&mut png))
+        .write_image(&picture.rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
+        .map_err(|e| cannot_write(path, &e))?;
+    write_output(path, &png)
+}
+
+/// The displays of one call; the framebuffer and the window stay open from image to image.
+pub struct Displays {
+    screen: ResultScreen,
+    devices: Vec<Box<dyn Display>>,
+    #[cfg(feature = "window")]
+    window: Option<hardware::display::WindowDisplay>,
+}
+
+/// Which displays to open.
+#[derive(Debug, Clone, Copy)]
+pub struct DisplayChoice<'a> {
+    /// A framebuffer device.
+    pub framebuffer: Option<&'a Path>,
+    /// A window on the desktop of this size in pixels.
+    pub window: Option<Size>,
+}
+
+impl Displays {
+    /// Opens the chosen displays.
+    ///
+    /// # Errors
+    /// A display that cannot be opened; a window in a build without windows.
+    pub fn open(choice: DisplayChoice<'_>) -> anyhow::Result<Self> {
+        let mut devices: Vec<Box<dyn Display>> = Vec::new();
+        if let Some(path) = choice.framebuffer {
+            devices.push(Box::new(FramebufferDisplay::open(path)?));
+        }
+        #[cfg(not(feature = "window"))]
+        if choice.window.is_some() {
+            let message =
+                "this program was built without windows; build it with --features window, or use --screen FILE.png";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        Ok(Self {
+            screen: ResultScreen::new(),
+            devices,
+            #[cfg(feature = "window")]
+            window: match choice.window {
+                Some(size) => Some(hardware::display::WindowDisplay::open("Scanside", size)?),
+                None => None,
+            },
+        })
+    }
+
+    /// Shows a result on the open displays.
+    pub fn show(&mut self, view: &ResultView<'_>) -> Result<(), Failure> {
+        for device in &mut self.devices {
+            show_on(&self.screen, view, device.as_mut())?;
+        }
+        #[cfg(feature = "window")]
+        if let Some(window) = &mut self.window {
+            show_on(&self.screen, view, window)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a result's screen as PNG.
+    pub fn write_screen(&self, view: &ResultView<'_>, path: &Path, size: Size) -> Result<(), Failure> {
+        if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+            return Err(cannot_write(path, &"it is no plain file"));
+        }
+        let mut display = PngDisplay::new(path, size);
+        draw(&self.screen, view, &mut display).map_err(|e| cannot_write(path, &e))
+    }
+
+    /// Returns when the person closes the window, at once if there is none.
+    pub fn wait(&mut self) {
+        #[cfg(feature = "window")]
+        if let Some(window) = &mut self.window {
+            window.wait_until_closed();
+        }
+    }
+}
+
+fn show_on(screen: &ResultScreen, view: &ResultView<'_>, display: &mut dyn Display) -> Result<(), Failure> {
+    draw(screen, view, display).map_err(|e| Failure::new(Exit::Device, e.to_string()))
+}
+
+fn draw(
+    screen: &ResultScreen,
+    view: &ResultView<'_>,
+    display: &mut dyn Display,
+) -> Result<(), hardware::display::DisplayError> {
+    let mut canvas = Canvas::new(display.size());
+    let Ok(()) = screen.draw(view, &mut canvas);
+    present(&mut canvas, display)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_image_keeps_the_name_and_several_get_their_stems() {
+        let out = Path::new("results/screen.png");
+        let one = Names::new(&["a/x.dcm".into()]);
+        assert_eq!(one.of(out, 0), out);
+        let three = Names::new(&["a/x.dcm".into(), "b/x.png".into(), "c/y.png".into()]);
+        let names: Vec<_> = (0..3).map(|i| three.of(out, i)).collect();
+        let wanted = ["results/screen-x.png", "results/screen-x-2.png", "results/screen-y.png"];
+        assert_eq!(names, wanted.map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_number_never_meets_another_stem() {
+        let names = Names::new(&["x".into(), "x-2".into(), "b/x".into()]);
+        let names: HashSet<_> = (0..3).map(|i| names.of(Path::new("o.png"), i)).collect();
+        assert_eq!(names.len(), 3);
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.json");
+        write_whole(&path, b"{}").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(write_whole(&folder.path().join("none/out.json"), b"{}").is_err());
+    }
+
+    #[test]
+    fn a_full_device_is_told_and_stays_a_device() {
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            eprintln!("skipped: this system has no /dev/full");
+            return;
+        }
+        let error = write_output(full, b"{}").unwrap_err();
+        assert!(error.message.contains("cannot write /dev/full"), "{error}");
+        assert_eq!(error.exit, Exit::Failed);
+        assert!(!fs::metadata(full).unwrap().is_file());
+    }
+}

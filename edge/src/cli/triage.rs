@@ -1,0 +1,241 @@
+//! `triage`: images in, results out.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use chrono::{DateTime, Local, Utc};
+use clap::Args;
+use embedded_graphics::geometry::Size;
+use imaging::decode::Limits;
+
+use super::output::{DisplayChoice, Displays, Names, write_output, write_picture};
+use super::{ModelArgs, model_failed, report};
+use crate::decision::DecisionKind;
+use crate::examination::{Examination, Examiner, Request};
+use crate::exit::{Exit, Failure};
+use crate::finding::Finding;
+use crate::presentation::{headline, heatmap_picture, next_step, result_view};
+
+/// Sides of a screen that can be drawn, in pixels.
+const SCREEN_SIDES: std::ops::RangeInclusive<u32> = 160..=4096;
+
+/// Arguments of `triage`.
+#[derive(Debug, Args)]
+pub struct TriageArgs {
+    /// Images: DICOM, PNG, JPEG or TIFF
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Frame of a multi-frame image, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    frame: usize,
+    /// Print one line of JSON for each image
+    #[arg(long)]
+    json: bool,
+    /// Write the result as JSON; with several images the name gets each file's stem
+    #[arg(long, value_name = "FILE.json")]
+    json_out: Option<PathBuf>,
+    /// Write the result screen as PNG; with several images the name gets each file's stem
+    #[arg(long, value_name = "FILE.png")]
+    screen: Option<PathBuf>,
+    /// Size of the result screen and the window in pixels
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "800x480", value_parser = screen_size)]
+    screen_size: Size,
+    /// Write the image under its heatmap as PNG; with several images the name gets each file's stem
+    #[arg(long, value_name = "FILE.png")]
+    heatmap: Option<PathBuf>,
+    /// Show the result in a window, until it is closed
+    #[arg(long)]
+    window: bool,
+    /// Show the result on a Linux framebuffer, such as /dev/fb0
+    #[arg(long, value_name = "DEVICE")]
+    framebuffer: Option<PathBuf>,
+}
+
+/// Carries the verb out. The worst exit code of the images counts, and the others are still done.
+///
+/// # Errors
+/// What concerns all images: config, keys, bundle, library, displays.
+pub fn run(args: &TriageArgs) -> Result<Exit> {
+    let settings = args.model.settings()?;
+    let mut displays = Displays::open(DisplayChoice {
+        framebuffer: args.framebuffer.as_deref(),
+        window: args.window.then_some(args.screen_size),
+    })?;
+    let loaded = settings.load(false)?;
+    let mut examiner = Examiner::new(loaded.model, loaded.engine, Limits::default());
+    let names = Names::new(&args.files);
+    let mut worst = Exit::Done;
+    for index in 0..args.files.len() {
+        let exit = triage_file(args, index, &mut examiner, &mut displays, &names)?;
+        worst = worst.max(exit);
+    }
+    displays.wait();
+    Ok(worst)
+}
+
+fn triage_file(
+    args: &TriageArgs,
+    index: usize,
+    examiner: &mut Examiner,
+    displays: &mut Displays,
+    names: &Names,
+) -> Result<Exit> {
+    let now = Utc::now();
+    let request = Request {
+        path: &args.files[index],
+        frame: args.frame,
+        case_id: &format!("{:04}", index + 1),
+        time: now,
+    };
+    let mut examination = examiner.examine(request).map_err(model_failed)?;
+    let mut worst = Exit::Done;
+    if let Some(refused) = examination.refused.take() {
+        worst = worst.max(report(&refused.into()));
+    }
+    let outputs: [Result<(), Failure>; 4] = [
+        print(args, &examination, examiner),
+        write_json(args, index, &examination.finding, names),
+        show(args, index, &examination, examiner, displays, names, now),
+        write_heatmap(args, index, &examination, examiner, names),
+    ];
+    for output in outputs {
+        if let Err(failure) = output {
+            worst = worst.max(report(&failure.into()));
+        }
+    }
+    Ok(worst)
+}
+
+fn print(args: &TriageArgs, examination: &Examination, examiner: &Examiner) -> Result<(), Failure> {
+    let text = if args.json {
+        to_json(&examination.finding, false)?
+    } else {
+        describe(examination, examiner)
+    };
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(|e| Failure::new(Exit::Failed, format!("cannot write to standard output: {e}")))
+}
+
+/// The result in a few lines for a terminal.
+fn describe(examination: &Examination, examiner: &Examiner) -> String {
+    let finding = &examination.finding;
+    let decision = &finding.decision;
+    let mut lines = vec![
+        format!(
+            "{}: {}",
+            finding.source.file,
+            headline(finding, examiner.model().manifest())
+        ),
+        format!("  {}", next_step(decision.kind)),
+    ];
+    lines.extend(decision.reasons.iter().map(|r| format!("  {}: {}", r.code, r.message)));
+    for p in &finding.probabilities {
+        let point = p
+            .operating_point
+            .map_or(String::new(), |t| format!("  (flagged from {t:.3})"));
+        lines.push(format!("  {:<28} {:.3}{point}", p.name, p.probability));
+    }
+    if let Some(set) = &finding.conformal {
+        lines.push(format!(
+            "  cannot be ruled out ({:.0} %): {}",
+            set.coverage * 100.0,
+            set.labels.join(", ")
+        ));
+    }
+    if decision.kind != DecisionKind::NotReadable && !finding.unchecked_use.is_empty() {
+        lines.push(format!(
+            "  not checked, as the file does not say it: {}",
+            finding.unchecked_use.join(", ")
+        ));
+    }
+    lines.extend(finding.warnings.iter().map(|w| format!("  note: {w}")));
+    lines.push(format!(
+        "  {} {}, {} {}, {:.0} ms. {}",
+        finding.model.name,
+        finding.model.version,
+        finding.engine.precision,
+        finding.engine.provider,
+        finding.timings_ms.total,
+        finding.notice
+    ));
+    lines.join("\n")
+}
+
+fn write_json(args: &TriageArgs, index: usize, finding: &Finding, names: &Names) -> Result<(), Failure> {
+    let Some(out) = &args.json_out else { return Ok(()) };
+    let text = to_json(finding, true)? + "\n";
+    write_output(&names.of(out, index), text.as_bytes())
+}
+
+fn to_json(finding: &Finding, pretty: bool) -> Result<String, Failure> {
+    let text = if pretty {
+        serde_json::to_string_pretty(finding)
+    } else {
+        serde_json::to_string(finding)
+    };
+    text.map_err(|e| Failure::new(Exit::Failed, format!("cannot write the result as JSON: {e}")))
+}
+
+fn show(
+    args: &TriageArgs,
+    index: usize,
+    examination: &Examination,
+    examiner: &Examiner,
+    displays: &mut Displays,
+    names: &Names,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    let clock = now.with_timezone(&Local).format("%H:%M").to_string();
+    let view = result_view(examination, examiner.model().manifest(), &clock);
+    displays.show(&view)?;
+    match &args.screen {
+        Some(out) => displays.write_screen(&view, &names.of(out, index), args.screen_size),
+        None => Ok(()),
+    }
+}
+
+fn write_heatmap(
+    args: &TriageArgs,
+    index: usize,
+    examination: &Examination,
+    examiner: &Examiner,
+    names: &Names,
+) -> Result<(), Failure> {
+    let Some(out) = &args.heatmap else { return Ok(()) };
+    match heatmap_picture(examination, examiner.model().manifest()) {
+        Some(picture) => write_picture(&names.of(out, index), &picture),
+        // An image that was not assessed has no heatmap; its result says so.
+        None => Ok(()),
+    }
+}
+
+fn screen_size(text: &str) -> Result<Size, String> {
+    let wanted = format!(
+        "give WIDTHxHEIGHT with sides from {} to {}",
+        SCREEN_SIDES.start(),
+        SCREEN_SIDES.end()
+    );
+    let (width, height) = text.split_once('x').ok_or(&wanted)?;
+    let side = |text: &str| text.parse().ok().filter(|side| SCREEN_SIDES.contains(side));
+    match (side(width), side(height)) {
+        (Some(width), Some(height)) => Ok(Size::new(width, height)),
+        _ => Err(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_size_has_two_plausible_sides() {
+        assert_eq!(screen_size("320x240"), Ok(Size::new(320, 240)));
+        for text in ["", "320", "320x", "0x0", "99999x480", "320 x 240", "-1x4"] {
+            assert!(screen_size(text).unwrap_err().contains("WIDTHxHEIGHT"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The appliance's config file (TOML). Every key may be left out; the command line goes before it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use onnx::runtime::Provider;
+use serde::Deserialize;
+
+/// Threads that a config may ask for.
+const MAX_THREADS: usize = 256;
+
+/// What the config says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of the public keys whose bundles are accepted.
+    pub trusted_keys: Option<PathBuf>,
+    /// Bundles with a lower security counter are refused.
+    pub lowest_security_counter: u32,
+    /// The ONNX Runtime library, or its folder.
+    pub onnxruntime: Option<PathBuf>,
+    /// Threads of one inference; 0 takes one a core.
+    pub threads: Option<usize>,
+    /// Execution providers in order of preference.
+    pub providers: Vec<Provider>,
+}
+
+/// Why a config was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("config {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A key is unknown or its value is not allowed.
+    #[error("config {path}: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The key, its place and what is allowed.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads a config file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, key and what is allowed.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|reason| ConfigError::Invalid {
+            path: path.to_path_buf(),
+            reason,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        match config.threads {
+            Some(threads) if threads > MAX_THREADS => {
+                Err(format!("threads is {threads}; use 0 (one a core) to {MAX_THREADS}"))
+            }
+            _ => Ok(config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_config_and_a_full_one_are_read() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        let config = Config::parse(
+            "trusted_keys = \"/etc/scanside/keys\"\nlowest_security_counter = 3\nthreads = 2\n\
+             providers = [\"tensorrt\", \"cpu\"]\nonnxruntime = \"/opt/ort\"",
+        )
+        .unwrap();
+        assert_eq!(config.providers, [Provider::TensorRt, Provider::Cpu]);
+        assert_eq!((config.threads, config.lowest_security_counter), (Some(2), 3));
+    }
+
+    #[test]
+    fn a_refusal_names_file_key_and_what_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edge.toml");
+        let refusal = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Config::load(&path).unwrap_err().to_string()
+        };
+        let message = refusal("trusted_key = \"x\"");
+        assert!(
+            message.contains("edge.toml") && message.contains("trusted_key"),
+            "{message}"
+        );
+        assert!(
+            message.contains("expected one of") && message.contains("trusted_keys"),
+            "{message}"
+        );
+        let message = refusal("providers = [\"gpu\"]");
+        assert!(message.contains("gpu") && message.contains("cuda"), "{message}");
+        assert!(refusal("threads = 1000").contains("threads is 1000; use 0"));
+        let absent = Config::load(&folder.path().join("none.toml")).unwrap_err().to_string();
+        assert!(absent.contains("none.toml"), "{absent}");
+    }
+}

@@ -1,0 +1,187 @@
+//! From a file to a finding: decode, quality gate, intended use, network, decision.
+
+use std::path::Path;
+use std::time::Instant;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use imaging::decode::{self, DecodeError, Limits};
+use imaging::{GreyImage, quality};
+
+use crate::codes::Reason;
+use crate::decision::{Decision, DecisionKind, decide};
+use crate::finding::{self, Engine, Finding, ImageSource, NOTICE, SCHEMA, Timings};
+use crate::inference::{Model, ModelError, Prediction};
+use crate::intended_use;
+
+/// Examines one image after the other with one model.
+#[derive(Debug)]
+pub struct Examiner {
+    model: Model,
+    engine: Engine,
+    limits: Limits,
+}
+
+/// Which image to examine.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The frame, from 0.
+    pub frame: usize,
+    /// Number of the case.
+    pub case_id: &'a str,
+    /// The time that the finding bears.
+    pub time: DateTime<Utc>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Examination {
+    /// The finding; for a file that was refused the decision is "not readable" with the decoder's code.
+    pub finding: Finding,
+    /// The image, if it could be decoded.
+    pub image: Option<GreyImage>,
+    /// Why there is no image.
+    pub refused: Option<DecodeError>,
+}
+
+impl Examiner {
+    /// An examiner with a loaded model.
+    #[must_use]
+    pub fn new(model: Model, engine: Engine, limits: Limits) -> Self {
+        Self { model, engine, limits }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Examines one image. A file that is no image is an examination too.
+    ///
+    /// # Errors
+    /// [`ModelError`] if the model fails, which is not the image's fault.
+    pub fn examine(&mut self, request: Request<'_>) -> Result<Examination, ModelError> {
+        let start = Instant::now();
+        let file = request.path.display().to_string();
+        let decoded = self.decode(request);
+        let mut finding = self.blank(request, ImageSource::undecoded(file.clone(), request.frame));
+        finding.timings_ms.decode = milliseconds(start);
+        let (image, frames) = match decoded {
+            Ok(decoded) => decoded,
+            Err(refused) => {
+                finding.decision = not_readable(vec![Reason::with_code(refused.code(), reason_text(&refused))]);
+                finding.timings_ms.total = milliseconds(start);
+                return Ok(Examination {
+                    finding,
+                    image: None,
+                    refused: Some(refused),
+                });
+            }
+        };
+        let size = [image.height(), image.width()];
+        finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
+        finding.warnings = warnings(&image, frames);
+        self.assess(&image, &mut finding)?;
+        finding.timings_ms.total = milliseconds(start);
+        Ok(Examination {
+            finding,
+            image: Some(image),
+            refused: None,
+        })
+    }
+
+    fn decode(&self, request: Request<'_>) -> Result<(GreyImage, usize), DecodeError> {
+        let source = decode::decode_path(request.path, &self.limits)?;
+        let frames = source.frame_count();
+        let image = source.frame(request.frame).map_err(|e| e.in_file(request.path))?;
+        Ok((image, frames))
+    }
+
+    /// Quality gate, intended use, network, decision.
+    fn assess(&mut self, image: &GreyImage, finding: &mut Finding) -> Result<(), ModelError> {
+        let start = Instant::now();
+        let quality = quality::assess(image);
+        let reasons = quality.reasons(&self.model.manifest().quality);
+        finding.quality = Some(quality);
+        finding.timings_ms.quality = milliseconds(start);
+        if !reasons.is_empty() {
+            let reasons = reasons.iter().map(|r| Reason::with_code(r.code(), r.message()));
+            finding.decision = not_readable(reasons.collect());
+            return Ok(());
+        }
+        let prediction = self.predict(image, &mut finding.timings_ms)?;
+        let manifest = self.model.manifest();
+        let usage = intended_use::check(&image.meta, &manifest.intended_use);
+        finding.decision = decide(manifest, &prediction.probabilities, prediction.novelty, &usage.outside);
+        finding.unchecked_use = usage.unknown;
+        finding.probabilities = finding::label_probabilities(manifest, &prediction.probabilities);
+        finding.conformal = finding::prediction_set(manifest, &prediction.probabilities);
+        finding.novelty = finding::novelty_value(manifest, &prediction);
+        finding.heatmaps = finding::heatmaps(manifest, &prediction.maps);
+        Ok(())
+    }
+
+    fn predict(&mut self, image: &GreyImage, timings: &mut Timings) -> Result<Prediction, ModelError> {
+        let start = Instant::now();
+        self.model.prepare(image)?;
+        timings.prepare = milliseconds(start);
+        let start = Instant::now();
+        let prediction = self.model.run()?;
+        timings.inference = milliseconds(start);
+        Ok(prediction)
+    }
+
+    fn blank(&self, request: Request<'_>, source: ImageSource) -> Finding {
+        Finding {
+            schema: SCHEMA.to_owned(),
+            case_id: request.case_id.to_owned(),
+            time: request.time.to_rfc3339_opts(SecondsFormat::Secs, true),
+            source,
+            decision: not_readable(Vec::new()),
+            probabilities: Vec::new(),
+            conformal: None,
+            novelty: None,
+            heatmaps: Vec::new(),
+            quality: None,
+            unchecked_use: Vec::new(),
+            model: self.model.identity().clone(),
+            engine: self.engine.clone(),
+            timings_ms: Timings::default(),
+            warnings: Vec::new(),
+            notice: NOTICE.to_owned(),
+        }
+    }
+}
+
+fn not_readable(reasons: Vec<Reason>) -> Decision {
+    Decision {
+        kind: DecisionKind::NotReadable,
+        label: None,
+        reasons,
+    }
+}
+
+/// The reason without the file's name, which stands beside it wherever it is shown.
+fn reason_text(error: &DecodeError) -> String {
+    match error {
+        DecodeError::File { reason, .. } => reason.to_string(),
+        reason => reason.to_string(),
+    }
+}
+
+fn warnings(image: &GreyImage, frames: usize) -> Vec<String> {
+    let mut warnings = image.meta.warnings.clone();
+    if frames > 1 {
+        warnings.push(format!(
+            "the file has {frames} frames and one was assessed; choose it with --frame"
+        ));
+    }
+    warnings
+}
+
+fn milliseconds(start: Instant) -> f64 {
+    // Microseconds are enough, and keep the JSON short.
+    (start.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,366 @@
+//! What the tests of the program share: a signed bundle of a tiny network, drawn images, and the program itself.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use bundle::container::{self, PayloadFile};
+use bundle::manifest::{FileKind, GoldenCase, GoldenOutputs, GoldenTolerance, Manifest, Outputs};
+use bundle::{example, sign};
+use imaging::PreprocessSpec;
+use ndarray::{Array2, Array4, ArrayD, IxDyn};
+use onnx::graph::{Distribution, Graph};
+use onnx::heads::{Heads, Novelty, classifier};
+use onnx::networks::{ImageClassifier, SmallCnnConfig, small_cnn};
+use onnx::parameters::Parameters;
+use onnx::runtime::{self, Session, SessionOptions};
+
+/// Side of the tiny network's input, in pixels.
+const SIDE: u32 = 64;
+const MODEL: &str = "model.onnx";
+
+/// A folder with keys, bundles and images, made once for all tests of a file.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// What a bundle of the tests should say of every image: the label's index, by the bias of the last layer.
+#[derive(Clone, Copy)]
+pub enum Says {
+    NoFinding,
+    Finding,
+}
+
+static PLACE: LazyLock<Place> = LazyLock::new(Place::make);
+
+/// The folder, or None (with a line that says so) where ONNX Runtime is not installed. In CI it must be there.
+pub fn place() -> Option<&'static Place> {
+    match runtime::load(None) {
+        Ok(_) => Some(&PLACE),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{error}");
+            eprintln!("skipped: {error}; run `cargo xtask setup`");
+            None
+        }
+    }
+}
+
+impl Place {
+    fn make() -> Self {
+        let place = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let keys = sign::generate(None).unwrap();
+        fs::write(place.path("site.pub"), &keys.public_file).unwrap();
+        let secret = sign::parse_secret(&keys.secret_file).unwrap();
+        for (name, says) in [("finding", Says::Finding), ("none", Says::NoFinding)] {
+            let (manifest, files) = tiny(says);
+            let file = fs::File::create(place.path(&format!("{name}.scanside"))).unwrap();
+            container::write(&manifest, &files, &secret, file).unwrap();
+        }
+        chest(300, 260).save(place.path("chest.png")).unwrap();
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A folder of its own for one test's outputs.
+    pub fn out(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// `triage` of `files` with the bundle that flags a finding, and more arguments.
+    pub fn triage(&self, files: &[PathBuf], arguments: &[&str]) -> Output {
+        let mut command = program();
+        command.arg("triage").args(files);
+        command.arg("--bundle").arg(self.path("finding.scanside"));
+        command.arg("--key").arg(self.path("site.pub"));
+        command.args(arguments).output().unwrap()
+    }
+}
+
+/// The built program.
+pub fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_scanside-edge"))
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+/// The lines of JSON that the program printed.
+pub fn findings(output: &Output) -> Vec<serde_json::Value> {
+    let text = stdout(output);
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A bundle's manifest and payload: a small network with fixed random weights.
+pub fn tiny(says: Says) -> (Manifest, Vec<PayloadFile>) {
+    let model = network(says);
+    let mut manifest = Manifest {
+        preprocess: PreprocessSpec::grey(SIDE),
+        temperature: 1.0,
+        conformal: None,
+        quantization: None,
+        ..example::manifest()
+    };
+    manifest.model.file = MODEL.to_owned();
+    manifest.model.precision = "float32".to_owned();
+    manifest.model.outputs = Outputs {
+        novelty: Some("novelty".to_owned()),
+        ..Outputs::default()
+    };
+    if let Some(novelty) = &mut manifest.novelty {
+        novelty.threshold = 1e6;
+    }
+    let mut files = vec![PayloadFile::new(MODEL, FileKind::Model, model.clone())];
+    let (case, golden) = golden(&model, &manifest);
+    manifest.golden = vec![case];
+    files.extend(golden);
+    (manifest, files)
+}
+
+/// What the network makes of one input, as the packer records it.
+fn golden(model: &[u8], manifest: &Manifest) -> (GoldenCase, [PayloadFile; 2]) {
+    let runtime = runtime::load(None).unwrap();
+    let mut session = Session::from_bytes(runtime, model, &SessionOptions::default()).unwrap();
+    let side = SIDE as usize;
+    let input = Array4::from_shape_fn((1, 1, side, side), |(_, _, y, x)| (y * x % 17) as f32 / 17.0 - 0.5);
+    let outputs = session
+        .run(&[(manifest.model.input.as_str(), input.view().into_dyn())])
+        .unwrap();
+    let cam = outputs.array::<f32>("cam").unwrap();
+    let expected = GoldenOutputs {
+        probabilities: outputs.array::<f32>("probabilities").unwrap().iter().copied().collect(),
+        cam_class: outputs.array::<i64>("cam_class").unwrap().iter().copied().collect(),
+        cam_shape: [cam.shape()[1], cam.shape()[2], cam.shape()[3]],
+        cam: cam.iter().copied().collect(),
+        novelty: outputs.array::<f32>("novelty").unwrap().iter().next().copied(),
+    };
+    let bytes: Vec<u8> = input.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let files = [
+        PayloadFile::new("golden/a.f32", FileKind::GoldenInput, bytes),
+        PayloadFile::new(
+            "golden/a.json",
+            FileKind::GoldenOutput,
+            serde_json::to_vec(&expected).unwrap(),
+        ),
+    ];
+    let case = GoldenCase {
+        name: "a drawn input".to_owned(),
+        input: files[0].path.clone(),
+        expected: files[1].path.clone(),
+        tolerance: GoldenTolerance::default(),
+    };
+    (case, files)
+}
+
+fn network(says: Says) -> Vec<u8> {
+    let config = SmallCnnConfig {
+        image: ImageClassifier {
+            classes: 3,
+            channels: 1,
+            size: [SIDE as usize; 2],
+        },
+        width: 4,
+    };
+    let plain = small_cnn(&config).unwrap();
+    let features = plain.parameter("fc.weight").unwrap().shape[1];
+    let heads = Heads {
+        temperature: 1.0,
+        top_k: 2,
+        novelty: Some(Novelty::placeholder(features, 2, 3)),
+    };
+    let graph = classifier(plain, &heads).unwrap();
+    let mut parameters = parameters(&graph);
+    // The last layer reads hardly anything of the image, so that its bias decides.
+    parameters["fc.weight"].mapv_inplace(|v| v * 1e-3);
+    let bias = match says {
+        Says::NoFinding => [4.0, 0.0, 0.0],
+        Says::Finding => [0.0, 4.0, 0.0],
+    };
+    parameters["fc.bias"]
+        .iter_mut()
+        .zip(bias)
+        .for_each(|(b, value)| *b = value);
+    onnx::export::export(&graph, &parameters).unwrap()
+}
+
+fn parameters(graph: &Graph) -> Parameters {
+    let mut state = 7_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    };
+    let filled = graph.parameters().iter().map(|parameter| {
+        let (middle, spread) = match parameter.initializer.distribution(&parameter.shape) {
+            Distribution::Normal { mean, std } => (mean, std),
+            Distribution::Uniform { bound } => (0.0, bound),
+            Distribution::Constant(value) => (value, 0.1),
+        };
+        let values = ArrayD::from_shape_simple_fn(IxDyn(&parameter.shape), || middle + spread * noise());
+        (parameter.name.clone(), values)
+    });
+    filled.collect()
+}
+
+/// Two dark lungs in a bright body with ribs: what the quality gate takes for a chest.
+pub fn chest_values(height: usize, width: usize) -> Array2<f32> {
+    Array2::from_shape_fn((height, width), |(y, x)| {
+        let (v, u) = (y as f32 / height as f32, x as f32 / width as f32);
+        let lung = |centre: f32| ((u - centre) / 0.15).powi(2) + ((v - 0.5) / 0.3).powi(2) < 1.0;
+        let body = if lung(0.3) || lung(0.7) { 0.25 } else { 0.65 };
+        let ribs = 0.06 * (v * 60.0 + (u - 0.5).abs() * 20.0).sin();
+        let grain = ((x * 7919 + y * 104_729) % 101) as f32 / 101.0 - 0.5;
+        body + ribs + 0.04 * grain
+    })
+}
+
+pub fn chest(height: u32, width: u32) -> image::GrayImage {
+    let values = chest_values(height as usize, width as usize);
+    image::GrayImage::from_fn(width, height, |x, y| {
+        image::Luma([(values[[y as usize, x as usize]] * 255.0) as u8])
+    })
+}
+
+/// A DICOM file, explicit VR little endian: `elements` behind a file meta group with `transfer_syntax`.
+pub fn dicom(transfer_syntax: &str, elements: &[Element]) -> Vec<u8> {
+    let mut meta = Vec::new();
+    meta.extend(Element::new(2, 1, *b"OB", vec![0, 1]).bytes());
+    meta.extend(Element::text(2, 2, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1").bytes());
+    meta.extend(Element::text(2, 3, *b"UI", "1.2.3.4").bytes());
+    meta.extend(Element::text(2, 0x10, *b"UI", transfer_syntax).bytes());
+    let mut file = vec![0; 128];
+    file.extend(b"DICM");
+    file.extend(Element::new(2, 0, *b"UL", (meta.len() as u32).to_le_bytes().to_vec()).bytes());
+    file.extend(meta);
+    for element in elements {
+        file.extend(element.bytes());
+    }
+    file
+}
+
+/// One data element.
+pub struct Element {
+    tag: (u16, u16),
+    vr: [u8; 2],
+    value: Vec<u8>,
+    undefined_length: bool,
+}
+
+impl Element {
+    pub fn new(group: u16, element: u16, vr: [u8; 2], value: Vec<u8>) -> Self {
+        Self {
+            tag: (group, element),
+            vr,
+            value,
+            undefined_length: false,
+        }
+    }
+
+    pub fn text(group: u16, element: u16, vr: [u8; 2], text: &str) -> Self {
+        let mut value = text.as_bytes().to_vec();
+        if value.len() % 2 == 1 {
+            value.push(if vr == *b"UI" { 0 } else { b' ' });
+        }
+        Self::new(group, element, vr, value)
+    }
+
+    pub fn number(group: u16, element: u16, value: u16) -> Self {
+        Self::new(group, element, *b"US", value.to_le_bytes().to_vec())
+    }
+
+    /// Encapsulated pixel data of one fragment.
+    pub fn fragments(fragment: &[u8]) -> Self {
+        let mut value = vec![0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0];
+        value.extend([0xfe, 0xff, 0x00, 0xe0]);
+        let mut fragment = fragment.to_vec();
+        if fragment.len() % 2 == 1 {
+            fragment.push(0);
+        }
+        value.extend((fragment.len() as u32).to_le_bytes());
+        value.extend(fragment);
+        value.extend([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
+        Self {
+            undefined_length: true,
+            ..Self::new(0x7fe0, 0x10, *b"OB", value)
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.tag.0.to_le_bytes().to_vec();
+        bytes.extend(self.tag.1.to_le_bytes());
+        bytes.extend(self.vr);
+        if [*b"OB", *b"OW", *b"SQ", *b"UN"].contains(&self.vr) {
+            bytes.extend([0, 0]);
+            let length = if self.undefined_length {
+                u32::MAX
+            } else {
+                self.value.len() as u32
+            };
+            bytes.extend(length.to_le_bytes());
+        } else {
+            bytes.extend((self.value.len() as u16).to_le_bytes());
+        }
+        bytes.extend(&self.value);
+        bytes
+    }
+}
+
+/// A chest radiograph as DICOM: 16 bits allocated, `bits` stored, of a patient of `age` (`054Y`).
+pub fn chest_dicom(age: &str, modality: &str, pixels: Option<Element>, transfer_syntax: &str, bits: u16) -> Vec<u8> {
+    let (height, width) = (300, 260);
+    let scale = f32::from((1_u16 << bits) - 1);
+    let values = chest_values(height, width);
+    let stored = values.iter().flat_map(|v| ((v * scale) as u16).to_le_bytes()).collect();
+    dicom(
+        transfer_syntax,
+        &[
+            Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
+            Element::text(8, 0x18, *b"UI", "1.2.3.4"),
+            Element::text(8, 0x60, *b"CS", modality),
+            Element::text(0x10, 0x1010, *b"AS", age),
+            Element::text(0x18, 0x15, *b"CS", "CHEST"),
+            Element::text(0x18, 0x5101, *b"CS", "PA"),
+            Element::number(0x28, 2, 1),
+            Element::text(0x28, 4, *b"CS", "MONOCHROME2"),
+            Element::number(0x28, 0x10, height as u16),
+            Element::number(0x28, 0x11, width as u16),
+            Element::number(0x28, 0x100, 16),
+            Element::number(0x28, 0x101, bits),
+            Element::number(0x28, 0x102, bits - 1),
+            Element::number(0x28, 0x103, 0),
+            pixels.unwrap_or_else(|| Element::new(0x7fe0, 0x10, *b"OW", stored)),
+        ],
+    )
+}
+
+/// Explicit VR little endian.
+pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
