@@ -14,6 +14,8 @@ use crate::native;
 /// Unseen phantoms come from another seed than the training set's.
 const TRAINING_SEED: &str = "1";
 const UNSEEN_SEED: &str = "2";
+/// The findings that the recipe phantom-demo knows.
+const ABNORMAL: &str = "consolidation,ground_glass";
 /// Images of each class: enough for a useful model within the demo's five minutes.
 const TRAINING_PER_CLASS: &str = "240";
 /// Unseen images shown on the screens, of each class.
@@ -70,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         .clone()
         .unwrap_or_else(|| default_recipe(args.data.is_some()));
     train(&programs, &places, &recipe, &data)?;
-    triage(&programs, &places, &unseen_images(&places, args.data.is_some())?)?;
+    triage(&programs, &places, &unseen_images(&places, own.as_deref())?)?;
     tell(&places, started);
     Ok(())
 }
@@ -179,50 +181,53 @@ fn train(programs: &Programs, places: &Places, recipe: &Path, data: &Path) -> Re
         .arg(data)
         .arg("--out")
         .arg(&places.run);
-    train.arg("--key").arg(places.secret_key());
+    train.arg("--secret-key").arg(places.secret_key());
     run_command(&mut train)
 }
 
 /// The phantoms made for this, or the test side of the split of the user's own images.
-fn unseen_images(places: &Places, own_data: bool) -> Result<Vec<PathBuf>> {
-    let mut images = if own_data {
-        test_side(&places.run.join("split.csv"))?
-    } else {
-        pictures_below(&places.unseen.join("images"))?
+fn unseen_images(places: &Places, own_data: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let images = match own_data {
+        Some(data) => {
+            let base = if data.is_dir() { Some(data) } else { data.parent() };
+            let test = rows(&places.run.join("split.csv"), ["path", "label", "part"])?;
+            let test = test.into_iter().filter(|[_, _, part]| part == "test");
+            a_few_of_each(test.map(|[path, label, _]| (label, base.unwrap_or(Path::new("")).join(path))))
+        }
+        None => rows(&places.unseen.join("manifest.csv"), ["dicom"])?
+            .into_iter()
+            .map(|[path]| places.unseen.join(path))
+            .collect(),
     };
-    images.sort();
     if images.is_empty() {
         bail!("no unseen image was left to triage; give more images");
     }
     Ok(images)
 }
 
-/// Paths of the test side of a run's split, a few of each label.
-fn test_side(split: &Path) -> Result<Vec<PathBuf>> {
-    let mut reader = csv::Reader::from_path(split).with_context(|| format!("cannot read {}", split.display()))?;
+/// The named columns of a CSV file.
+fn rows<const N: usize>(file: &Path, columns: [&str; N]) -> Result<Vec<[String; N]>> {
+    let mut reader = csv::Reader::from_path(file).with_context(|| format!("cannot read {}", file.display()))?;
     let header = reader.headers()?.clone();
-    let column = |name: &str| {
-        header
-            .iter()
-            .position(|title| title == name)
-            .with_context(|| format!("{} has no column {name}", split.display()))
+    let place = |name: &str| {
+        let found = header.iter().position(|title| title == name);
+        found.with_context(|| format!("{} has no column {name}", file.display()))
     };
-    let (path, label, side) = (column("path")?, column("label")?, column("side")?);
-    let mut shown: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for row in reader.records() {
-        let row = row?;
-        let of_label = shown.entry(row[label].to_owned()).or_default();
-        if &row[side] == "test" && of_label.len() < OWN_PER_CLASS {
-            of_label.push(PathBuf::from(&row[path]));
-        }
-    }
-    Ok(shown.into_values().flatten().collect())
+    let places: Vec<usize> = columns.iter().map(|name| place(name)).collect::<Result<_>>()?;
+    let cells = |row: csv::StringRecord| std::array::from_fn(|i| row.get(places[i]).unwrap_or_default().to_owned());
+    reader.records().map(|row| Ok(cells(row?))).collect()
 }
 
-/// Image files right below `folder`, phantom by phantom.
-fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    entries.map(|entry| Ok(entry?.path())).collect()
+/// The first images of each label.
+fn a_few_of_each(images: impl Iterator<Item = (String, PathBuf)>) -> Vec<PathBuf> {
+    let mut shown: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (label, path) in images {
+        let of_label = shown.entry(label).or_default();
+        if of_label.len() < OWN_PER_CLASS {
+            of_label.push(path);
+        }
+    }
+    shown.into_values().flatten().collect()
 }
 
 fn triage(programs: &Programs, places: &Places, images: &[PathBuf]) -> Result<()> {

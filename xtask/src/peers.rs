@@ -17,12 +17,20 @@ struct Peer {
     requirements: &'static str,
 }
 
-const PEERS: &[Peer] = &[Peer {
-    name: "torchvision",
-    script: "onnx/peers/torchvision_names.py",
-    arguments: &[],
-    requirements: "onnx/peers/requirements-torchvision.txt",
-}];
+const PEERS: &[Peer] = &[
+    Peer {
+        name: "dicom",
+        script: "imaging/goldens/record.py",
+        arguments: &[],
+        requirements: "imaging/goldens/requirements.txt",
+    },
+    Peer {
+        name: "torchvision",
+        script: "onnx/peers/torchvision_names.py",
+        arguments: &[],
+        requirements: "onnx/peers/requirements-torchvision.txt",
+    },
+];
 
 /// Arguments of `peers`.
 #[derive(clap::Args)]
