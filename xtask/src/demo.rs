@@ -61,10 +61,15 @@ pub fn run(args: &Args) -> Result<()> {
     let programs = build()?;
     let started = Instant::now();
     let places = Places::make(&args.out)?;
-    let data = match &args.data {
-        Some(own) => own
-            .canonicalize()
-            .with_context(|| format!("cannot open {}", own.display()))?,
+    let own = match &args.data {
+        Some(own) => Some(
+            own.canonicalize()
+                .with_context(|| format!("cannot open {}", own.display()))?,
+        ),
+        None => None,
+    };
+    let data = match &own {
+        Some(own) => own.clone(),
         None => make_phantoms(&programs, &places)?,
     };
     let recipe = args
