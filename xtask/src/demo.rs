@@ -153,18 +153,9 @@ fn make_phantoms(programs: &Programs, places: &Places) -> Result<PathBuf> {
         (&places.unseen, UNSEEN_PER_CLASS, UNSEEN_SEED),
     ] {
         let mut phantoms = Command::new(&programs.trainer);
+        phantoms.args(["data", "phantoms", "--classes", ABNORMAL, "--size", "256", "--dicom"]);
         phantoms
-            .args([
-                "data",
-                "phantoms",
-                "--per-class",
-                count,
-                "--seed",
-                seed,
-                "--size",
-                "256",
-                "--out",
-            ])
+            .args(["--per-class", count, "--seed", seed, "--out"])
             .arg(folder);
         run_command(&mut phantoms)?;
     }
