@@ -9,6 +9,7 @@ use super::observer::Observer;
 use super::plan::Plan;
 use super::{ImageError, QuantizeError, QuantizeOptions};
 use crate::proto::{ElementType, GraphProto, ModelProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto};
+use crate::runtime::session::Optimisation;
 use crate::runtime::{Outputs, Runtime, Session, SessionOptions};
 
 /// What calibration saw.
@@ -73,8 +74,10 @@ impl Probe {
     pub fn new(runtime: &Runtime, model: &[u8], plan: &Plan, options: &QuantizeOptions) -> Result<Self, QuantizeError> {
         let session_options = SessionOptions {
             intra_threads: options.threads,
-            // Keeps one copy of the weights instead of two.
+            // Each of these would hold the weights or the tensors once more.
             prepacking: false,
+            memory_arena: false,
+            optimisation: Optimisation::Extended,
             ..SessionOptions::default()
         };
         let tensors = plan.tensors.iter().map(|tensor| tensor.name.as_str());

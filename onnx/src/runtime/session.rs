@@ -173,10 +173,12 @@ pub struct Session {
     profile: Profile,
 }
 
-/// Output buffers of the last shape of input, used again while that shape stays.
+/// Outputs of the last shape of input, and buffers for them once that shape comes again: a model
+/// that is run once, or with another batch each time, needs none.
 struct KeptOutputs {
     input_shapes: Vec<Vec<usize>>,
-    options: RunOptions<HasSelectedOutputs>,
+    outputs: Vec<(String, TensorElementType, Vec<i64>)>,
+    buffers: Option<RunOptions<HasSelectedOutputs>>,
 }
 
 #[derive(Debug)]
@@ -282,11 +284,11 @@ impl Session {
         if !same_shape {
             let outputs = self.session.run(values).map_err(run_error)?;
             let shapes = inputs.iter().map(|(_, array)| array.shape().to_vec()).collect();
-            self.kept = keep(&outputs, shapes)?;
+            self.kept = KeptOutputs::of(&outputs, shapes);
             return Ok(Outputs { values: outputs });
         }
-        let outputs = match &self.kept {
-            Some(kept) => self.session.run_with_options(values, &kept.options),
+        let outputs = match &mut self.kept {
+            Some(kept) => self.session.run_with_options(values, kept.buffers()?),
             None => self.session.run(values),
         };
         Ok(Outputs {
@@ -378,23 +380,38 @@ impl Outputs<'_> {
     }
 }
 
-/// Makes buffers for outputs of these types and shapes. None if one of them is no plain tensor.
-fn keep(outputs: &SessionOutputs<'_>, input_shapes: Vec<Vec<usize>>) -> Result<Option<KeptOutputs>, SessionError> {
-    let allocator = Allocator::default();
-    let mut selector = OutputSelector::default();
-    for (name, value) in outputs.iter() {
-        let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-            return Ok(None);
-        };
-        // An empty tensor and a text tensor have no buffer to keep.
-        if *ty == TensorElementType::String || shape.num_elements() == 0 {
-            return Ok(None);
-        }
-        let tensor = DynTensor::new(&allocator, *ty, shape.to_vec()).map_err(run_error)?;
-        selector = selector.preallocate(name, tensor);
+impl KeptOutputs {
+    /// Notes the outputs' types and shapes. None if one of them has no plain buffer.
+    fn of(outputs: &SessionOutputs<'_>, input_shapes: Vec<Vec<usize>>) -> Option<Self> {
+        let described = outputs.iter().map(|(name, value)| match value.dtype() {
+            ValueType::Tensor { ty, shape, .. } if *ty != TensorElementType::String && shape.num_elements() > 0 => {
+                Some((name.to_owned(), *ty, shape.to_vec()))
+            }
+            _ => None,
+        });
+        Some(Self {
+            input_shapes,
+            outputs: described.collect::<Option<_>>()?,
+            buffers: None,
+        })
     }
-    let options = RunOptions::new().map_err(run_error)?.with_outputs(selector);
-    Ok(Some(KeptOutputs { input_shapes, options }))
+
+    /// Run options that write into the buffers, which are made the first time.
+    fn buffers(&mut self) -> Result<&RunOptions<HasSelectedOutputs>, SessionError> {
+        let options = match self.buffers.take() {
+            Some(options) => options,
+            None => {
+                let allocator = Allocator::default();
+                let mut selector = OutputSelector::default();
+                for (name, ty, shape) in &self.outputs {
+                    let tensor = DynTensor::new(&allocator, *ty, shape.clone()).map_err(run_error)?;
+                    selector = selector.preallocate(name, tensor);
+                }
+                RunOptions::new().map_err(run_error)?.with_outputs(selector)
+            }
+        };
+        Ok(self.buffers.insert(options))
+    }
 }
 
 fn port(outlet: &Outlet) -> Port {
