@@ -120,7 +120,7 @@ impl Split {
         (0..self.parts.len()).filter(|row| self.parts[*row] == part).collect()
     }
 
-    /// Writes `path,label,source,unit,part`, one line per sample. `unit` names the group or patient.
+    /// Writes `path,label,source,unit,side`, one line per sample. `unit` names the group or patient.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -131,7 +131,7 @@ impl Split {
         };
         let mut writer = csv::Writer::from_path(path).map_err(write_error)?;
         writer
-            .write_record(["path", "label", "source", "unit", "part"])
+            .write_record(["path", "label", "source", "unit", "side"])
             .map_err(write_error)?;
         for (sample, part) in dataset.samples.iter().zip(&self.parts) {
             let unit = unit_name(sample, by);
@@ -175,7 +175,7 @@ impl Split {
                 record.map_err(|error| fault(error.position().map_or(0, csv::Position::line), error.to_string()))?;
             let row = index.get(record.path.as_str());
             let row = *row.ok_or_else(|| fault(0, format!("{} is not in the data set", record.path)))?;
-            parts[row] = record.part;
+            parts[row] = record.side;
         }
         let split = Self { parts };
         split.check(dataset, by, path)?;
@@ -272,7 +272,7 @@ impl Split {
 struct SplitLine {
     path: String,
     #[serde(deserialize_with = "part_of")]
-    part: Part,
+    side: Part,
 }
 
 fn part_of<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Part, D::Error> {

@@ -30,8 +30,8 @@ pub struct PhantomArgs {
     /// Images of each class.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     per_class: u32,
-    /// Abnormal classes beside `normal`.
-    #[arg(long, value_delimiter = ',', default_values = ["consolidation", "ground_glass", "nodule"])]
+    /// Abnormal classes beside `normal`: consolidation, ground_glass, nodule.
+    #[arg(long, value_delimiter = ',', default_values = ["consolidation", "ground_glass"])]
     classes: Vec<Class>,
     /// The same seed gives the same images.
     #[arg(long, default_value_t = 1)]

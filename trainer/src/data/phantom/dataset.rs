@@ -94,7 +94,7 @@ const COLUMNS: [&str; 21] = [
     "lesion_zone",
 ];
 
-/// Writes `out/images/LABEL/*.png`, `out/masks/LABEL/*.png` (white where the lesion is), `out/dicom/LABEL/*.dcm` if
+/// Writes `out/images/*.png`, `out/masks/*.png` (white where the lesion is), `out/dicom/*.dcm` if
 /// wanted, and `out/manifest.csv`. The same request writes the same bytes.
 ///
 /// # Errors
@@ -156,18 +156,10 @@ fn plan(request: &SetRequest) -> Vec<Item> {
 }
 
 fn make_folders(request: &SetRequest) -> Result<(), DataError> {
-    let labels = std::iter::once(NORMAL).chain(request.kinds.iter().map(|kind| kind.name()));
-    for label in labels {
-        let mut folders = vec![request.out.join("images").join(label)];
-        if label != NORMAL {
-            folders.push(request.out.join("masks").join(label));
-        }
-        if request.dicom {
-            folders.push(request.out.join("dicom").join(label));
-        }
-        for folder in folders {
-            std::fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
-        }
+    let dicom = request.dicom.then_some("dicom");
+    for name in ["images", "masks"].into_iter().chain(dicom) {
+        let folder = request.out.join(name);
+        std::fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
     }
     Ok(())
 }
@@ -175,7 +167,7 @@ fn make_folders(request: &SetRequest) -> Result<(), DataError> {
 /// Writes the files of one image and gives its line of the manifest.
 fn write_item(set: &SetRequest, item: &Item) -> Result<Vec<String>, DataError> {
     let phantom = render(&item.request);
-    let relative = |folder: &str, extension: &str| format!("{folder}/{}/{}.{extension}", item.label, item.name);
+    let relative = |folder: &str, extension: &str| format!("{folder}/{}.{extension}", item.name);
     let path = relative("images", "png");
     let bytes = encode(&phantom.picture, set.depth, &set.out.join(&path))?;
     write_file(&set.out.join(&path), &bytes)?;

@@ -97,7 +97,7 @@ fn a_split_survives_its_file_and_a_moved_row_is_refused() {
         "{message}"
     );
 
-    std::fs::write(&path, "path,part\n0.png,trainn\n").unwrap();
+    std::fs::write(&path, "path,side\n0.png,trainn\n").unwrap();
     let message = Split::read(&dataset, SplitBy::Group, &path).unwrap_err().to_string();
     assert!(
         message.contains("trainn") && message.contains("validation"),
