@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("skipped: no files; set SCANSIDE_DATA to a folder with the shared data, or name files");
         return Ok(());
     }
-    println!("{:<34} {:>10} {:>10} {:>7}  library", "file", "ours ms", "library ms", "ratio");
+    println!(
+        "{:<34} {:>10} {:>10} {:>7}  library",
+        "file", "ours ms", "library ms", "ratio"
+    );
     let mut worst: f64 = 0.0;
     for path in &files {
         worst = worst.max(measure(path)?);
@@ -42,7 +45,9 @@ fn default_roots() -> Vec<PathBuf> {
     if data.join("xray/normal").is_dir() && collect(&data.join("xray/normal"), &mut radiographs).is_ok() {
         radiographs.truncate(3);
     }
-    let folders = [data.join("dicom/ct"), data.join("dicom/cxr")].into_iter().filter(|folder| folder.is_dir());
+    let folders = [data.join("dicom/ct"), data.join("dicom/cxr")]
+        .into_iter()
+        .filter(|folder| folder.is_dir());
     folders.chain(radiographs).collect()
 }
 
@@ -58,7 +63,13 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 fn measure(path: &Path) -> Result<f64, Box<dyn Error>> {
     let bytes = std::fs::read(path)?;
-    let name: String = path.file_name().unwrap_or_default().to_string_lossy().chars().take(34).collect();
+    let name: String = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .chars()
+        .take(34)
+        .collect();
     let mut ours = Duration::MAX;
     let mut theirs: Option<(Duration, &str)> = None;
     for _ in 0..ROUNDS {
@@ -75,11 +86,20 @@ fn measure(path: &Path) -> Result<f64, Box<dyn Error>> {
     }
     let milliseconds = |duration: Duration| 1000.0 * duration.as_secs_f64();
     let Some((least, library)) = theirs else {
-        println!("{name:<34} {:>10.2} {:>10} {:>7}  none reads it", milliseconds(ours), "-", "-");
+        println!(
+            "{name:<34} {:>10.2} {:>10} {:>7}  none reads it",
+            milliseconds(ours),
+            "-",
+            "-"
+        );
         return Ok(0.0);
     };
     let ratio = ours.as_secs_f64() / least.as_secs_f64();
-    println!("{name:<34} {:>10.2} {:>10.2} {ratio:>7.2}  {library}", milliseconds(ours), milliseconds(least));
+    println!(
+        "{name:<34} {:>10.2} {:>10.2} {ratio:>7.2}  {library}",
+        milliseconds(ours),
+        milliseconds(least)
+    );
     Ok(ratio)
 }
 

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use scanside_imaging::decode::{Limits, decode_path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: stored_values FILE")?;
+    let path = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or("usage: stored_values FILE")?;
     let source = decode_path(&path, &Limits::default())?;
     for warning in &source.meta().warnings {
         eprintln!("{}: {warning}", path.display());

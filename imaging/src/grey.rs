@@ -166,7 +166,11 @@ impl Voi {
     pub fn unit(&self, modality: f64) -> f64 {
         let (center, width, function) = match self {
             Voi::Table(table) => return (f64::from(table.entry(modality)) / table.maximum()).min(1.0),
-            Voi::Window { center, width, function } => (*center, *width, *function),
+            Voi::Window {
+                center,
+                width,
+                function,
+            } => (*center, *width, *function),
         };
         match function {
             WindowFunction::Linear => ramp(modality, center - 0.5, width - 1.0),
@@ -303,7 +307,11 @@ impl GreyImage {
     /// As `display_table`, with a LINEAR window in modality values (HU for CT) in place of the file's own.
     pub fn window_table(&self, center: f32, width: f32) -> GreyTable<f32> {
         let (center, width) = (f64::from(center), f64::from(width));
-        self.table_through(&Voi::Window { center, width, function: WindowFunction::Linear })
+        self.table_through(&Voi::Window {
+            center,
+            width,
+            function: WindowFunction::Linear,
+        })
     }
 
     fn table_through(&self, voi: &Voi) -> GreyTable<f32> {
@@ -360,7 +368,10 @@ impl<T: Copy + Default> GreyTable<T> {
 
     /// The same table with every value converted.
     pub fn map_values<U: Copy + Default>(&self, convert: impl FnMut(T) -> U) -> GreyTable<U> {
-        GreyTable { first: self.first, values: self.values.iter().copied().map(convert).collect() }
+        GreyTable {
+            first: self.first,
+            values: self.values.iter().copied().map(convert).collect(),
+        }
     }
 
     /// All pixels through the table, [H, W].
@@ -405,7 +416,9 @@ pub fn greatest_difference(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
     if a.dim() != b.dim() {
         return f32::INFINITY;
     }
-    Zip::from(a).and(b).fold(0.0, |greatest: f32, a, b| greatest.max((a - b).abs()))
+    Zip::from(a)
+        .and(b)
+        .fold(0.0, |greatest: f32, a, b| greatest.max((a - b).abs()))
 }
 
 #[cfg(test)]
@@ -414,7 +427,11 @@ mod tests {
     use ndarray::array;
 
     fn window(center: f64, width: f64, function: WindowFunction) -> Voi {
-        Voi::Window { center, width, function }
+        Voi::Window {
+            center,
+            width,
+            function,
+        }
     }
 
     /// The examples of PS3.3 C.11.2.1.2.1: c=2048, w=4096 and c=2048, w=1 and c=0, w=100.
@@ -443,10 +460,17 @@ mod tests {
 
     #[test]
     fn a_degenerate_window_is_a_threshold_not_a_panic() {
-        for function in [WindowFunction::Linear, WindowFunction::LinearExact, WindowFunction::Sigmoid] {
+        for function in [
+            WindowFunction::Linear,
+            WindowFunction::LinearExact,
+            WindowFunction::Sigmoid,
+        ] {
             for width in [0.0, -5.0, 1e-300] {
                 let units = [-1.0, 10.0, 11.0].map(|value| window(10.0, width, function).unit(value));
-                assert!(units.iter().all(|unit| (0.0..=1.0).contains(unit)), "{function:?} {width} {units:?}");
+                assert!(
+                    units.iter().all(|unit| (0.0..=1.0).contains(unit)),
+                    "{function:?} {width} {units:?}"
+                );
                 assert_eq!((units[0], units[2]), (0.0, 1.0));
             }
         }
@@ -469,15 +493,33 @@ mod tests {
         let image = GreyImage::new(Pixels::U16(array![[0, 4095]]), 12);
         assert_eq!(image.display(), array![[0.0, 1.0]]);
         let mut signed = GreyImage::new(Pixels::I16(array![[-2048, 2047]]), 12);
-        signed.modality_lut = ModalityLut::Rescale { slope: -2.0, intercept: 7.0 };
+        signed.modality_lut = ModalityLut::Rescale {
+            slope: -2.0,
+            intercept: 7.0,
+        };
         assert_eq!(signed.display(), array![[1.0, 0.0]]);
     }
 
     #[test]
     fn tables_hold_their_ends() {
-        let table = LookupTable { first: 10, bits: 8, entries: vec![5, 100, 255] };
-        assert_eq!([0.0, 10.0, 11.0, 12.0, 900.0].map(|input| table.entry(input)), [5, 5, 100, 255, 255]);
-        assert_eq!(LookupTable { first: 0, bits: 16, entries: vec![] }.entry(3.0), 0);
+        let table = LookupTable {
+            first: 10,
+            bits: 8,
+            entries: vec![5, 100, 255],
+        };
+        assert_eq!(
+            [0.0, 10.0, 11.0, 12.0, 900.0].map(|input| table.entry(input)),
+            [5, 5, 100, 255, 255]
+        );
+        assert_eq!(
+            LookupTable {
+                first: 0,
+                bits: 16,
+                entries: vec![]
+            }
+            .entry(3.0),
+            0
+        );
         let mut image = GreyImage::new(Pixels::U16(array![[0, 11, 12, 60000]]), 16);
         image.modality_lut = ModalityLut::Table(table.clone());
         assert_eq!(image.modality_values(), array![[5.0, 100.0, 255.0, 255.0]]);
@@ -489,7 +531,10 @@ mod tests {
     #[test]
     fn hounsfield_window_equals_the_files_own() {
         let mut image = GreyImage::new(Pixels::I16(array![[0, 1024], [1064, 2000]]), 12);
-        image.modality_lut = ModalityLut::Rescale { slope: 1.0, intercept: -1024.0 };
+        image.modality_lut = ModalityLut::Rescale {
+            slope: 1.0,
+            intercept: -1024.0,
+        };
         let windowed = image.windowed(40.0, 400.0);
         image.voi = Some(window(40.0, 400.0, WindowFunction::Linear));
         assert_eq!(image.display(), windowed);
@@ -501,7 +546,10 @@ mod tests {
         let image = GreyImage::from_unit(unit.view());
         assert!(greatest_difference(&image.display(), &unit) < 1e-5);
         assert_eq!(image.display_u8(), array![[0, 64], [128, 255]]);
-        assert_eq!(GreyImage::from_unit(array![[f32::NAN, 7.0]].view()).display(), array![[0.0, 1.0]]);
+        assert_eq!(
+            GreyImage::from_unit(array![[f32::NAN, 7.0]].view()).display(),
+            array![[0.0, 1.0]]
+        );
     }
 
     #[test]

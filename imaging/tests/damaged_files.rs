@@ -17,7 +17,11 @@ use rand_chacha::ChaCha8Rng;
 use scanside_imaging::decode::{DecodeError, Limits, decode_bytes};
 
 /// Far below what a claimed size of 65535 x 65535 or a length of 4 GiB would take.
-const LIMITS: Limits = Limits { max_pixels: 1 << 20, max_bytes: 4 << 20, max_frames: 64 };
+const LIMITS: Limits = Limits {
+    max_pixels: 1 << 20,
+    max_bytes: 4 << 20,
+    max_frames: 64,
+};
 /// For 1 megapixel: the file, wavelet coefficients and tables of JPEG 2000 (the hungriest), the image.
 const PEAK_BYTES: usize = 96 << 20;
 
@@ -56,7 +60,10 @@ fn attempt(bytes: &[u8], limits: &Limits) -> (usize, Result<(), DecodeError>) {
     let result = decode_bytes(bytes.to_vec(), limits).and_then(|source| {
         (0..source.frame_count().min(4)).try_for_each(|index| {
             let image = source.frame(index)?;
-            assert_eq!(image.display_table().map(&image.pixels).dim(), (image.height(), image.width()));
+            assert_eq!(
+                image.display_table().map(&image.pixels).dim(),
+                (image.height(), image.width())
+            );
             Ok(())
         })
     });
@@ -82,9 +89,20 @@ impl Outcome {
             return;
         };
         *self.refused.entry(error.code()).or_default() += 1;
-        assert!(!error.code().is_empty() && error.is_refusal(), "{name}, {damage}: {error}");
-        if let Some(place) = error.to_string().split("gave up at ").nth(1).and_then(|rest| rest.split(':').next()) {
-            assert!(!our_files().contains(&place.to_owned()), "{name}, {damage}: a panic of our own: {error}");
+        assert!(
+            !error.code().is_empty() && error.is_refusal(),
+            "{name}, {damage}: {error}"
+        );
+        if let Some(place) = error
+            .to_string()
+            .split("gave up at ")
+            .nth(1)
+            .and_then(|rest| rest.split(':').next())
+        {
+            assert!(
+                !our_files().contains(&place.to_owned()),
+                "{name}, {damage}: a panic of our own: {error}"
+            );
             *self.third_party_panics.entry(place.to_owned()).or_default() += 1;
         }
     }
@@ -108,12 +126,21 @@ fn our_files() -> Vec<String> {
 }
 
 fn dicom_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     paths
         .into_iter()
         .filter(|path| path.is_file())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).expect("a file")))
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                std::fs::read(&path).expect("a file"),
+            )
+        })
         .collect()
 }
 
@@ -136,8 +163,14 @@ fn rasters() -> Vec<(String, Vec<u8>)> {
 
 /// `count` versions of a file with a few bits, bytes or numbers replaced.
 fn mutations(bytes: &[u8], count: usize, seed: u64) -> impl Iterator<Item = (String, Vec<u8>)> {
-    const NUMBERS: [&[u8]; 6] =
-        [&[0xFF; 4], &[0; 4], &[0xFF, 0xFF], &[0xFF, 0xFF, 0xFF, 0x7F], &[0xFE, 0xFF, 0xFF, 0xFF], &[0x7F, 0xFF]];
+    const NUMBERS: [&[u8]; 6] = [
+        &[0xFF; 4],
+        &[0; 4],
+        &[0xFF, 0xFF],
+        &[0xFF, 0xFF, 0xFF, 0x7F],
+        &[0xFE, 0xFF, 0xFF, 0xFF],
+        &[0x7F, 0xFF],
+    ];
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     (0..count).map(move |round| {
         let mut damaged = bytes.to_vec();
@@ -174,7 +207,11 @@ fn cut_files_never_decode_whole() {
             let length = bytes.len() * step / 64;
             let before = outcome.decoded;
             outcome.check(&name, &format!("cut to {length}"), &bytes[..length], &LIMITS);
-            assert!(outcome.decoded == before || length >= pixels, "{name} cut to {length} of {} decodes", bytes.len());
+            assert!(
+                outcome.decoded == before || length >= pixels,
+                "{name} cut to {length} of {} decodes",
+                bytes.len()
+            );
         }
     }
     for (name, bytes) in rasters() {
@@ -189,14 +226,23 @@ fn cut_files_never_decode_whole() {
 /// Bytes at the end that a file can lose: the delimiter of encapsulated pixels, padding of the last fragment, and the
 /// last bytes of a deflate stream (its end mark and the padding).
 fn attempt_tail(bytes: &[u8]) -> usize {
-    if bytes.ends_with(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]) { 10 } else { 2 }
+    if bytes.ends_with(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]) {
+        10
+    } else {
+        2
+    }
 }
 
 #[test]
 fn mutated_files_never_panic_and_take_bounded_memory() {
     let _alone = alone();
     let mut outcome = Outcome::default();
-    let files = [dicom_files(&goldens().join("dicom")), dicom_files(&goldens().join("refused")), rasters()].concat();
+    let files = [
+        dicom_files(&goldens().join("dicom")),
+        dicom_files(&goldens().join("refused")),
+        rasters(),
+    ]
+    .concat();
     for (index, (name, bytes)) in files.iter().enumerate() {
         for (damage, damaged) in mutations(bytes, 120, index as u64) {
             outcome.check(name, &damage, &damaged, &LIMITS);
@@ -212,14 +258,23 @@ fn mutated_files_never_panic_and_take_bounded_memory() {
 fn damaged_real_files_never_panic_and_take_bounded_memory() {
     let _alone = alone();
     let Some(folder) = shared_dicom() else { return };
-    let limits = Limits { max_pixels: 4 << 20, max_bytes: 4 << 20, max_frames: 64 };
+    let limits = Limits {
+        max_pixels: 4 << 20,
+        max_bytes: 4 << 20,
+        max_frames: 64,
+    };
     let mut outcome = Outcome::default();
     for (name, bytes) in [dicom_files(&folder.join("ct")), dicom_files(&folder.join("cxr"))].concat() {
         for (damage, damaged) in mutations(&bytes, 6, bytes.len() as u64) {
             outcome.check(&name, &damage, &damaged, &limits);
         }
         for part in 1..8 {
-            outcome.check(&name, &format!("cut to {part} eighths"), &bytes[..bytes.len() * part / 8], &limits);
+            outcome.check(
+                &name,
+                &format!("cut to {part} eighths"),
+                &bytes[..bytes.len() * part / 8],
+                &limits,
+            );
         }
     }
     eprintln!("{outcome:?}");
@@ -236,7 +291,11 @@ fn no_length_is_believed() {
         bytes
     };
     let lie = [start(), b"\x09\0\x10\x10OB\0\0\xFE\xFF\xFF\xFFab".to_vec()].concat();
-    let nested = [start(), b"\x09\0\x10\x10SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\xFF\xFF\xFF\xFF".repeat(5000)].concat();
+    let nested = [
+        start(),
+        b"\x09\0\x10\x10SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\xFF\xFF\xFF\xFF".repeat(5000),
+    ]
+    .concat();
     for (bytes, code) in [(lie, "truncated"), (nested, "damaged")] {
         let (peak, result) = attempt(&bytes, &Limits::default());
         assert_eq!(result.expect_err("refused").code(), code);

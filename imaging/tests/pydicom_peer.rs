@@ -23,7 +23,10 @@ fn python() -> Option<PathBuf> {
             .is_ok_and(|output| output.status.success())
     });
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "pydicom is not installed: cargo xtask peers dicom");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "pydicom is not installed: cargo xtask peers dicom"
+        );
         eprintln!("skipped: pydicom is not installed; cargo xtask peers dicom");
     }
     found

@@ -39,7 +39,12 @@ fn real_files_equal_pydicom() {
         let name = entry["file"].as_str().expect("a name");
         let source = decode_path(&folder.join(name), &Limits::default()).unwrap_or_else(|error| panic!("{error}"));
         let values = stored_values(&source);
-        let pixels: u64 = entry["shape"].as_array().expect("a shape").iter().map(|n| n.as_u64().unwrap()).product();
+        let pixels: u64 = entry["shape"]
+            .as_array()
+            .expect("a shape")
+            .iter()
+            .map(|n| n.as_u64().unwrap())
+            .product();
         assert_eq!(values.len() as u64, pixels, "{name}");
         if entry["agreement"].is_object() && digest(&values) != entry["sha256"].as_str().expect("a digest") {
             eprintln!("{name}: this processor rounds differently than the one that recorded; see pydicom_peer");
@@ -55,7 +60,10 @@ fn the_headless_file_is_read_with_warnings() {
     let path = folder.join("ct/CT_Implicit_Little_Headless_Retired.dcm");
     let source = decode_path(&path, &Limits::default()).expect("decodes");
     let warnings = source.meta().warnings.join("\n");
-    for part in ["no DICOM preamble", "Samples per Pixel (0028,0002) is missing: read as 1"] {
+    for part in [
+        "no DICOM preamble",
+        "Samples per Pixel (0028,0002) is missing: read as 1",
+    ] {
         assert!(warnings.contains(part), "{warnings}");
     }
 }
@@ -65,7 +73,9 @@ fn hounsfield_units_of_air_and_body() {
     let Some(folder) = shared_dicom() else { return };
     let source = decode_path(&folder.join("ct/CT_small.dcm"), &Limits::default()).expect("decodes");
     let values = source.frame(0).expect("one frame").modality_values();
-    let (low, high) = values.iter().fold((f32::MAX, f32::MIN), |(low, high), &hu| (low.min(hu), high.max(hu)));
+    let (low, high) = values
+        .iter()
+        .fold((f32::MAX, f32::MIN), |(low, high), &hu| (low.min(hu), high.max(hu)));
     assert_eq!((low, high), (-896.0, 1167.0), "128 and 2191 stored, intercept -1024");
 }
 
@@ -73,7 +83,9 @@ fn hounsfield_units_of_air_and_body() {
 fn relabelled_monochrome1_is_the_inverse_picture() {
     let Some(folder) = shared_dicom() else { return };
     let image = |name: &str| {
-        decode_path(&folder.join("cxr").join(name), &Limits::default()).and_then(|source| source.frame(0)).expect("decodes")
+        decode_path(&folder.join("cxr").join(name), &Limits::default())
+            .and_then(|source| source.frame(0))
+            .expect("decodes")
     };
     let plain = image("1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm");
     let inverse = image("Fake_MONOHR1.dcm");

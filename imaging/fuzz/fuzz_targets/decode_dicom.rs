@@ -6,7 +6,11 @@
 use libfuzzer_sys::fuzz_target;
 use scanside_imaging::decode::{Limits, decode_bytes};
 
-const LIMITS: Limits = Limits { max_pixels: 1 << 20, max_bytes: 8 << 20, max_frames: 64 };
+const LIMITS: Limits = Limits {
+    max_pixels: 1 << 20,
+    max_bytes: 8 << 20,
+    max_frames: 64,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     attempt(bytes.to_vec());

@@ -33,7 +33,10 @@ pub(super) fn contained<T>(
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
         let place = PLACE.take();
-        Err(DecodeError::damaged(part, format!("the decoder gave up at {place} ({message})")))
+        Err(DecodeError::damaged(
+            part,
+            format!("the decoder gave up at {place} ({message})"),
+        ))
     })
 }
 

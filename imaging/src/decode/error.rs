@@ -137,12 +137,18 @@ impl DecodeError {
     pub fn in_file(self, path: &Path) -> Self {
         match self {
             DecodeError::File { .. } => self,
-            reason => DecodeError::File { path: path.to_owned(), reason: Box::new(reason) },
+            reason => DecodeError::File {
+                path: path.to_owned(),
+                reason: Box::new(reason),
+            },
         }
     }
 
     pub(crate) fn damaged(part: &'static str, reason: impl Into<String>) -> Self {
-        DecodeError::Damaged { part, reason: reason.into() }
+        DecodeError::Damaged {
+            part,
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {
@@ -150,7 +156,12 @@ impl DecodeError {
     }
 
     pub(crate) fn truncated(what: impl Into<String>, offset: usize, needed: u64, available: u64) -> Self {
-        DecodeError::Truncated { what: what.into(), offset, needed, available }
+        DecodeError::Truncated {
+            what: what.into(),
+            offset,
+            needed,
+            available,
+        }
     }
 }
 
@@ -175,6 +186,11 @@ mod tests {
     fn an_unreadable_file_is_not_a_refusal() {
         let error = DecodeError::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         assert!(!error.in_file(Path::new("x")).is_refusal());
-        assert!(DecodeError::NoPixels { found: "a report".into() }.is_refusal());
+        assert!(
+            DecodeError::NoPixels {
+                found: "a report".into()
+            }
+            .is_refusal()
+        );
     }
 }

@@ -78,7 +78,10 @@ fn next_marker(bytes: &[u8], at: usize) -> Result<Marker, DecodeError> {
     }
     let fill = rest.iter().take_while(|&&byte| byte == 0xFF).count();
     let code = *rest.get(fill).ok_or_else(|| cut(at))?;
-    Ok(Marker { code, after: at + fill + 1 })
+    Ok(Marker {
+        code,
+        after: at + fill + 1,
+    })
 }
 
 /// The content of a segment, without its two length bytes.
@@ -86,7 +89,10 @@ fn segment(bytes: &[u8], at: usize, code: u8) -> Result<&[u8], DecodeError> {
     let length = bytes.get(at..at + 2).ok_or_else(|| cut(at))?;
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
     if length < 2 {
-        return Err(DecodeError::damaged("JPEG stream", format!("segment FF {code:02X} at byte {at} has length {length}")));
+        return Err(DecodeError::damaged(
+            "JPEG stream",
+            format!("segment FF {code:02X} at byte {at} has length {length}"),
+        ));
     }
     bytes.get(at + 2..at + length).ok_or_else(|| cut(at))
 }
@@ -111,7 +117,10 @@ fn read_frame(segment: &[u8], process: u8) -> Result<JpegHeader, DecodeError> {
 
 /// The next marker after entropy-coded data: not FF 00 and not a restart.
 fn end_of_scan(bytes: &[u8], mut at: usize) -> Result<usize, DecodeError> {
-    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) {
+    while let Some(offset) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|&byte| byte == 0xFF))
+    {
         at += offset;
         match bytes.get(at + 1) {
             None => break,
@@ -132,14 +141,23 @@ mod tests {
     use super::*;
 
     const SMALL: &[u8] = &[
-        0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 1, 2, 0xFF, 0xC1, 0, 11, 12, 0, 24, 0, 20, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0,
-        0, 63, 0, 0x12, 0xFF, 0x00, 0x34, 0xFF, 0xD0, 0x56, 0xFF, 0xFF, 0xD9,
+        0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 1, 2, 0xFF, 0xC1, 0, 11, 12, 0, 24, 0, 20, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1,
+        0, 0, 63, 0, 0x12, 0xFF, 0x00, 0x34, 0xFF, 0xD0, 0x56, 0xFF, 0xFF, 0xD9,
     ];
 
     #[test]
     fn frame_header_is_read_through_the_whole_stream() {
         let header = JpegHeader::read(SMALL).unwrap();
-        assert_eq!(header, JpegHeader { process: 1, precision: 12, height: 24, width: 20, components: 1 });
+        assert_eq!(
+            header,
+            JpegHeader {
+                process: 1,
+                precision: 12,
+                height: 24,
+                width: 20,
+                components: 1
+            }
+        );
         assert!(!header.is_lossless());
     }
 
@@ -149,7 +167,10 @@ mod tests {
             let error = JpegHeader::read(&SMALL[..length]).unwrap_err();
             assert!(matches!(error.code(), "truncated" | "damaged"), "{length}: {error}");
         }
-        assert_eq!(JpegHeader::read(&SMALL[..SMALL.len() - 3]).unwrap_err().code(), "truncated");
+        assert_eq!(
+            JpegHeader::read(&SMALL[..SMALL.len() - 3]).unwrap_err().code(),
+            "truncated"
+        );
     }
 
     #[test]
@@ -162,7 +183,9 @@ mod tests {
         for code in 0..=255 {
             let mut other = SMALL.to_vec();
             other[9] = code;
-            assert!(JpegHeader::read(&other).is_ok() == matches!(code, 0xC0..=0xCF if !matches!(code, 0xC4 | 0xC8 | 0xCC)));
+            assert!(
+                JpegHeader::read(&other).is_ok() == matches!(code, 0xC0..=0xCF if !matches!(code, 0xC4 | 0xC8 | 0xCC))
+            );
         }
     }
 }

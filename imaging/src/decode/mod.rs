@@ -43,7 +43,7 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Format {
-    Raster(RasterSource),
+    Raster(Box<RasterSource>),
     Dicom(Box<DicomSource>),
 }
 
@@ -52,7 +52,9 @@ enum Format {
 /// # Errors
 /// Any [`DecodeError`], with the path.
 pub fn decode_path(path: &Path, limits: &Limits) -> Result<Source, DecodeError> {
-    read_file(path, limits).and_then(|bytes| decode_bytes(bytes, limits)).map_err(|error| error.in_file(path))
+    read_file(path, limits)
+        .and_then(|bytes| decode_bytes(bytes, limits))
+        .map_err(|error| error.in_file(path))
 }
 
 /// Reads the header of a file that is in memory.
@@ -65,9 +67,11 @@ pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeErr
         let format = if dicom::sniff(&bytes) {
             Format::Dicom(Box::new(DicomSource::open(bytes, limits)?))
         } else if let Some(format) = raster::sniff(&bytes) {
-            Format::Raster(RasterSource::open(bytes, format, limits)?)
+            Format::Raster(Box::new(RasterSource::open(bytes, format, limits)?))
         } else {
-            return Err(DecodeError::NotAnImage { found: describe(&bytes) });
+            return Err(DecodeError::NotAnImage {
+                found: describe(&bytes),
+            });
         };
         Ok(Source { format })
     })
@@ -118,7 +122,9 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, DecodeError> {
     let file = File::open(path)?;
     let status = file.metadata()?;
     if !status.is_file() {
-        return Err(DecodeError::NotAnImage { found: "a folder or device".to_owned() });
+        return Err(DecodeError::NotAnImage {
+            found: "a folder or device".to_owned(),
+        });
     }
     limits.check_bytes(status.len())?;
     let mut bytes = Vec::with_capacity(status.len() as usize);
@@ -131,7 +137,10 @@ fn describe(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(512)];
     match head {
         [] => "an empty file".to_owned(),
-        _ if head.iter().all(|&byte| byte == b'\t' || byte == b'\n' || byte == b'\r' || (0x20..0x7F).contains(&byte)) => {
+        _ if head
+            .iter()
+            .all(|&byte| byte == b'\t' || byte == b'\n' || byte == b'\r' || (0x20..0x7F).contains(&byte)) =>
+        {
             "a text file".to_owned()
         }
         _ if head.iter().all(|&byte| byte == 0) => "nothing but zero bytes".to_owned(),
@@ -169,9 +178,18 @@ mod tests {
         let text = folder.path().join("note.dcm");
         std::fs::write(&text, "no image").unwrap();
         let error = first_frame(&text, &Limits::default()).unwrap_err();
-        assert!(error.to_string().contains("note.dcm") && error.code() == "not-an-image", "{error}");
-        assert_eq!(decode_path(folder.path(), &Limits::default()).unwrap_err().code(), "not-an-image");
-        let small = Limits { max_bytes: 3, ..Limits::default() };
+        assert!(
+            error.to_string().contains("note.dcm") && error.code() == "not-an-image",
+            "{error}"
+        );
+        assert_eq!(
+            decode_path(folder.path(), &Limits::default()).unwrap_err().code(),
+            "not-an-image"
+        );
+        let small = Limits {
+            max_bytes: 3,
+            ..Limits::default()
+        };
         assert_eq!(decode_path(&text, &small).unwrap_err().code(), "too-large");
     }
 }

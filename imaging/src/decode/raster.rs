@@ -44,8 +44,16 @@ impl RasterSource {
             ImageFormat::Tiff => tiff_header::check_directory(&bytes)?,
             _ => {}
         }
-        let meta = ImageMeta { encoding: Some(format_name(format).to_owned()), ..ImageMeta::default() };
-        let source = RasterSource { bytes, format, limits: *limits, meta };
+        let meta = ImageMeta {
+            encoding: Some(format_name(format).to_owned()),
+            ..ImageMeta::default()
+        };
+        let source = RasterSource {
+            bytes,
+            format,
+            limits: *limits,
+            meta,
+        };
         let decoder = source.decoder()?;
         let (width, height) = decoder.dimensions();
         limits.check_pixels(u64::from(height), u64::from(width))?;
@@ -64,14 +72,25 @@ impl RasterSource {
         let size = (height as usize, width as usize);
         let kind = grey_kind(decoder.color_type(), "")?;
         let mut samples = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
-        decoder.read_image(&mut samples).map_err(|error| damaged(self.format, error))?;
+        decoder
+            .read_image(&mut samples)
+            .map_err(|error| damaged(self.format, error))?;
         let mut meta = self.meta.clone();
         let pixels = match kind.bytes {
-            1 => Pixels::U8(shaped(size, kind.to_grey(samples, |sample| f32::from(sample) / 255.0, &mut meta)?)?),
+            1 => Pixels::U8(shaped(
+                size,
+                kind.to_grey(samples, |sample| f32::from(sample) / 255.0, &mut meta)?,
+            )?),
             _ => {
-                let samples = samples.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect();
+                let samples = samples
+                    .chunks_exact(2)
+                    .map(|pair| u16::from_ne_bytes([pair[0], pair[1]]))
+                    .collect();
                 let full = f32::from(u16::MAX);
-                Pixels::U16(shaped(size, kind.to_grey(samples, |sample| f32::from(sample) / full, &mut meta)?)?)
+                Pixels::U16(shaped(
+                    size,
+                    kind.to_grey(samples, |sample| f32::from(sample) / full, &mut meta)?,
+                )?)
             }
         };
         let bits = pixels.bits_allocated();
@@ -95,7 +114,10 @@ fn check_jpeg(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
     let header = JpegHeader::read(bytes)?;
     limits.check_pixels(u64::from(header.height), u64::from(header.width))?;
     if header.is_lossless() || header.process > 2 {
-        return Err(DecodeError::unsupported(format!("JPEG process {} outside DICOM", header.process)));
+        return Err(DecodeError::unsupported(format!(
+            "JPEG process {} outside DICOM",
+            header.process
+        )));
     }
     if header.precision != 8 {
         return Err(DecodeError::LossyBits { bits: header.precision });
@@ -130,19 +152,18 @@ fn grey_kind(colour: ColorType, original: &str) -> Result<SampleLayout, DecodeEr
         ColorType::La16 => (2, 2),
         ColorType::Rgb16 => (2, 3),
         ColorType::Rgba16 => (2, 4),
-        other => return Err(DecodeError::unsupported(format!("samples of type {other:?} {original}"))),
+        other => {
+            return Err(DecodeError::unsupported(format!(
+                "samples of type {other:?} {original}"
+            )));
+        }
     };
     Ok(SampleLayout { bytes, channels })
 }
 
 impl SampleLayout {
     /// One sample a pixel. Alpha is left out; red, green and blue must nearly agree, and give their luma (BT.601).
-    fn to_grey<T>(
-        self,
-        samples: Vec<T>,
-        unit: impl Fn(T) -> f32,
-        meta: &mut ImageMeta,
-    ) -> Result<Vec<T>, DecodeError>
+    fn to_grey<T>(self, samples: Vec<T>, unit: impl Fn(T) -> f32, meta: &mut ImageMeta) -> Result<Vec<T>, DecodeError>
     where
         T: Copy + Into<u32> + TryFrom<u32> + Ord + Default,
     {
@@ -156,16 +177,23 @@ impl SampleLayout {
         let coloured = samples
             .chunks_exact(self.channels)
             .filter(|pixel| {
-                let (low, high) = (pixel[0].min(pixel[1]).min(pixel[2]), pixel[0].max(pixel[1]).max(pixel[2]));
+                let (low, high) = (
+                    pixel[0].min(pixel[1]).min(pixel[2]),
+                    pixel[0].max(pixel[1]).max(pixel[2]),
+                );
                 unit(high) - unit(low) > NOTICEABLE_DIFFERENCE
             })
             .count();
         let share = coloured as f32 / pixels.max(1) as f32;
         if share > COLOURED_SHARE {
-            return Err(DecodeError::ColourPhotograph { coloured_percent: 100.0 * share });
+            return Err(DecodeError::ColourPhotograph {
+                coloured_percent: 100.0 * share,
+            });
         }
         if coloured > 0 {
-            meta.warnings.push(format!("{coloured} coloured pixels (a mark or label) were read as grey"));
+            meta.warnings.push(format!(
+                "{coloured} coloured pixels (a mark or label) were read as grey"
+            ));
         }
         Ok(samples.chunks_exact(self.channels).map(luma).collect())
     }
@@ -178,8 +206,12 @@ fn luma<T: Copy + Into<u32> + TryFrom<u32> + Default>(pixel: &[T]) -> T {
 }
 
 fn shaped<T>(size: (usize, usize), samples: Vec<T>) -> Result<Array2<T>, DecodeError> {
-    Array2::from_shape_vec(size, samples)
-        .map_err(|_| DecodeError::damaged("picture", format!("the decoder did not give {} x {} samples", size.0, size.1)))
+    Array2::from_shape_vec(size, samples).map_err(|_| {
+        DecodeError::damaged(
+            "picture",
+            format!("the decoder did not give {} x {} samples", size.0, size.1),
+        )
+    })
 }
 
 fn damaged(format: ImageFormat, error: image::ImageError) -> DecodeError {
@@ -208,9 +240,15 @@ fn damaged(format: ImageFormat, error: image::ImageError) -> DecodeError {
 /// The png and tiff crates report a cut file inside their format error.
 fn is_about_the_end(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["unexpected end", "unexpected eof", "failed to fill whole buffer", "end of file", "before all data"]
-        .iter()
-        .any(|hint| text.contains(hint))
+    [
+        "unexpected end",
+        "unexpected eof",
+        "failed to fill whole buffer",
+        "end of file",
+        "before all data",
+    ]
+    .iter()
+    .any(|hint| text.contains(hint))
 }
 
 #[cfg(test)]
@@ -249,14 +287,23 @@ mod tests {
     #[test]
     fn jpeg_is_within_its_loss() {
         let image = decode(&encoded(&DynamicImage::ImageLuma8(ramp8()), ImageFormat::Jpeg)).unwrap();
-        assert!((image.pixels.value(5, 7) - 64).abs() < 12, "{}", image.pixels.value(5, 7));
+        assert!(
+            (image.pixels.value(5, 7) - 64).abs() < 12,
+            "{}",
+            image.pixels.value(5, 7)
+        );
     }
 
     #[test]
     fn grey_saved_as_rgb_is_accepted_and_unchanged() {
         let rgb = DynamicImage::ImageLuma8(ramp8()).to_rgb8();
         let image = decode(&encoded(&DynamicImage::ImageRgb8(rgb), ImageFormat::Png)).unwrap();
-        assert_eq!(image.pixels, decode(&encoded(&DynamicImage::ImageLuma8(ramp8()), ImageFormat::Png)).unwrap().pixels);
+        assert_eq!(
+            image.pixels,
+            decode(&encoded(&DynamicImage::ImageLuma8(ramp8()), ImageFormat::Png))
+                .unwrap()
+                .pixels
+        );
         assert!(image.meta.warnings.is_empty());
     }
 
@@ -279,7 +326,10 @@ mod tests {
             let bytes = encoded(&DynamicImage::ImageLuma8(ramp8()), format);
             for kept in [bytes.len() / 3, bytes.len() / 2, bytes.len() - 60] {
                 let error = decode(&bytes[..kept]).expect_err(&format!("{format:?} cut to {kept}"));
-                assert!(matches!(error.code(), "truncated" | "damaged"), "{format:?} {kept}: {error}");
+                assert!(
+                    matches!(error.code(), "truncated" | "damaged"),
+                    "{format:?} {kept}: {error}"
+                );
             }
         }
     }
@@ -297,7 +347,9 @@ mod tests {
 
     fn crc32(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(u32::MAX, |crc, &byte| {
-            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+            })
         })
     }
 }

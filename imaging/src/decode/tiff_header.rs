@@ -15,7 +15,8 @@ pub(super) fn check_directory(bytes: &[u8]) -> Result<(), DecodeError> {
     let available = bytes.len() as u64;
     let start = number(bytes, 4, 4, big_endian).ok_or_else(|| cut("TIFF header", 4, 4, available))?;
     let directory = usize::try_from(start).unwrap_or(usize::MAX);
-    let entries = number(bytes, directory, 2, big_endian).ok_or_else(|| cut("TIFF directory", directory, 2, available))?;
+    let entries =
+        number(bytes, directory, 2, big_endian).ok_or_else(|| cut("TIFF directory", directory, 2, available))?;
     for index in 0..entries as usize {
         let entry = directory + 2 + 12 * index;
         let fields = [(2, 2), (4, 4), (8, 4)].map(|(offset, width)| number(bytes, entry + offset, width, big_endian));
@@ -25,7 +26,12 @@ pub(super) fn check_directory(bytes: &[u8]) -> Result<(), DecodeError> {
         let length = count * VALUE_BYTES.get(kind as usize).copied().unwrap_or(1);
         // Up to four bytes stand in the entry itself.
         if length > 4 && offset + length > available {
-            return Err(cut("TIFF field", offset as usize, length, available.saturating_sub(offset)));
+            return Err(cut(
+                "TIFF field",
+                offset as usize,
+                length,
+                available.saturating_sub(offset),
+            ));
         }
     }
     Ok(())
@@ -34,7 +40,11 @@ pub(super) fn check_directory(bytes: &[u8]) -> Result<(), DecodeError> {
 fn number(bytes: &[u8], at: usize, width: usize, big_endian: bool) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(width)?)?;
     let join = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
-    Some(if big_endian { field.iter().fold(0, join) } else { field.iter().rev().fold(0, join) })
+    Some(if big_endian {
+        field.iter().fold(0, join)
+    } else {
+        field.iter().rev().fold(0, join)
+    })
 }
 
 fn cut(what: &str, offset: usize, needed: u64, available: u64) -> DecodeError {
@@ -58,7 +68,11 @@ mod tests {
         assert!(check_directory(&file(1, 7)).is_ok());
         assert!(check_directory(&file(3, 22)).is_ok());
         for (count, offset) in [(4, 22), (3, 23), (50_000_000, 22), (u32::MAX, u32::MAX)] {
-            assert_eq!(check_directory(&file(count, offset)).unwrap_err().code(), "truncated", "{count} at {offset}");
+            assert_eq!(
+                check_directory(&file(count, offset)).unwrap_err().code(),
+                "truncated",
+                "{count} at {offset}"
+            );
         }
         let whole = file(3, 22);
         for length in 0..whole.len() {

@@ -13,11 +13,16 @@ pub fn goldens() -> PathBuf {
 /// `shared/data/dicom`: `SCANSIDE_DATA` or beside the repository; one line if it is absent.
 pub fn shared_dicom() -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let folder = std::env::var_os("SCANSIDE_DATA").map_or_else(beside, PathBuf::from).join("dicom");
+    let folder = std::env::var_os("SCANSIDE_DATA")
+        .map_or_else(beside, PathBuf::from)
+        .join("dicom");
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: {} is not there; set SCANSIDE_DATA to a folder with the shared data", folder.display());
+    eprintln!(
+        "skipped: {} is not there; set SCANSIDE_DATA to a folder with the shared data",
+        folder.display()
+    );
     None
 }
 

@@ -27,16 +27,33 @@ pub(super) struct Syntax {
 }
 
 impl Syntax {
-    pub(super) const IMPLICIT_LITTLE: Syntax = Syntax { explicit_vr: false, big_endian: false };
-    pub(super) const EXPLICIT_LITTLE: Syntax = Syntax { explicit_vr: true, big_endian: false };
-    pub(super) const EXPLICIT_BIG: Syntax = Syntax { explicit_vr: true, big_endian: true };
+    pub(super) const IMPLICIT_LITTLE: Syntax = Syntax {
+        explicit_vr: false,
+        big_endian: false,
+    };
+    pub(super) const EXPLICIT_LITTLE: Syntax = Syntax {
+        explicit_vr: true,
+        big_endian: false,
+    };
+    pub(super) const EXPLICIT_BIG: Syntax = Syntax {
+        explicit_vr: true,
+        big_endian: true,
+    };
 
     pub(super) fn u16(self, bytes: [u8; 2]) -> u16 {
-        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+        if self.big_endian {
+            u16::from_be_bytes(bytes)
+        } else {
+            u16::from_le_bytes(bytes)
+        }
     }
 
     fn u32(self, bytes: [u8; 4]) -> u32 {
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        if self.big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        }
     }
 }
 
@@ -79,7 +96,12 @@ impl<'a> DataSet<'a> {
     }
 
     /// Reads the group of `start` only: the file meta information.
-    pub(super) fn read_group(data: &'a [u8], start: usize, syntax: Syntax, group: u16) -> Result<(Self, usize), DecodeError> {
+    pub(super) fn read_group(
+        data: &'a [u8],
+        start: usize,
+        syntax: Syntax,
+        group: u16,
+    ) -> Result<(Self, usize), DecodeError> {
         let reader = Reader { data, syntax, depth: 0 };
         let mut elements = Vec::new();
         let mut at = start;
@@ -130,11 +152,25 @@ pub(super) struct ItemRange<'a> {
 
 impl<'a> ItemRange<'a> {
     pub(super) fn read(&self) -> Result<DataSet<'a>, DecodeError> {
-        Reader { data: self.value, syntax: self.syntax, depth: 1 }.elements(0, |_| false).map_err(|error| match error {
+        Reader {
+            data: self.value,
+            syntax: self.syntax,
+            depth: 1,
+        }
+        .elements(0, |_| false)
+        .map_err(|error| match error {
             // Offsets of an item's reader count from the item.
-            DecodeError::Truncated { what, offset, needed, available } => {
-                DecodeError::Truncated { what, offset: offset + self.offset, needed, available }
-            }
+            DecodeError::Truncated {
+                what,
+                offset,
+                needed,
+                available,
+            } => DecodeError::Truncated {
+                what,
+                offset: offset + self.offset,
+                needed,
+                available,
+            },
             other => other,
         })
     }
@@ -142,7 +178,11 @@ impl<'a> ItemRange<'a> {
 
 /// Where the items of a sequence lie.
 pub(super) fn item_ranges(sequence: Element<'_>) -> Result<Vec<ItemRange<'_>>, DecodeError> {
-    let reader = Reader { data: sequence.value, syntax: sequence.syntax, depth: 1 };
+    let reader = Reader {
+        data: sequence.value,
+        syntax: sequence.syntax,
+        depth: 1,
+    };
     let mut ranges = Vec::new();
     let mut at = 0;
     while at < sequence.value.len() {
@@ -155,9 +195,16 @@ pub(super) fn item_ranges(sequence: Element<'_>) -> Result<Vec<ItemRange<'_>>, D
         }
         let (start, end, next) = reader.item_extent(at + 8, length)?;
         let value = &sequence.value[start..end];
-        ranges.push(ItemRange { value, offset: sequence.offset + start, syntax: sequence.syntax });
+        ranges.push(ItemRange {
+            value,
+            offset: sequence.offset + start,
+            syntax: sequence.syntax,
+        });
         if ranges.len() > MAX_ELEMENTS {
-            return Err(DecodeError::damaged("sequence", format!("more than {MAX_ELEMENTS} items")));
+            return Err(DecodeError::damaged(
+                "sequence",
+                format!("more than {MAX_ELEMENTS} items"),
+            ));
         }
         at = next;
     }
@@ -172,7 +219,10 @@ impl<'a> Reader<'a> {
         while self.data.len().saturating_sub(at) >= 8 {
             let (element, next) = self.element(at)?;
             if elements.len() == MAX_ELEMENTS {
-                return Err(DecodeError::damaged("data set", format!("more than {MAX_ELEMENTS} elements")));
+                return Err(DecodeError::damaged(
+                    "data set",
+                    format!("more than {MAX_ELEMENTS} elements"),
+                ));
             }
             elements.push(element);
             if last(&element) {
@@ -206,7 +256,17 @@ impl<'a> Reader<'a> {
         };
         let value = &self.data[start..end];
         let undefined_length = length == UNDEFINED_LENGTH;
-        Ok((Element { tag, vr, value, offset: start, undefined_length, syntax }, next))
+        Ok((
+            Element {
+                tag,
+                vr,
+                value,
+                offset: start,
+                undefined_length,
+                syntax,
+            },
+            next,
+        ))
     }
 
     fn defined_end(&self, tag: Tag, start: usize, length: u32) -> Result<usize, DecodeError> {
@@ -221,13 +281,29 @@ impl<'a> Reader<'a> {
     }
 
     /// End of the content, start of what follows, and the syntax of the content.
-    fn undefined_extent(&self, tag: Tag, vr: Option<[u8; 2]>, start: usize) -> Result<(usize, usize, Syntax), DecodeError> {
+    fn undefined_extent(
+        &self,
+        tag: Tag,
+        vr: Option<[u8; 2]>,
+        start: usize,
+    ) -> Result<(usize, usize, Syntax), DecodeError> {
         let encapsulated = tag == tags::PIXEL_DATA || matches!(vr, Some([b'O', b'B' | b'W']));
         // An unknown sequence is written in implicit VR little endian (PS3.5 6.2.2, note 2).
-        let syntax = if vr == Some(*b"UN") { Syntax::IMPLICIT_LITTLE } else { self.syntax };
-        let inner = Reader { data: self.data, syntax, depth: self.depth + 1 };
+        let syntax = if vr == Some(*b"UN") {
+            Syntax::IMPLICIT_LITTLE
+        } else {
+            self.syntax
+        };
+        let inner = Reader {
+            data: self.data,
+            syntax,
+            depth: self.depth + 1,
+        };
         if inner.depth > MAX_DEPTH {
-            return Err(DecodeError::damaged("data set", format!("sequences nest deeper than {MAX_DEPTH} at byte {start}")));
+            return Err(DecodeError::damaged(
+                "data set",
+                format!("sequences nest deeper than {MAX_DEPTH} at byte {start}"),
+            ));
         }
         let mut at = start;
         loop {
@@ -289,7 +365,11 @@ impl<'a> Reader<'a> {
 
 /// Items of encapsulated pixel data as (start, end) in the file; the first is the basic offset table.
 pub(super) fn fragments(pixel_data: Element<'_>) -> Result<Vec<(usize, usize)>, DecodeError> {
-    let reader = Reader { data: pixel_data.value, syntax: pixel_data.syntax, depth: 1 };
+    let reader = Reader {
+        data: pixel_data.value,
+        syntax: pixel_data.syntax,
+        depth: 1,
+    };
     let mut fragments = Vec::new();
     let mut at = 0;
     while at < pixel_data.value.len() {
@@ -327,7 +407,9 @@ impl<'a> Element<'a> {
     /// The 16-bit words of the value.
     pub(super) fn words(&self) -> impl Iterator<Item = u16> + 'a {
         let syntax = self.syntax;
-        self.value.chunks_exact(2).map(move |pair| syntax.u16([pair[0], pair[1]]))
+        self.value
+            .chunks_exact(2)
+            .map(move |pair| syntax.u16([pair[0], pair[1]]))
     }
 
     fn unsigned(&self) -> Option<u32> {
@@ -342,7 +424,11 @@ impl<'a> Element<'a> {
 
     fn numbers(&self) -> Vec<f64> {
         match self.vr.as_ref() {
-            Some(b"FD") => self.value.chunks_exact(8).filter_map(|bytes| self.double(bytes)).collect(),
+            Some(b"FD") => self
+                .value
+                .chunks_exact(8)
+                .filter_map(|bytes| self.double(bytes))
+                .collect(),
             _ => String::from_utf8_lossy(self.value)
                 .split('\\')
                 .map_while(|text| text.trim_matches(|c: char| c.is_whitespace() || c == '\0').parse().ok())
@@ -352,7 +438,11 @@ impl<'a> Element<'a> {
 
     fn double(&self, bytes: &[u8]) -> Option<f64> {
         let bytes: [u8; 8] = bytes.try_into().ok()?;
-        Some(if self.syntax.big_endian { f64::from_be_bytes(bytes) } else { f64::from_le_bytes(bytes) })
+        Some(if self.syntax.big_endian {
+            f64::from_be_bytes(bytes)
+        } else {
+            f64::from_le_bytes(bytes)
+        })
     }
 }
 
@@ -420,12 +510,17 @@ mod tests {
         let lie = [0x08, 0, 0x60, 0, b'U', b'T', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF, b'x', b'y'];
         let error = explicit(&lie).unwrap_err();
         assert_eq!(error.code(), "truncated");
-        assert!(error.to_string().contains("(0008,0060)") && error.to_string().contains("at byte 12"), "{error}");
+        assert!(
+            error.to_string().contains("(0008,0060)") && error.to_string().contains("at byte 12"),
+            "{error}"
+        );
     }
 
     #[test]
     fn endless_nesting_is_refused() {
-        let open = [0x28, 0, 0x10, 0x30, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF];
+        let open = [
+            0x28, 0, 0x10, 0x30, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF,
+        ];
         let error = explicit(&open.repeat(100_000)).unwrap_err();
         assert!(error.to_string().contains("nest deeper"), "{error}");
     }

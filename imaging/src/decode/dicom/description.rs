@@ -15,7 +15,11 @@ pub(super) fn describe(set: &DataSet) -> ImageMeta {
         age_years: age_years(set),
         sex: set.text(tags::PATIENT_SEX),
         pixel_spacing_mm: spacing(set, tags::PIXEL_SPACING).or_else(|| spacing(set, tags::IMAGER_PIXEL_SPACING)),
-        slice_thickness_mm: set.numbers(tags::SLICE_THICKNESS).first().map(|&mm| mm as f32).filter(|mm| *mm > 0.0),
+        slice_thickness_mm: set
+            .numbers(tags::SLICE_THICKNESS)
+            .first()
+            .map(|&mm| mm as f32)
+            .filter(|mm| *mm > 0.0),
         manufacturer: set.text(tags::MANUFACTURER),
         manufacturer_model: set.text(tags::MANUFACTURER_MODEL_NAME),
         station_name: set.text(tags::STATION_NAME),
@@ -65,7 +69,11 @@ fn parse_date(date: &str) -> Option<f32> {
     if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let part = |range| date.get(range).and_then(|text: &str| text.parse::<u16>().ok()).map(f32::from);
+    let part = |range| {
+        date.get(range)
+            .and_then(|text: &str| text.parse::<u16>().ok())
+            .map(f32::from)
+    };
     Some(part(0..4)? + (part(4..6)? - 1.0) / 12.0 + (part(6..8)? - 1.0) / 365.25)
 }
 

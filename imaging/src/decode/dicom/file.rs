@@ -70,18 +70,41 @@ impl DicomFile {
                 .ok_or_else(|| DecodeError::damaged("file meta information", "no transfer syntax (0002,0010)"))?;
             warnings.push("no transfer syntax: read by the look of the first element".to_owned());
             let transfer_syntax = native_uid(syntax).to_owned();
-            return Ok(DicomFile { bytes, start, syntax, coding: PixelCoding::Native, transfer_syntax, warnings });
+            return Ok(DicomFile {
+                bytes,
+                start,
+                syntax,
+                coding: PixelCoding::Native,
+                transfer_syntax,
+                warnings,
+            });
         };
         let (mut syntax, coding) = coding_of(&uid)?;
         if uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
             let bytes = inflate(rest, limits)?;
-            return Ok(DicomFile { bytes, start: 0, syntax, coding, transfer_syntax: uid, warnings });
+            return Ok(DicomFile {
+                bytes,
+                start: 0,
+                syntax,
+                coding,
+                transfer_syntax: uid,
+                warnings,
+            });
         }
         if let Some(seen) = guess_syntax(rest).filter(|&seen| seen != syntax) {
-            warnings.push(format!("the data set is not written in its transfer syntax {uid}; read as it looks"));
+            warnings.push(format!(
+                "the data set is not written in its transfer syntax {uid}; read as it looks"
+            ));
             syntax = seen;
         }
-        Ok(DicomFile { bytes, start, syntax, coding, transfer_syntax: uid, warnings })
+        Ok(DicomFile {
+            bytes,
+            start,
+            syntax,
+            coding,
+            transfer_syntax: uid,
+            warnings,
+        })
     }
 }
 
@@ -122,19 +145,31 @@ fn native_uid(syntax: Syntax) -> &'static str {
 
 /// The syntax in which the first element makes sense; `None` if in none.
 fn guess_syntax(bytes: &[u8]) -> Option<Syntax> {
-    let &[g0, g1, e0, e1, v0, v1, l0, l1, ..] = bytes else { return None };
+    let &[g0, g1, e0, e1, v0, v1, l0, l1, ..] = bytes else {
+        return None;
+    };
     let big_endian = match (FIRST_GROUPS.contains(&u16::from_le_bytes([g0, g1])), g0) {
         (true, _) => false,
         (false, 0) if FIRST_GROUPS.contains(&u16::from_be_bytes([g0, g1])) => true,
         _ => return None,
     };
     // The first elements of these groups have low numbers, and short values.
-    let element = if big_endian { u16::from_be_bytes([e0, e1]) } else { u16::from_le_bytes([e0, e1]) };
+    let element = if big_endian {
+        u16::from_be_bytes([e0, e1])
+    } else {
+        u16::from_le_bytes([e0, e1])
+    };
     if element > 0x0100 {
         return None;
     }
-    if matches!(&[v0, v1], b"UL" | b"UI" | b"CS" | b"SH" | b"LO" | b"DA" | b"TM" | b"OB" | b"SQ" | b"UN" | b"PN") {
-        return Some(Syntax { explicit_vr: true, big_endian });
+    if matches!(
+        &[v0, v1],
+        b"UL" | b"UI" | b"CS" | b"SH" | b"LO" | b"DA" | b"TM" | b"OB" | b"SQ" | b"UN" | b"PN"
+    ) {
+        return Some(Syntax {
+            explicit_vr: true,
+            big_endian,
+        });
     }
     let length = u32::from_le_bytes([v0, v1, l0, l1]) as usize;
     (!big_endian && length <= 1024 && length <= bytes.len()).then_some(Syntax::IMPLICIT_LITTLE)
@@ -144,10 +179,13 @@ fn guess_syntax(bytes: &[u8]) -> Option<Syntax> {
 fn inflate(deflated: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeError> {
     let mut inflated = Vec::new();
     let bound = limits.max_bytes.saturating_add(1);
-    DeflateDecoder::new(deflated).take(bound).read_to_end(&mut inflated).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => DecodeError::truncated("deflated data set", 0, 1, 0),
-        _ => DecodeError::damaged("deflated data set", error.to_string()),
-    })?;
+    DeflateDecoder::new(deflated)
+        .take(bound)
+        .read_to_end(&mut inflated)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => DecodeError::truncated("deflated data set", 0, 1, 0),
+            _ => DecodeError::damaged("deflated data set", error.to_string()),
+        })?;
     limits.check_bytes(inflated.len() as u64)?;
     Ok(inflated)
 }
@@ -161,7 +199,11 @@ mod tests {
     fn with_meta(uid: &str, data_set: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; PREAMBLE_BYTES];
         bytes.extend(b"DICM\x02\0\x10\0UI");
-        let padded = if uid.len() % 2 == 0 { uid.to_owned() } else { format!("{uid}\0") };
+        let padded = if uid.len().is_multiple_of(2) {
+            uid.to_owned()
+        } else {
+            format!("{uid}\0")
+        };
         bytes.extend((padded.len() as u16).to_le_bytes());
         bytes.extend(padded.as_bytes());
         bytes.extend(data_set);
@@ -173,11 +215,22 @@ mod tests {
     #[test]
     fn syntax_and_coding_follow_the_uid() {
         let file = DicomFile::open(with_meta("1.2.840.10008.1.2.4.80", DATA_SET), &Limits::default()).unwrap();
-        assert_eq!((file.coding, file.syntax), (PixelCoding::JpegLs, Syntax::EXPLICIT_LITTLE));
+        assert_eq!(
+            (file.coding, file.syntax),
+            (PixelCoding::JpegLs, Syntax::EXPLICIT_LITTLE)
+        );
         assert_eq!(&file.bytes[file.start..], DATA_SET);
         assert!(file.warnings.is_empty());
-        for (uid, code) in [("1.2.840.10008.1.2.4.102.1", "video"), ("1.2.840.10008.1.2.4.201", "unsupported-transfer-syntax")] {
-            assert_eq!(DicomFile::open(with_meta(uid, DATA_SET), &Limits::default()).unwrap_err().code(), code);
+        for (uid, code) in [
+            ("1.2.840.10008.1.2.4.102.1", "video"),
+            ("1.2.840.10008.1.2.4.201", "unsupported-transfer-syntax"),
+        ] {
+            assert_eq!(
+                DicomFile::open(with_meta(uid, DATA_SET), &Limits::default())
+                    .unwrap_err()
+                    .code(),
+                code
+            );
         }
     }
 
@@ -204,7 +257,10 @@ mod tests {
         encoder.write_all(&vec![0; 4 << 20]).unwrap();
         let bomb = with_meta("1.2.840.10008.1.2.1.99", &encoder.finish().unwrap());
         assert!(bomb.len() < 8192);
-        let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };
+        let limits = Limits {
+            max_bytes: 1 << 20,
+            ..Limits::default()
+        };
         assert_eq!(DicomFile::open(bomb.clone(), &limits).unwrap_err().code(), "too-large");
         assert_eq!(DicomFile::open(bomb, &Limits::default()).unwrap().bytes.len(), 4 << 20);
     }

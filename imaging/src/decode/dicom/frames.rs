@@ -28,20 +28,38 @@ impl Frames {
     ///
     /// # Errors
     /// `truncated` if the value is shorter than the header says.
-    pub(super) fn native(pixel_data: Element, header: &ImageHeader, warnings: &mut Vec<String>) -> Result<Self, DecodeError> {
+    pub(super) fn native(
+        pixel_data: Element,
+        header: &ImageHeader,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, DecodeError> {
         if pixel_data.undefined_length {
-            return Err(DecodeError::damaged("pixel data", "fragments in an uncompressed transfer syntax"));
+            return Err(DecodeError::damaged(
+                "pixel data",
+                "fragments in an uncompressed transfer syntax",
+            ));
         }
         let length = header.pixels() * header.sample_bytes;
         let needed = length as u64 * header.frames as u64;
         let available = pixel_data.value.len() as u64;
         if available < needed {
-            return Err(DecodeError::truncated("pixel data (7FE0,0010)", pixel_data.offset, needed, available));
+            return Err(DecodeError::truncated(
+                "pixel data (7FE0,0010)",
+                pixel_data.offset,
+                needed,
+                available,
+            ));
         }
         if available > needed + 1 {
-            warnings.push(format!("pixel data has {} bytes more than its header says", available - needed));
+            warnings.push(format!(
+                "pixel data has {} bytes more than its header says",
+                available - needed
+            ));
         }
-        Ok(Frames::Native { start: pixel_data.offset, length })
+        Ok(Frames::Native {
+            start: pixel_data.offset,
+            length,
+        })
     }
 
     /// Encapsulated frames: by the offset tables, or one fragment a frame, or all fragments for a single frame.
@@ -50,25 +68,43 @@ impl Frames {
     /// `truncated` if there are fewer fragments than frames, `damaged` if the frames cannot be told apart.
     pub(super) fn encapsulated(set: &DataSet, pixel_data: Element, frames: usize) -> Result<Self, DecodeError> {
         if !pixel_data.undefined_length {
-            return Err(DecodeError::damaged("pixel data", "no fragments in a compressed transfer syntax"));
+            return Err(DecodeError::damaged(
+                "pixel data",
+                "no fragments in a compressed transfer syntax",
+            ));
         }
         let mut items = fragments(pixel_data)?.into_iter();
         let Some(table) = items.next() else {
-            return Err(DecodeError::truncated("pixel data (7FE0,0010)", pixel_data.offset, 8, 0));
+            return Err(DecodeError::truncated(
+                "pixel data (7FE0,0010)",
+                pixel_data.offset,
+                8,
+                0,
+            ));
         };
         let fragments: Vec<Range<usize>> = items.map(|(start, end)| start..end).collect();
         if fragments.len() < frames {
             let what = format!("pixel data with {} fragments for {frames} frames", fragments.len());
-            return Err(DecodeError::truncated(what, pixel_data.offset, frames as u64, fragments.len() as u64));
+            return Err(DecodeError::truncated(
+                what,
+                pixel_data.offset,
+                frames as u64,
+                fragments.len() as u64,
+            ));
         }
         if frames == 1 {
             return Ok(Frames::Encapsulated(vec![fragments]));
         }
         if fragments.len() == frames {
-            return Ok(Frames::Encapsulated(fragments.into_iter().map(|fragment| vec![fragment]).collect()));
+            return Ok(Frames::Encapsulated(
+                fragments.into_iter().map(|fragment| vec![fragment]).collect(),
+            ));
         }
         let base = fragments[0].start - 8;
-        let basic = pixel_data.value.get(table.0 - pixel_data.offset..table.1 - pixel_data.offset).unwrap_or_default();
+        let basic = pixel_data
+            .value
+            .get(table.0 - pixel_data.offset..table.1 - pixel_data.offset)
+            .unwrap_or_default();
         by_offsets(fragments, &offsets(set, basic), base, frames)
     }
 
@@ -109,10 +145,18 @@ fn offsets(set: &DataSet, basic: &[u8]) -> Vec<u64> {
     }
 }
 
-fn by_offsets(fragments: Vec<Range<usize>>, offsets: &[u64], base: usize, frames: usize) -> Result<Frames, DecodeError> {
+fn by_offsets(
+    fragments: Vec<Range<usize>>,
+    offsets: &[u64],
+    base: usize,
+    frames: usize,
+) -> Result<Frames, DecodeError> {
     let rising = offsets.windows(2).all(|pair| pair[0] < pair[1]);
     if offsets.len() != frames || offsets.first() != Some(&0) || !rising {
-        let reason = format!("{} fragments for {frames} frames and no usable offset table", fragments.len());
+        let reason = format!(
+            "{} fragments for {frames} frames and no usable offset table",
+            fragments.len()
+        );
         return Err(DecodeError::damaged("pixel data", reason));
     }
     let mut result: Vec<Vec<Range<usize>>> = vec![Vec::new(); frames];
@@ -122,7 +166,10 @@ fn by_offsets(fragments: Vec<Range<usize>>, offsets: &[u64], base: usize, frames
         result[frame].push(fragment);
     }
     match result.iter().position(Vec::is_empty) {
-        Some(frame) => Err(DecodeError::damaged("pixel data", format!("no fragment belongs to frame {frame}"))),
+        Some(frame) => Err(DecodeError::damaged(
+            "pixel data",
+            format!("no fragment belongs to frame {frame}"),
+        )),
         None => Ok(Frames::Encapsulated(result)),
     }
 }
@@ -153,7 +200,9 @@ mod tests {
     fn frames(bytes: &[u8], count: usize) -> Result<Vec<Vec<u8>>, DecodeError> {
         let set = DataSet::read(bytes, 0, Syntax::EXPLICIT_LITTLE)?;
         let frames = Frames::encapsulated(&set, set.get(tags::PIXEL_DATA).unwrap(), count)?;
-        (0..count).map(|frame| frames.bytes(bytes, frame).map(Cow::into_owned)).collect()
+        (0..count)
+            .map(|frame| frames.bytes(bytes, frame).map(Cow::into_owned))
+            .collect()
     }
 
     #[test]

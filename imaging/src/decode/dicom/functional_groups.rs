@@ -54,7 +54,9 @@ impl FrameGroup {
             modality_lut: rescale
                 .and_then(|item| transforms::rescale(&item, warnings))
                 .or_else(|| shared.modality_lut.clone()),
-            voi: window.and_then(|item| transforms::window(&item, warnings)).or_else(|| shared.voi.clone()),
+            voi: window
+                .and_then(|item| transforms::window(&item, warnings))
+                .or_else(|| shared.voi.clone()),
             pixel_spacing_mm: measures
                 .and_then(|item| description::spacing(&item, tags::PIXEL_SPACING))
                 .or(shared.pixel_spacing_mm),

@@ -38,7 +38,9 @@ impl ImageHeader {
         let photometric = read_photometric(set, warnings)?;
         let allocated = required(set, tags::BITS_ALLOCATED, "Bits Allocated (0028,0100)")?;
         if allocated != 8 && allocated != 16 {
-            return Err(DecodeError::unsupported(format!("{allocated} bits allocated; expected 8 or 16")));
+            return Err(DecodeError::unsupported(format!(
+                "{allocated} bits allocated; expected 8 or 16"
+            )));
         }
         let (bits_stored, high_bit) = read_bits(set, allocated as u16, warnings)?;
         Ok(ImageHeader {
@@ -75,7 +77,8 @@ fn check_has_pixels(set: &DataSet) -> Result<(), DecodeError> {
 }
 
 fn required(set: &DataSet, tag: dicom_core::Tag, name: &str) -> Result<u32, DecodeError> {
-    set.unsigned(tag).ok_or_else(|| DecodeError::damaged("image header", format!("{name} is missing")))
+    set.unsigned(tag)
+        .ok_or_else(|| DecodeError::damaged("image header", format!("{name} is missing")))
 }
 
 fn read_photometric(set: &DataSet, warnings: &mut Vec<String>) -> Result<Photometric, DecodeError> {
@@ -91,7 +94,9 @@ fn read_photometric(set: &DataSet, warnings: &mut Vec<String>) -> Result<Photome
         (1, "MONOCHROME1") => Ok(Photometric::Monochrome1),
         (1, "MONOCHROME2") => Ok(Photometric::Monochrome2),
         (1, _) => Err(DecodeError::Colour { photometric }),
-        (samples, _) => Err(DecodeError::Colour { photometric: format!("{photometric} with {samples} samples per pixel") }),
+        (samples, _) => Err(DecodeError::Colour {
+            photometric: format!("{photometric} with {samples} samples per pixel"),
+        }),
     }
 }
 
@@ -101,18 +106,26 @@ fn read_bits(set: &DataSet, allocated: u16, warnings: &mut Vec<String>) -> Resul
         u32::from(allocated)
     });
     if stored == 0 || stored > u32::from(allocated) {
-        return Err(DecodeError::damaged("image header", format!("{stored} bits stored of {allocated} allocated")));
+        return Err(DecodeError::damaged(
+            "image header",
+            format!("{stored} bits stored of {allocated} allocated"),
+        ));
     }
     let high = set.unsigned(tags::HIGH_BIT).unwrap_or(stored - 1);
     if high >= u32::from(allocated) || high + 1 < stored {
-        warnings.push(format!("High Bit (0028,0102) is {high} with {stored} bits stored: read as {}", stored - 1));
+        warnings.push(format!(
+            "High Bit (0028,0102) is {high} with {stored} bits stored: read as {}",
+            stored - 1
+        ));
         return Ok((stored as u16, stored as u16 - 1));
     }
     Ok((stored as u16, high as u16))
 }
 
 fn read_frames(set: &DataSet, limits: &Limits, warnings: &mut Vec<String>) -> Result<usize, DecodeError> {
-    let Some(&frames) = set.numbers(tags::NUMBER_OF_FRAMES).first() else { return Ok(1) };
+    let Some(&frames) = set.numbers(tags::NUMBER_OF_FRAMES).first() else {
+        return Ok(1);
+    };
     if !frames.is_finite() || frames < 1.0 {
         warnings.push(format!("Number of Frames (0028,0008) is {frames}: read as 1"));
         return Ok(1);

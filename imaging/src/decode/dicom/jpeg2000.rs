@@ -23,13 +23,19 @@ pub(super) fn decode(frame: &[u8], header: &ImageHeader) -> Result<CodeWords, De
     let stream = Codestream::read(frame)?;
     if (stream.height as usize, stream.width as usize) != (header.rows, header.columns) {
         let (rows, columns) = (header.rows, header.columns);
-        let reason = format!("the stream has {} x {} pixels, the file {rows} x {columns}", stream.height, stream.width);
+        let reason = format!(
+            "the stream has {} x {} pixels, the file {rows} x {columns}",
+            stream.height, stream.width
+        );
         return Err(DecodeError::damaged("JPEG 2000 header", reason));
     }
-    let image = Image::from_bytes(stream.bytes)
-        .map_err(|error| DecodeError::damaged("JPEG 2000 stream", error.to_string()))?;
+    let image =
+        Image::from_bytes(stream.bytes).map_err(|error| DecodeError::damaged("JPEG 2000 stream", error.to_string()))?;
     let [component] = image.components() else {
-        return Err(DecodeError::damaged("JPEG 2000 stream", "not one component was decoded"));
+        return Err(DecodeError::damaged(
+            "JPEG 2000 stream",
+            "not one component was decoded",
+        ));
     };
     if !has_samples(component) || (component.height(), component.width()) != (stream.height, stream.width) {
         return Err(DecodeError::damaged("JPEG 2000 stream", "no tile could be decoded"));

@@ -26,15 +26,22 @@ pub(super) fn decode(frame: &[u8], header: &ImageHeader) -> Result<CodeWords, De
     let stream = stream_header::StreamHeader::read(frame)?;
     if (stream.height, stream.width) != (header.rows, header.columns) {
         let (rows, columns) = (header.rows, header.columns);
-        let reason = format!("the stream has {} x {} pixels, the file {rows} x {columns}", stream.height, stream.width);
+        let reason = format!(
+            "the stream has {} x {} pixels, the file {rows} x {columns}",
+            stream.height, stream.width
+        );
         return Err(DecodeError::damaged("JPEG-LS header", reason));
     }
     if stream.precision <= 8 {
         let mut bytes = Vec::with_capacity(header.pixels());
-        scan::decode(&stream, frame, |line| bytes.extend(line.iter().map(|&sample| sample as u8)))?;
+        scan::decode(&stream, frame, |line| {
+            bytes.extend(line.iter().map(|&sample| sample as u8))
+        })?;
         return Ok(CodeWords::Bytes(bytes));
     }
     let mut words = Vec::with_capacity(header.pixels());
-    scan::decode(&stream, frame, |line| words.extend(line.iter().map(|&sample| sample as u16)))?;
+    scan::decode(&stream, frame, |line| {
+        words.extend(line.iter().map(|&sample| sample as u16))
+    })?;
     Ok(CodeWords::Words(words))
 }

@@ -51,7 +51,14 @@ pub(super) struct DicomSource {
 
 impl DicomSource {
     pub(super) fn open(bytes: Vec<u8>, limits: &Limits) -> Result<Self, DecodeError> {
-        let DicomFile { bytes, start, syntax, coding, transfer_syntax, mut warnings } = DicomFile::open(bytes, limits)?;
+        let DicomFile {
+            bytes,
+            start,
+            syntax,
+            coding,
+            transfer_syntax,
+            mut warnings,
+        } = DicomFile::open(bytes, limits)?;
         let set = DataSet::read(&bytes, start, syntax)?;
         let header = ImageHeader::read(&set, limits, &mut warnings)?;
         let pixel_data = pixel_data(&set)?;
@@ -67,7 +74,17 @@ impl DicomSource {
         meta.pixel_spacing_mm = meta.pixel_spacing_mm.or(groups.of(0).pixel_spacing_mm);
         meta.warnings = warnings;
         let order = NativeOrder::of(&pixel_data, &header);
-        Ok(DicomSource { coding, order, header, frames, modality_lut, voi, groups, meta, bytes })
+        Ok(DicomSource {
+            coding,
+            order,
+            header,
+            frames,
+            modality_lut,
+            voi,
+            groups,
+            meta,
+            bytes,
+        })
     }
 
     pub(super) fn frame_count(&self) -> usize {
@@ -109,5 +126,7 @@ impl DicomSource {
 }
 
 fn pixel_data<'a>(set: &DataSet<'a>) -> Result<Element<'a>, DecodeError> {
-    set.get(tags::PIXEL_DATA).ok_or_else(|| DecodeError::NoPixels { found: "no Pixel Data (7FE0,0010)".to_owned() })
+    set.get(tags::PIXEL_DATA).ok_or_else(|| DecodeError::NoPixels {
+        found: "no Pixel Data (7FE0,0010)".to_owned(),
+    })
 }

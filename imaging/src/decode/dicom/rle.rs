@@ -35,11 +35,17 @@ fn segments(frame: &[u8], expected: usize) -> Result<Vec<&[u8]>, DecodeError> {
     (1..=expected)
         .map(|index| {
             let start = number(index);
-            let end = if index < expected { number(index + 1) } else { frame.len() };
+            let end = if index < expected {
+                number(index + 1)
+            } else {
+                frame.len()
+            };
             (start >= HEADER_BYTES)
                 .then(|| frame.get(start..end))
                 .flatten()
-                .ok_or_else(|| DecodeError::damaged("RLE header", format!("segment {index} spans bytes {start} to {end}")))
+                .ok_or_else(|| {
+                    DecodeError::damaged("RLE header", format!("segment {index} spans bytes {start} to {end}"))
+                })
         })
         .collect()
 }
@@ -58,9 +64,17 @@ fn unpack<T>(mut segment: &[u8], pixels: &mut [T], put: impl Fn(&mut T, u8)) -> 
             0..=127 => {
                 let length = usize::from(control) + 1;
                 let Some(run) = segment.get(..length.min(left)) else {
-                    return Err(DecodeError::truncated("RLE segment", 0, needed as u64, (done + segment.len()) as u64));
+                    return Err(DecodeError::truncated(
+                        "RLE segment",
+                        0,
+                        needed as u64,
+                        (done + segment.len()) as u64,
+                    ));
                 };
-                pixels[done..].iter_mut().zip(run).for_each(|(target, &byte)| put(target, byte));
+                pixels[done..]
+                    .iter_mut()
+                    .zip(run)
+                    .for_each(|(target, &byte)| put(target, byte));
                 done += run.len();
                 segment = segment.get(length..).unwrap_or_default();
             }
@@ -71,7 +85,9 @@ fn unpack<T>(mut segment: &[u8], pixels: &mut [T], put: impl Fn(&mut T, u8)) -> 
                     return Err(DecodeError::truncated("RLE segment", 0, needed as u64, done as u64));
                 };
                 let length = (257 - usize::from(control)).min(left);
-                pixels[done..done + length].iter_mut().for_each(|target| put(target, byte));
+                pixels[done..done + length]
+                    .iter_mut()
+                    .for_each(|target| put(target, byte));
                 done += length;
                 segment = rest;
             }
@@ -87,25 +103,45 @@ mod tests {
     /// The example of Annex G.3 is PackBits' own: literal and repeated runs.
     #[test]
     fn packbits_example() {
-        let packed = [0xFE, 0xAA, 0x02, 0x80, 0x00, 0x2A, 0xFD, 0xAA, 0x80, 0x03, 0x80, 0x00, 0x2A, 0x22, 0xF7, 0xAA];
+        let packed = [
+            0xFE, 0xAA, 0x02, 0x80, 0x00, 0x2A, 0xFD, 0xAA, 0x80, 0x03, 0x80, 0x00, 0x2A, 0x22, 0xF7, 0xAA,
+        ];
         let mut bytes = [0; 24];
         unpack(&packed, &mut bytes, |target, byte| *target = byte).unwrap();
-        let expected = [[0xAA; 3].as_slice(), &[0x80, 0, 0x2A], &[0xAA; 4], &[0x80, 0, 0x2A, 0x22], &[0xAA; 10]].concat();
+        let expected = [
+            [0xAA; 3].as_slice(),
+            &[0x80, 0, 0x2A],
+            &[0xAA; 4],
+            &[0x80, 0, 0x2A, 0x22],
+            &[0xAA; 10],
+        ]
+        .concat();
         assert_eq!(bytes.as_slice(), expected);
         for length in 0..packed.len() {
-            assert_eq!(unpack(&packed[..length], &mut [0u8; 24], |target, byte| *target = byte).unwrap_err().code(), "truncated");
+            assert_eq!(
+                unpack(&packed[..length], &mut [0u8; 24], |target, byte| *target = byte)
+                    .unwrap_err()
+                    .code(),
+                "truncated"
+            );
         }
     }
 
     #[test]
     fn segment_tables_that_lie_are_refused() {
         let mut frame = vec![0; 80];
-        let at = |frame: &mut Vec<u8>, index: usize, value: u32| frame[4 * index..4 * index + 4].copy_from_slice(&value.to_le_bytes());
+        let at = |frame: &mut Vec<u8>, index: usize, value: u32| {
+            frame[4 * index..4 * index + 4].copy_from_slice(&value.to_le_bytes())
+        };
         for (count, first, second) in [(3, 64, 70), (2, 10, 70), (2, 70, 64), (2, 64, 90), (2, u32::MAX, 70)] {
             at(&mut frame, 0, count);
             at(&mut frame, 1, first);
             at(&mut frame, 2, second);
-            assert_eq!(segments(&frame, 2).unwrap_err().code(), "damaged", "{count} {first} {second}");
+            assert_eq!(
+                segments(&frame, 2).unwrap_err().code(),
+                "damaged",
+                "{count} {first} {second}"
+            );
         }
         assert_eq!(segments(&frame[..60], 2).unwrap_err().code(), "truncated");
     }

@@ -34,8 +34,18 @@ pub(super) fn native(frame: &[u8], pixel_data: &NativeOrder, frame_start: usize,
     match (header.sample_bytes, pixel_data.big_endian) {
         (1, _) if pixel_data.swapped_bytes => CodeWords::Bytes(swapped(frame, frame_start)),
         (1, _) => CodeWords::Bytes(frame.to_vec()),
-        (_, false) => CodeWords::Words(frame.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()),
-        (_, true) => CodeWords::Words(frame.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()),
+        (_, false) => CodeWords::Words(
+            frame
+                .chunks_exact(2)
+                .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+                .collect(),
+        ),
+        (_, true) => CodeWords::Words(
+            frame
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+                .collect(),
+        ),
     }
 }
 
@@ -51,7 +61,10 @@ impl NativeOrder {
     pub(super) fn of(pixel_data: &Element, header: &ImageHeader) -> Self {
         let big_endian = pixel_data.syntax.big_endian;
         let swapped_bytes = big_endian && header.sample_bytes == 1 && pixel_data.vr == Some(*b"OW");
-        NativeOrder { big_endian, swapped_bytes }
+        NativeOrder {
+            big_endian,
+            swapped_bytes,
+        }
     }
 }
 
@@ -69,7 +82,11 @@ fn swapped(frame: &[u8], frame_start: usize) -> Vec<u8> {
 /// Stored values, [H, W]: signed values are `I16`; unsigned ones `U8` up to 8 bits stored, else `U16`.
 pub(super) fn to_pixels(words: CodeWords, header: &ImageHeader, unused: UnusedBits) -> Result<Pixels, DecodeError> {
     let stored = header.bits_stored;
-    let shift = if unused == UnusedBits::Around { header.high_bit + 1 - stored } else { 0 };
+    let shift = if unused == UnusedBits::Around {
+        header.high_bit + 1 - stored
+    } else {
+        0
+    };
     let mask = bit_mask(stored);
     let unsigned = |word: u16| match unused {
         UnusedBits::Overshoot => word.min(mask),
@@ -79,24 +96,39 @@ pub(super) fn to_pixels(words: CodeWords, header: &ImageHeader, unused: UnusedBi
     Ok(match (words, header.signed) {
         (CodeWords::Signed(values), _) => {
             let (low, high) = (-(1i32 << (stored - 1)), (1i32 << (stored - 1)) - 1);
-            Pixels::I16(shaped(header, values.into_iter().map(|value| i32::from(value).clamp(low, high) as i16).collect())?)
+            Pixels::I16(shaped(
+                header,
+                values
+                    .into_iter()
+                    .map(|value| i32::from(value).clamp(low, high) as i16)
+                    .collect(),
+            )?)
         }
-        (CodeWords::Words(words), true) => {
-            Pixels::I16(shaped(header, words.into_iter().map(|word| extended((word >> shift) & mask, stored)).collect())?)
-        }
+        (CodeWords::Words(words), true) => Pixels::I16(shaped(
+            header,
+            words
+                .into_iter()
+                .map(|word| extended((word >> shift) & mask, stored))
+                .collect(),
+        )?),
         (CodeWords::Bytes(bytes), true) => {
-            let values = bytes.into_iter().map(|byte| extended((u16::from(byte) >> shift) & mask, stored.min(8))).collect();
+            let values = bytes
+                .into_iter()
+                .map(|byte| extended((u16::from(byte) >> shift) & mask, stored.min(8)))
+                .collect();
             Pixels::I16(shaped(header, values)?)
         }
-        (CodeWords::Words(words), false) if stored <= 8 => {
-            Pixels::U8(shaped(header, words.into_iter().map(|word| unsigned(word) as u8).collect())?)
-        }
+        (CodeWords::Words(words), false) if stored <= 8 => Pixels::U8(shaped(
+            header,
+            words.into_iter().map(|word| unsigned(word) as u8).collect(),
+        )?),
         (CodeWords::Words(words), false) if stored == 16 => Pixels::U16(shaped(header, words)?),
         (CodeWords::Words(words), false) => Pixels::U16(shaped(header, words.into_iter().map(unsigned).collect())?),
         (CodeWords::Bytes(bytes), false) if stored == 8 => Pixels::U8(shaped(header, bytes)?),
-        (CodeWords::Bytes(bytes), false) if stored < 8 => {
-            Pixels::U8(shaped(header, bytes.into_iter().map(|byte| unsigned(u16::from(byte)) as u8).collect())?)
-        }
+        (CodeWords::Bytes(bytes), false) if stored < 8 => Pixels::U8(shaped(
+            header,
+            bytes.into_iter().map(|byte| unsigned(u16::from(byte)) as u8).collect(),
+        )?),
         (CodeWords::Bytes(bytes), false) => Pixels::U16(shaped(header, bytes.into_iter().map(u16::from).collect())?),
     })
 }
@@ -109,8 +141,12 @@ fn extended(word: u16, bits: u16) -> i16 {
 
 fn shaped<T>(header: &ImageHeader, values: Vec<T>) -> Result<Array2<T>, DecodeError> {
     let (found, needed) = (values.len(), header.pixels());
-    Array2::from_shape_vec((header.rows, header.columns), values)
-        .map_err(|_| DecodeError::damaged("pixel data", format!("{found} pixels were decoded, the header says {needed}")))
+    Array2::from_shape_vec((header.rows, header.columns), values).map_err(|_| {
+        DecodeError::damaged(
+            "pixel data",
+            format!("{found} pixels were decoded, the header says {needed}"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -121,7 +157,16 @@ mod tests {
 
     fn header(bits_stored: u16, high_bit: u16, signed: bool) -> ImageHeader {
         let photometric = Photometric::Monochrome2;
-        ImageHeader { rows: 1, columns: 3, sample_bytes: 2, high_bit, bits_stored, signed, photometric, frames: 1 }
+        ImageHeader {
+            rows: 1,
+            columns: 3,
+            sample_bytes: 2,
+            high_bit,
+            bits_stored,
+            signed,
+            photometric,
+            frames: 1,
+        }
     }
 
     fn pixels(words: [u16; 3], header: &ImageHeader, unused: UnusedBits) -> Pixels {

@@ -10,7 +10,11 @@ use crate::decode::error::DecodeError;
 use crate::grey::{LookupTable, ModalityLut, Voi, WindowFunction};
 
 /// The modality LUT: a table if there is one, else slope and intercept.
-pub(super) fn modality_lut(set: &DataSet, signed: bool, warnings: &mut Vec<String>) -> Result<ModalityLut, DecodeError> {
+pub(super) fn modality_lut(
+    set: &DataSet,
+    signed: bool,
+    warnings: &mut Vec<String>,
+) -> Result<ModalityLut, DecodeError> {
     if let Some(item) = set.first_item(tags::MODALITY_LUT_SEQUENCE)?
         && let Some(table) = lookup_table(&item, signed, "Modality LUT", warnings)
     {
@@ -57,12 +61,20 @@ pub(super) fn window(set: &DataSet, warnings: &mut Vec<String>) -> Option<Voi> {
             WindowFunction::Linear
         }
     };
-    let wide_enough = if function == WindowFunction::Linear { width >= 1.0 } else { width > 0.0 };
+    let wide_enough = if function == WindowFunction::Linear {
+        width >= 1.0
+    } else {
+        width > 0.0
+    };
     if !wide_enough || !width.is_finite() || !center.is_finite() {
         warnings.push(format!("window {center} / {width} is left out: the width is too small"));
         return None;
     }
-    Some(Voi::Window { center, width, function })
+    Some(Voi::Window {
+        center,
+        width,
+        function,
+    })
 }
 
 /// LUT Descriptor and LUT Data. `signed`: the first mapped value is signed where the file does not say.
@@ -92,6 +104,10 @@ fn lookup_table(item: &DataSet, signed: bool, name: &str, warnings: &mut Vec<Str
     if entries.len() < count {
         warnings.push(format!("{name} has {} of {count} entries", entries.len()));
     }
-    let first = if signed { i32::from(first as i16) } else { i32::from(first) };
+    let first = if signed {
+        i32::from(first as i16)
+    } else {
+        i32::from(first)
+    };
     Some(LookupTable { first, bits, entries })
 }

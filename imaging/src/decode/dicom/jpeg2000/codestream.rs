@@ -50,21 +50,43 @@ impl<'a> Codestream<'a> {
         let bytes = &frame[start..];
         let size = read_size(bytes)?;
         if size.precision > 16 {
-            return Err(DecodeError::unsupported(format!("JPEG 2000 with {} bits", size.precision)));
+            return Err(DecodeError::unsupported(format!(
+                "JPEG 2000 with {} bits",
+                size.precision
+            )));
         }
         bounded("number of JPEG 2000 tiles", size.tiles, MAX_TILES)?;
         walk(bytes, &size)?;
-        let SizeSegment { width, height, precision, signed, .. } = size;
-        Ok(Codestream { bytes, width, height, precision, signed })
+        let SizeSegment {
+            width,
+            height,
+            precision,
+            signed,
+            ..
+        } = size;
+        Ok(Codestream {
+            bytes,
+            width,
+            height,
+            precision,
+            signed,
+        })
     }
 }
 
 fn bounded(what: &'static str, value: u64, limit: u64) -> Result<(), DecodeError> {
-    if value > limit { Err(DecodeError::TooLarge { what, value, limit }) } else { Ok(()) }
+    if value > limit {
+        Err(DecodeError::TooLarge { what, value, limit })
+    } else {
+        Ok(())
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)
+    bytes
+        .get(at..at + 4)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u32::from_be_bytes)
 }
 
 fn read_size(stream: &[u8]) -> Result<SizeSegment, DecodeError> {
@@ -74,12 +96,17 @@ fn read_size(stream: &[u8]) -> Result<SizeSegment, DecodeError> {
         *target = word(stream, 8 + 4 * index).ok_or_else(cut)?;
     }
     let [right, bottom, left, top, tile_width, tile_height, tile_left, tile_top] = words;
-    let Some(&[c1, c0, depth, step_x, step_y]) = stream.get(40..45) else { return Err(cut()) };
+    let Some(&[c1, c0, depth, step_x, step_y]) = stream.get(40..45) else {
+        return Err(cut());
+    };
     let components = u16::from_be_bytes([c1, c0]);
     if components != 1 {
-        return Err(DecodeError::Colour { photometric: format!("JPEG 2000 with {components} components") });
+        return Err(DecodeError::Colour {
+            photometric: format!("JPEG 2000 with {components} components"),
+        });
     }
-    let sane = right > left && bottom > top && tile_left <= left && tile_top <= top && tile_width > 0 && tile_height > 0;
+    let sane =
+        right > left && bottom > top && tile_left <= left && tile_top <= top && tile_width > 0 && tile_height > 0;
     if !sane || (step_x, step_y) != (1, 1) {
         return Err(DecodeError::damaged(PART, "image and tile sizes contradict each other"));
     }
@@ -116,7 +143,12 @@ fn walk(stream: &[u8], size: &SizeSegment) -> Result<(), DecodeError> {
                     0 if stream.ends_with(&[0xFF, END]) || stream.ends_with(&[0xFF, END, 0]) => return Ok(()),
                     length if length >= 14 => at.saturating_add(length),
                     0 => return Err(cut(stream, stream.len())),
-                    _ => return Err(DecodeError::damaged(PART, format!("tile part of no length at byte {at}"))),
+                    _ => {
+                        return Err(DecodeError::damaged(
+                            PART,
+                            format!("tile part of no length at byte {at}"),
+                        ));
+                    }
                 };
             }
             _ if tile_parts == 0 => {
@@ -156,7 +188,10 @@ fn segment(stream: &[u8], at: usize) -> Result<(&[u8], usize), DecodeError> {
     let length = stream.get(at + 2..at + 4).ok_or_else(|| cut(stream, at))?;
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
     if length < 2 {
-        return Err(DecodeError::damaged(PART, format!("segment at byte {at} has length {length}")));
+        return Err(DecodeError::damaged(
+            PART,
+            format!("segment at byte {at} has length {length}"),
+        ));
     }
     let content = stream.get(at + 4..at + 2 + length).ok_or_else(|| cut(stream, at))?;
     Ok((content, at + 2 + length))
@@ -164,11 +199,27 @@ fn segment(stream: &[u8], at: usize) -> Result<(&[u8], usize), DecodeError> {
 
 /// COD (A.6.1): code blocks and precincts, which the decoder allocates before it sees a pixel.
 fn check_coding_style(content: &[u8], size: &SizeSegment) -> Result<(), DecodeError> {
-    let &[style, _, _, _, _, levels, block_width, block_height, _, _, ref precincts @ ..] = content else {
+    let &[
+        style,
+        _,
+        _,
+        _,
+        _,
+        levels,
+        block_width,
+        block_height,
+        _,
+        _,
+        ref precincts @ ..,
+    ] = content
+    else {
         return Err(DecodeError::damaged(PART, "the coding style is cut"));
     };
     if levels > 32 || block_width > 8 || block_height > 8 || block_width + block_height > 8 {
-        return Err(DecodeError::damaged(PART, format!("{levels} levels, code blocks 2^{block_width} x 2^{block_height}")));
+        return Err(DecodeError::damaged(
+            PART,
+            format!("{levels} levels, code blocks 2^{block_width} x 2^{block_height}"),
+        ));
     }
     let own_precincts = style & 1 != 0;
     if own_precincts && precincts.len() <= usize::from(levels) {
@@ -180,7 +231,10 @@ fn check_coding_style(content: &[u8], size: &SizeSegment) -> Result<(), DecodeEr
         let reduced = |length: u32| (u64::from(length) >> reduction) + 1;
         let (width, height) = (reduced(size.tile_width), reduced(size.tile_height));
         let (px, py) = match own_precincts {
-            true => (precincts[usize::from(resolution)] & 15, precincts[usize::from(resolution)] >> 4),
+            true => (
+                precincts[usize::from(resolution)] & 15,
+                precincts[usize::from(resolution)] >> 4,
+            ),
             false => (15, 15),
         };
         // Each precinct has at least one block in each of three bands.
@@ -219,14 +273,32 @@ mod tests {
     #[test]
     fn the_size_segment_is_read_with_offsets_and_sign() {
         let size = read_size(&size_bytes([110, 60, 10, 10], [50, 60, 0, 0], 1)).unwrap();
-        assert_eq!((size.width, size.height, size.precision, size.signed, size.tiles), (100, 50, 12, true, 3));
+        assert_eq!(
+            (size.width, size.height, size.precision, size.signed, size.tiles),
+            (100, 50, 12, true, 3)
+        );
     }
 
     #[test]
     fn absurd_sizes_and_colour_are_refused() {
-        assert_eq!(read_size(&size_bytes([10, 10, 10, 0], [5, 5, 0, 0], 1)).unwrap_err().code(), "damaged");
-        assert_eq!(read_size(&size_bytes([10, 10, 0, 0], [0, 5, 0, 0], 1)).unwrap_err().code(), "damaged");
-        assert_eq!(read_size(&size_bytes([10, 10, 0, 0], [5, 5, 0, 0], 3)).unwrap_err().code(), "colour-image");
+        assert_eq!(
+            read_size(&size_bytes([10, 10, 10, 0], [5, 5, 0, 0], 1))
+                .unwrap_err()
+                .code(),
+            "damaged"
+        );
+        assert_eq!(
+            read_size(&size_bytes([10, 10, 0, 0], [0, 5, 0, 0], 1))
+                .unwrap_err()
+                .code(),
+            "damaged"
+        );
+        assert_eq!(
+            read_size(&size_bytes([10, 10, 0, 0], [5, 5, 0, 0], 3))
+                .unwrap_err()
+                .code(),
+            "colour-image"
+        );
         let tiny_tiles = size_bytes([u32::MAX, u32::MAX, 0, 0], [1, 1, 0, 0], 1);
         assert_eq!(Codestream::read(&tiny_tiles).unwrap_err().code(), "too-large");
     }
@@ -237,7 +309,11 @@ mod tests {
         assert!(Codestream::read(&stream).is_ok());
         assert!(Codestream::read(&[stream.clone(), vec![0xFF, END]].concat()).is_ok());
         for length in 4..stream.len() {
-            assert_eq!(Codestream::read(&stream[..length]).unwrap_err().code(), "truncated", "{length}");
+            assert_eq!(
+                Codestream::read(&stream[..length]).unwrap_err().code(),
+                "truncated",
+                "{length}"
+            );
         }
     }
 
@@ -245,10 +321,17 @@ mod tests {
     fn tiny_precincts_and_blocks_of_large_images_are_refused() {
         let size = read_size(&size_bytes([8192, 8192, 0, 0], [8192, 8192, 0, 0], 1)).unwrap();
         assert!(check_coding_style(&[0, 0, 0, 1, 0, 5, 4, 4, 0, 1], &size).is_ok());
-        for refused in [&[1, 0, 0, 1, 0, 0, 4, 4, 0, 1, 0x00][..], &[0, 0, 0, 1, 0, 5, 0, 0, 0, 1]] {
+        for refused in [
+            &[1, 0, 0, 1, 0, 0, 4, 4, 0, 1, 0x00][..],
+            &[0, 0, 0, 1, 0, 5, 0, 0, 0, 1],
+        ] {
             assert_eq!(check_coding_style(refused, &size).unwrap_err().code(), "too-large");
         }
-        for damaged in [&[0, 0, 0, 1, 0, 33, 4, 4, 0, 1][..], &[1, 0, 0, 1, 0, 5, 4, 4, 0, 1, 0x88], &[0, 0]] {
+        for damaged in [
+            &[0, 0, 0, 1, 0, 33, 4, 4, 0, 1][..],
+            &[1, 0, 0, 1, 0, 5, 4, 4, 0, 1, 0x88],
+            &[0, 0],
+        ] {
             assert_eq!(check_coding_style(damaged, &size).unwrap_err().code(), "damaged");
         }
     }

@@ -14,7 +14,13 @@ pub(super) struct BitReader<'a> {
 
 impl<'a> BitReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        BitReader { bytes, at: 0, cache: 0, cached: 0, after_ff: false }
+        BitReader {
+            bytes,
+            at: 0,
+            cache: 0,
+            cached: 0,
+            after_ff: false,
+        }
     }
 
     /// One bit.
@@ -49,7 +55,11 @@ impl<'a> BitReader<'a> {
             if run < self.cached {
                 self.drop_bits(run + 1);
                 zeros += run;
-                return if zeros <= limit { Ok(zeros) } else { Err(too_many_zeros()) };
+                return if zeros <= limit {
+                    Ok(zeros)
+                } else {
+                    Err(too_many_zeros())
+                };
             }
             if self.cached == 0 {
                 return Err(self.ends());

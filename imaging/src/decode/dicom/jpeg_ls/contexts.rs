@@ -27,7 +27,15 @@ impl Parameters {
         let range = (max_value + 2 * near) / (2 * near + 1) + 1;
         let bits = bits_for(max_value + 1).max(2);
         let limit = 2 * (bits + bits.max(8));
-        Parameters { max_value, near, step: 2 * near + 1, range, error_bits: bits_for(range), limit, reset: header.reset }
+        Parameters {
+            max_value,
+            near,
+            step: 2 * near + 1,
+            range,
+            error_bits: bits_for(range),
+            limit,
+            reset: header.reset,
+        }
     }
 
     /// A of a new context (A.2.1)
@@ -71,7 +79,12 @@ pub(super) struct RegularContext {
 
 impl RegularContext {
     pub(super) fn new(parameters: &Parameters) -> Self {
-        RegularContext { count: 1, magnitude: parameters.initial_magnitude(), bias: 0, correction: 0 }
+        RegularContext {
+            count: 1,
+            magnitude: parameters.initial_magnitude(),
+            bias: 0,
+            correction: 0,
+        }
     }
 
     /// k: the Golomb parameter (A.5.1)
@@ -84,7 +97,11 @@ impl RegularContext {
     #[inline]
     pub(super) fn unmap(&self, mapped: i32, k: u32, near: i32) -> i32 {
         let error = (mapped >> 1) ^ -(mapped & 1);
-        if near == 0 && k == 0 && 2 * self.bias <= -self.count { -error - 1 } else { error }
+        if near == 0 && k == 0 && 2 * self.bias <= -self.count {
+            -error - 1
+        } else {
+            error
+        }
     }
 
     /// A.6
@@ -121,13 +138,21 @@ pub(super) struct RunContext {
 
 impl RunContext {
     pub(super) fn new(kind: i32, parameters: &Parameters) -> Self {
-        RunContext { kind, count: 1, magnitude: parameters.initial_magnitude(), negative: 0 }
+        RunContext {
+            kind,
+            count: 1,
+            magnitude: parameters.initial_magnitude(),
+            negative: 0,
+        }
     }
 
     /// k (A.7.2.1)
     #[inline]
     pub(super) fn golomb(&self) -> u32 {
-        golomb(self.count, self.magnitude + if self.kind == 1 { self.count >> 1 } else { 0 })
+        golomb(
+            self.count,
+            self.magnitude + if self.kind == 1 { self.count >> 1 } else { 0 },
+        )
     }
 
     /// The quantised error of a mapped one (A.7.2.2), and the update (A.7.2.3).
@@ -165,7 +190,16 @@ mod tests {
 
     fn parameters(max_value: i32, near: i32) -> Parameters {
         let thresholds = [3, 7, 21];
-        let header = StreamHeader { height: 1, width: 1, precision: 8, max_value, near, thresholds, reset: 64, scan_start: 0 };
+        let header = StreamHeader {
+            height: 1,
+            width: 1,
+            precision: 8,
+            max_value,
+            near,
+            thresholds,
+            reset: 64,
+            scan_start: 0,
+        };
         Parameters::of(&header)
     }
 
@@ -181,12 +215,22 @@ mod tests {
     #[test]
     fn errors_wrap_within_the_range() {
         let lossless = parameters(255, 0);
-        assert_eq!([lossless.reconstruct(250, 10), lossless.reconstruct(3, -5), lossless.reconstruct(7, 1)], [4, 254, 8]);
+        assert_eq!(
+            [
+                lossless.reconstruct(250, 10),
+                lossless.reconstruct(3, -5),
+                lossless.reconstruct(7, 1)
+            ],
+            [4, 254, 8]
+        );
     }
 
     #[test]
     fn mapping_alternates_signs() {
         let context = RegularContext::new(&parameters(255, 0));
-        assert_eq!([0, 1, 2, 3, 4].map(|mapped| context.unmap(mapped, 1, 0)), [0, -1, 1, -2, 2]);
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|mapped| context.unmap(mapped, 1, 0)),
+            [0, -1, 1, -2, 2]
+        );
     }
 }

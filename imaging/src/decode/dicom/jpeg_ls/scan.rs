@@ -8,8 +8,9 @@ use crate::decode::error::DecodeError;
 
 const REGULAR_CONTEXTS: usize = 365;
 /// J: bits of a run segment's length (table A.3, code segment A.14)
-const RUN_BITS: [u32; 32] =
-    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+const RUN_BITS: [u32; 32] = [
+    0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+];
 
 /// Decodes line by line; `store` takes `width` samples within 0..=MAXVAL, `height` times.
 pub(super) fn decode(header: &StreamHeader, frame: &[u8], mut store: impl FnMut(&[i32])) -> Result<(), DecodeError> {
@@ -57,7 +58,8 @@ impl<'a> Scan<'a> {
         let mut x = 1;
         while x <= width {
             let (left, up, up_left, up_right) = (line[x - 1], above[x], above[x - 1], above[x + 1]);
-            let context = 81 * self.gradient(up_right - up) + 9 * self.gradient(up - up_left) + self.gradient(up_left - left);
+            let context =
+                81 * self.gradient(up_right - up) + 9 * self.gradient(up - up_left) + self.gradient(up_left - left);
             if context == 0 {
                 x = self.decode_run(above, line, x)?;
             } else {
@@ -149,7 +151,10 @@ impl<'a> Scan<'a> {
         };
         // An error lies within the range, so that no sum below can overflow.
         if mapped > 2 * self.parameters.range as u32 {
-            return Err(DecodeError::damaged("JPEG-LS scan", format!("an error of {mapped} is out of range")));
+            return Err(DecodeError::damaged(
+                "JPEG-LS scan",
+                format!("an error of {mapped} is out of range"),
+            ));
         }
         Ok(mapped as i32)
     }
@@ -188,14 +193,18 @@ mod tests {
     #[test]
     fn example_of_the_standard() {
         let coded = [
-            0xFF, 0xD8, 0xFF, 0xF7, 0x00, 0x0B, 0x08, 0x00, 0x04, 0x00, 0x04, 0x01, 0x01, 0x11, 0x00, 0xFF, 0xDA, 0x00, 0x08,
-            0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0xC0, 0x00, 0x00, 0x6C, 0x80, 0x20, 0x8E, 0x01, 0xC0, 0x00, 0x00, 0x57, 0x40,
-            0x00, 0x00, 0x6E, 0xE6, 0x00, 0x00, 0x01, 0xBC, 0x18, 0x00, 0x00, 0x05, 0xD8, 0x00, 0x00, 0x91, 0x60, 0xFF, 0xD9,
+            0xFF, 0xD8, 0xFF, 0xF7, 0x00, 0x0B, 0x08, 0x00, 0x04, 0x00, 0x04, 0x01, 0x01, 0x11, 0x00, 0xFF, 0xDA, 0x00,
+            0x08, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0xC0, 0x00, 0x00, 0x6C, 0x80, 0x20, 0x8E, 0x01, 0xC0, 0x00, 0x00,
+            0x57, 0x40, 0x00, 0x00, 0x6E, 0xE6, 0x00, 0x00, 0x01, 0xBC, 0x18, 0x00, 0x00, 0x05, 0xD8, 0x00, 0x00, 0x91,
+            0x60, 0xFF, 0xD9,
         ];
         let header = StreamHeader::read(&coded).unwrap();
         let mut samples = Vec::new();
         decode(&header, &coded, |line| samples.extend_from_slice(line)).unwrap();
-        assert_eq!(samples, [0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145]);
+        assert_eq!(
+            samples,
+            [0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145]
+        );
         for length in header.scan_start..coded.len() - 4 {
             assert!(decode(&header, &coded[..length], |_| ()).is_err(), "cut to {length}");
         }
@@ -203,13 +212,17 @@ mod tests {
 
     #[test]
     fn gradients_have_nine_steps() {
-        let steps = [-30, -21, -7, -3, -1, 0, 1, 3, 7, 21].map(|difference| quantised_gradient(difference, [3, 7, 21], 0));
+        let steps =
+            [-30, -21, -7, -3, -1, 0, 1, 3, 7, 21].map(|difference| quantised_gradient(difference, [3, 7, 21], 0));
         assert_eq!(steps, [-4, -4, -3, -2, -1, 0, 1, 2, 3, 4]);
         assert_eq!(quantised_gradient(2, [9, 17, 35], 2), 0);
     }
 
     #[test]
     fn edges_are_predicted_by_the_median() {
-        assert_eq!([predict(10, 20, 25), predict(10, 20, 5), predict(10, 20, 15)], [10, 20, 15]);
+        assert_eq!(
+            [predict(10, 20, 25), predict(10, 20, 5), predict(10, 20, 15)],
+            [10, 20, 15]
+        );
     }
 }

@@ -67,15 +67,25 @@ impl StreamHeader {
 /// Marker code, content without length bytes, and the place after it.
 fn segment(bytes: &[u8], at: usize) -> Result<(u8, &[u8], usize), DecodeError> {
     let cut = || DecodeError::truncated(PART, at, 4, bytes.len().saturating_sub(at) as u64);
-    let fill = bytes.get(at..).unwrap_or_default().iter().take_while(|&&byte| byte == 0xFF).count();
-    let Some(&[code, high, low]) = bytes.get(at + fill..at + fill + 3) else { return Err(cut()) };
+    let fill = bytes
+        .get(at..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|&&byte| byte == 0xFF)
+        .count();
+    let Some(&[code, high, low]) = bytes.get(at + fill..at + fill + 3) else {
+        return Err(cut());
+    };
     if fill == 0 {
         return Err(DecodeError::damaged(PART, format!("no marker at byte {at}")));
     }
     let start = at + fill + 1;
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length < 2 {
-        return Err(DecodeError::damaged(PART, format!("segment FF {code:02X} at byte {at} has length {length}")));
+        return Err(DecodeError::damaged(
+            PART,
+            format!("segment FF {code:02X} at byte {at} has length {length}"),
+        ));
     }
     let content = bytes.get(start + 2..start + length).ok_or_else(cut)?;
     Ok((code, content, start + length))
@@ -86,7 +96,11 @@ fn read_preset(content: &[u8]) -> Result<Preset, DecodeError> {
     match content {
         &[1, m1, m0, a1, a0, b1, b0, c1, c0, r1, r0, ..] => {
             let value = |high, low| i32::from(u16::from_be_bytes([high, low]));
-            Ok(Preset { max_value: value(m1, m0), thresholds: [value(a1, a0), value(b1, b0), value(c1, c0)], reset: value(r1, r0) })
+            Ok(Preset {
+                max_value: value(m1, m0),
+                thresholds: [value(a1, a0), value(b1, b0), value(c1, c0)],
+                reset: value(r1, r0),
+            })
         }
         [kind @ 2..=4, ..] => Err(DecodeError::unsupported(format!("JPEG-LS preset of type {kind}"))),
         _ => Err(DecodeError::damaged(PART, "preset parameters are cut")),
@@ -98,10 +112,15 @@ fn finish(frame: &[u8], scan: &[u8], preset: Preset, scan_start: usize) -> Resul
         return Err(DecodeError::damaged(PART, "the frame header is too short"));
     };
     if components != 1 {
-        return Err(DecodeError::Colour { photometric: format!("JPEG-LS with {components} components") });
+        return Err(DecodeError::Colour {
+            photometric: format!("JPEG-LS with {components} components"),
+        });
     }
     let &[1, _, _, near, _, transform, ..] = scan else {
-        return Err(DecodeError::damaged(PART, "the scan header is not that of one component"));
+        return Err(DecodeError::damaged(
+            PART,
+            "the scan header is not that of one component",
+        ));
     };
     if !(2..=16).contains(&precision) {
         return Err(DecodeError::damaged(PART, format!("{precision} bits a sample")));
@@ -113,7 +132,10 @@ fn finish(frame: &[u8], scan: &[u8], preset: Preset, scan_start: usize) -> Resul
     let max_value = if preset.max_value == 0 { full } else { preset.max_value };
     let near = i32::from(near);
     if max_value > full || near > 255.min(max_value / 2) {
-        return Err(DecodeError::damaged(PART, format!("MAXVAL {max_value}, NEAR {near} with {precision} bits")));
+        return Err(DecodeError::damaged(
+            PART,
+            format!("MAXVAL {max_value}, NEAR {near} with {precision} bits"),
+        ));
     }
     let thresholds = thresholds(preset.thresholds, max_value, near)?;
     let reset = if preset.reset == 0 { DEFAULT_RESET } else { preset.reset };
@@ -121,7 +143,16 @@ fn finish(frame: &[u8], scan: &[u8], preset: Preset, scan_start: usize) -> Resul
         return Err(DecodeError::damaged(PART, format!("RESET {reset}")));
     }
     let (height, width) = (u16::from_be_bytes([y1, y0]).into(), u16::from_be_bytes([x1, x0]).into());
-    Ok(StreamHeader { height, width, precision, max_value, near, thresholds, reset, scan_start })
+    Ok(StreamHeader {
+        height,
+        width,
+        precision,
+        max_value,
+        near,
+        thresholds,
+        reset,
+        scan_start,
+    })
 }
 
 /// Zero stands for the default (C.2.4.1.1); the others must rise from NEAR + 1 to MAXVAL.
@@ -135,7 +166,10 @@ fn thresholds(given: [i32; 3], max_value: i32, near: i32) -> Result<[i32; 3], De
     if near < t1 && t1 <= t2 && t2 <= t3 && t3 <= max_value {
         Ok(chosen)
     } else {
-        Err(DecodeError::damaged(PART, format!("thresholds {t1}, {t2}, {t3} with MAXVAL {max_value}, NEAR {near}")))
+        Err(DecodeError::damaged(
+            PART,
+            format!("thresholds {t1}, {t2}, {t3} with MAXVAL {max_value}, NEAR {near}"),
+        ))
     }
 }
 
@@ -176,7 +210,10 @@ mod tests {
         assert_eq!(default_thresholds(65_535, 0), [18, 67, 276]);
         assert_eq!(default_thresholds(255, 2), [9, 17, 35]);
         let read = StreamHeader::read(&header(TWELVE_BITS, &[], [1, 1, 0, 0, 0, 0])).unwrap();
-        assert_eq!((read.height, read.width, read.max_value, read.reset, read.scan_start), (24, 20, 4095, 64, 25));
+        assert_eq!(
+            (read.height, read.width, read.max_value, read.reset, read.scan_start),
+            (24, 20, 4095, 64, 25)
+        );
     }
 
     #[test]
@@ -187,11 +224,22 @@ mod tests {
         for (at, value) in [(5, 0x1F), (7, 0xFF), (14, 1)] {
             let mut lie = preset;
             lie[at] = value;
-            assert_eq!(StreamHeader::read(&header(TWELVE_BITS, &lie, [1, 1, 0, 0, 0, 0])).unwrap_err().code(), "damaged", "{at}");
+            assert_eq!(
+                StreamHeader::read(&header(TWELVE_BITS, &lie, [1, 1, 0, 0, 0, 0]))
+                    .unwrap_err()
+                    .code(),
+                "damaged",
+                "{at}"
+            );
         }
         let mut palette = preset;
         palette[4] = 2;
-        assert_eq!(StreamHeader::read(&header(TWELVE_BITS, &palette, [1, 1, 0, 0, 0, 0])).unwrap_err().code(), "unsupported");
+        assert_eq!(
+            StreamHeader::read(&header(TWELVE_BITS, &palette, [1, 1, 0, 0, 0, 0]))
+                .unwrap_err()
+                .code(),
+            "unsupported"
+        );
     }
 
     #[test]
@@ -199,11 +247,21 @@ mod tests {
         for (at, value, code) in [(0, 1, "damaged"), (0, 17, "damaged"), (5, 3, "colour-image")] {
             let mut frame = TWELVE_BITS;
             frame[at] = value;
-            assert_eq!(StreamHeader::read(&header(frame, &[], [1, 1, 0, 0, 0, 0])).unwrap_err().code(), code);
+            assert_eq!(
+                StreamHeader::read(&header(frame, &[], [1, 1, 0, 0, 0, 0]))
+                    .unwrap_err()
+                    .code(),
+                code
+            );
         }
         let mut shallow = TWELVE_BITS;
         shallow[0] = 2;
-        assert_eq!(StreamHeader::read(&header(shallow, &[], [1, 1, 0, 2, 0, 0])).unwrap_err().code(), "damaged");
+        assert_eq!(
+            StreamHeader::read(&header(shallow, &[], [1, 1, 0, 2, 0, 0]))
+                .unwrap_err()
+                .code(),
+            "damaged"
+        );
         let whole = header(TWELVE_BITS, &[], [1, 1, 0, 0, 0, 0]);
         for length in 0..whole.len() {
             assert!(StreamHeader::read(&whole[..length]).is_err(), "{length}");
