@@ -1,7 +1,17 @@
 //! The verbs of `scanside-trainer`, one file each.
 
+mod bundle;
+mod data;
+mod evaluate;
+mod explain;
+mod export;
 pub mod failure;
+mod gate;
 pub mod output;
+mod pack;
+mod quantize;
+mod steps;
+mod train;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +32,29 @@ pub struct Cli {
 /// One variant a verb; its arguments and its `run` stand in its own file.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Check, split and make images.
+    #[command(subcommand)]
+    Data(data::DataVerb),
+    /// Train a classifier and take it to a signed bundle.
+    Train(train::TrainArgs),
+    /// Write a run's best checkpoint as a float ONNX file.
+    Export(export::ExportArgs),
+    /// Quantize a run's ONNX file to 8 bits.
+    Quantize(quantize::QuantizeArgs),
+    /// Calibrate a run's 8-bit file on validation, and judge it against float.
+    Gate(gate::GateArgs),
+    /// Sign the bundle of a run that passed the gate.
+    Pack(pack::PackArgs),
+    /// Evaluate a bundle on labelled images, as the appliance runs it.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Show where a trained network looks, at any layer.
+    Explain(explain::ExplainArgs),
+    /// Look into bundles and verify them.
+    #[command(subcommand)]
+    Bundle(::bundle::cli::BundleCommand),
+    /// Make the keys that sign bundles.
+    #[command(subcommand)]
+    Key(::bundle::cli::KeyCommand),
     /// Print the versions of the program and of libtorch, and the devices it can train on.
     Version,
 }
@@ -33,6 +66,16 @@ enum Verb {
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let output = Output::new(cli.json);
     match cli.verb {
+        Verb::Data(verb) => data::run(&verb, &output),
+        Verb::Train(arguments) => train::run(&arguments, &output),
+        Verb::Export(arguments) => export::run(&arguments, &output),
+        Verb::Quantize(arguments) => quantize::run(&arguments, &output),
+        Verb::Gate(arguments) => gate::run(&arguments, &output),
+        Verb::Pack(arguments) => pack::run(&arguments, &output),
+        Verb::Evaluate(arguments) => evaluate::run(&arguments, &output),
+        Verb::Explain(arguments) => explain::run(&arguments, &output),
+        Verb::Bundle(command) => bundle::run(&command),
+        Verb::Key(command) => bundle::run_key(&command),
         Verb::Version => version(&output),
     }
 }

@@ -1,0 +1,11 @@
+//! What people read after training: plots as PNG, and one self-contained HTML page.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`plots`] | curves, confusion matrix, ROC, reliability diagram as PNG |
+//! | [`html`] | the pieces of a page: headings, tables, pictures inside the file |
+//! | [`training`] | the report of a training run |
+
+pub mod html;
+pub mod plots;
+pub mod training;
