@@ -8,7 +8,8 @@ use std::io::Read;
 use dicom_dictionary_std::{tags, uids};
 use flate2::read::DeflateDecoder;
 
-use super::dataset::{DataSet, Syntax};
+use super::dataset::DataSet;
+use super::element::Syntax;
 use crate::decode::error::DecodeError;
 use crate::decode::limits::Limits;
 

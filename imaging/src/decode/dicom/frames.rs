@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use dicom_dictionary_std::tags;
 
-use super::dataset::{DataSet, Element, fragments};
+use super::dataset::{DataSet, fragments};
+use super::element::Element;
 use super::image_header::ImageHeader;
 use crate::decode::error::DecodeError;
 
@@ -177,7 +178,7 @@ fn by_offsets(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::dicom::dataset::Syntax;
+    use crate::decode::dicom::element::Syntax;
 
     fn item(content: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0xFE, 0xFF, 0x00, 0xE0];

@@ -1,7 +1,7 @@
 //! DICOM images (PS3.3, PS3.5, PS3.10).
 //!
 //! - `file`: preamble, file meta information, transfer syntax, deflate
-//! - `dataset`: elements, read in place
+//! - `dataset`, `element`: elements and their values, read in place
 //! - `image_header`, `transforms`, `description`: what the elements say
 //! - `frames`: where each frame lies
 //! - `rle`, `jpeg`, `jpeg_ls`, `jpeg2000`: one coding each
@@ -9,6 +9,7 @@
 
 mod dataset;
 mod description;
+mod element;
 mod file;
 mod frames;
 mod functional_groups;
@@ -22,7 +23,8 @@ mod transforms;
 
 use dicom_dictionary_std::tags;
 
-use dataset::{DataSet, Element};
+use dataset::DataSet;
+use element::Element;
 use file::{DicomFile, PixelCoding};
 use frames::Frames;
 use functional_groups::FrameGroups;

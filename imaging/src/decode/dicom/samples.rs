@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::dataset::Element;
+use super::element::Element;
 use super::image_header::ImageHeader;
 use crate::decode::error::DecodeError;
 use crate::grey::{Pixels, bit_mask};
