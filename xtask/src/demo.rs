@@ -186,8 +186,8 @@ fn unseen_images(places: &Places, own_data: Option<&Path>) -> Result<Vec<PathBuf
     let images = match own_data {
         Some(data) => {
             let base = if data.is_dir() { Some(data) } else { data.parent() };
-            let test = rows(&places.run.join("split.csv"), ["path", "label", "part"])?;
-            let test = test.into_iter().filter(|[_, _, part]| part == "test");
+            let test = rows(&places.run.join("split.csv"), ["path", "label", "side"])?;
+            let test = test.into_iter().filter(|[_, _, side]| side == "test");
             a_few_of_each(test.map(|[path, label, _]| (label, base.unwrap_or(Path::new("")).join(path))))
         }
         None => rows(&places.unseen.join("manifest.csv"), ["dicom"])?
