@@ -12,6 +12,8 @@ use ndarray::{Array2, Array4, ArrayView4, Ix2, Ix4};
 use onnx::runtime::{Outputs, ProviderUse, Runtime, Session, SessionError, SessionOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::memory;
+
 /// Why a model cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -164,6 +166,7 @@ impl ReadBundle {
         let session = Session::from_bytes(runtime, &self.network, options)?;
         // ONNX Runtime has its own copy by now.
         drop(self.network);
+        memory::return_freed();
         check_outputs(&self.manifest, &session)?;
         let [height, width] = self.manifest.preprocess.size.map(|side| side as usize);
         let channels = usize::from(self.manifest.preprocess.channels);

@@ -5,6 +5,7 @@
 //! - [`intended_use`], [`decision`], [`codes`]: what may be said of an image, and why not more
 //! - [`finding`]: what was found, as JSON
 //! - [`golden`]: whether this appliance computes what the bundle's maker computed
+//! - [`memory`]: giving freed memory back
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
@@ -20,6 +21,7 @@ pub mod finding;
 pub mod golden;
 pub mod inference;
 pub mod intended_use;
+pub mod memory;
 pub mod presentation;
 pub mod screens;
 pub mod text;

@@ -38,18 +38,13 @@ pub fn result_view<'a>(examination: &'a Examination, manifest: &Manifest, time: 
         image: examination.image.as_ref(),
         heatmap: heatmap_view(examination, manifest),
         bars: bars(finding, manifest),
-        reasons: finding
-            .decision
-            .reasons
-            .iter()
-            .map(|reason| reason.message.clone())
-            .collect(),
+        reasons: reasons(finding),
         what_to_do: what_to_do(finding),
         case_id: finding.case_id.clone(),
         case_details: case_details(finding),
         time: time.to_owned(),
         model: format!("{} {}", finding.model.name, finding.model.version),
-        engine: format!("{} {}", finding.engine.precision, finding.engine.provider),
+        engine: engine(finding),
         status: "ready".to_owned(),
         healthy: true,
         source: file_name(&finding.source.file),
@@ -78,9 +73,9 @@ pub fn headline(finding: &Finding, manifest: &Manifest) -> String {
 #[must_use]
 pub fn next_step(kind: DecisionKind) -> &'static str {
     match kind {
-        DecisionKind::Flagged => "Show this image to a physician now.",
+        DecisionKind::Flagged => "Have a clinician read this image first.",
         DecisionKind::NoFindingFlagged => "Read in the usual order. This does not rule anything out.",
-        DecisionKind::Uncertain => "A physician must read this image; do not go by the model.",
+        DecisionKind::Uncertain => "A clinician must read this image; do not go by the model.",
         DecisionKind::NotReadable => "The model gave no opinion. Check the image.",
     }
 }
@@ -173,9 +168,9 @@ fn what_to_do(finding: &Finding) -> Vec<String> {
         return Vec::new();
     }
     let step = |code: &str| match code {
-        "under-exposed" | "over-exposed" => "Check the exposure and take the image again if a physician agrees.",
+        "under-exposed" | "over-exposed" => "Check the exposure and take the image again if a clinician agrees.",
         "low-contrast" => "Check the window of the image, then send it again.",
-        "blurred" => "Check for motion, then take the image again if a physician agrees.",
+        "blurred" => "Check for motion, then take the image again if a clinician agrees.",
         "noise" => "Check the detector and the exposure.",
         "framed" => "Send the image itself, not a photograph or a screen.",
         "too-small" | "elongated" => "Send the whole image in its full size.",
@@ -194,8 +189,37 @@ fn what_to_do(finding: &Finding) -> Vec<String> {
             steps.push(step);
         }
     }
-    steps.push("A physician reads the image as always.".to_owned());
+    steps.push("A clinician reads the image as always.".to_owned());
     steps
+}
+
+/// Why a result is in doubt; of one that is not, what speaks for it.
+fn reasons(finding: &Finding) -> Vec<String> {
+    let mut reasons: Vec<String> = finding
+        .decision
+        .reasons
+        .iter()
+        .map(|reason| reason.message.clone())
+        .collect();
+    if reasons.is_empty() {
+        reasons.push("Quality good".to_owned());
+        if finding.novelty.is_some() {
+            reasons.push("Like the training images".to_owned());
+        }
+    }
+    reasons
+}
+
+/// "INT8 cpu".
+fn engine(finding: &Finding) -> String {
+    let precision = finding
+        .engine
+        .precision
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .to_uppercase();
+    format!("{precision} {}", finding.engine.provider)
 }
 
 /// View, age and modality, as far as the image says them: "PA · 54 years old · DX".

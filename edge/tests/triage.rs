@@ -38,6 +38,7 @@ fn a_finding_is_flagged_with_screen_heatmap_and_json() {
         4,
         "a PNG says nothing"
     );
+    assert_eq!(finding["heatmaps"].as_array().unwrap().len(), 2);
     let sum: f64 = finding["probabilities"]
         .as_array()
         .unwrap()

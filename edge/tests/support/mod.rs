@@ -208,7 +208,7 @@ fn network(says: Says) -> Vec<u8> {
     onnx::export::export(&graph, &parameters).unwrap()
 }
 
-fn parameters(graph: &Graph) -> Parameters {
+pub fn parameters(graph: &Graph) -> Parameters {
     let mut state = 7_u64;
     let mut noise = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

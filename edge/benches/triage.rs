@@ -1,0 +1,234 @@
+//! What a triage costs: `cargo bench -p scanside-edge --bench triage`.
+//!
+//! An INT8 ResNet-18 at 224 px with heatmaps and novelty (its weights are random: time and memory do not depend on
+//! them), one thread. Warm: each step as a ratio of the library alone or of the session, measured in turns in one run.
+//! Cold: the program from its start to its first result, and its peak memory. The best of many rounds counts, because
+//! the machine's other work only ever adds.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::error::Error;
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use bundle::container::{self, PayloadFile};
+use bundle::manifest::{FileKind, Manifest};
+use bundle::{TrustedKeys, example, sign};
+use chrono::Utc;
+use embedded_graphics::geometry::Size;
+use hardware::display::Canvas;
+use imaging::PreprocessSpec;
+use imaging::decode::{Limits, decode_bytes};
+use ndarray::Array4;
+use onnx::heads::{Heads, Novelty, classifier};
+use onnx::networks::{ImageClassifier, resnet};
+use onnx::quantize::{ImageError, QuantizeOptions, quantize};
+use onnx::runtime::{self, SessionOptions};
+use scanside_edge::examination::{Examination, Examiner, Request};
+use scanside_edge::finding::Engine;
+use scanside_edge::inference::ReadBundle;
+use scanside_edge::presentation::result_view;
+use scanside_edge::screens::ResultScreen;
+use support::Says;
+
+const SIDE: usize = 224;
+const IMAGES: [&str; 2] = ["8 bit 1024 x 1024.png", "16 bit 2048 x 2500.png"];
+const CALIBRATION_IMAGES: usize = 8;
+const WARM_ROUNDS: usize = 60;
+const COLD_ROUNDS: usize = 12;
+/// Limits of the design: seconds from the start to the first result, MiB of peak memory, and two ratios.
+const COLD_SECONDS: f64 = 0.2;
+const PEAK_MEMORY_MIB: f64 = 100.0;
+const DECODING_RATIO: f64 = 1.1;
+const AROUND_SESSION_RATIO: f64 = 0.35;
+
+/// The folder of a bench process that prepares and measures warm; the first process stays small, because the peak
+/// memory of a program that it starts begins at its own size.
+const WARM: &str = "--warm-in";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == WARM) {
+        let folder = PathBuf::from(arguments.get(at + 1).ok_or("no folder")?);
+        let keys = pack(&folder)?;
+        let [small, _] = images(&folder)?;
+        return warm(&folder, &keys, &small);
+    }
+    let folder = tempfile::tempdir()?;
+    let prepared = Command::new(std::env::current_exe()?)
+        .arg(WARM)
+        .arg(folder.path())
+        .status()?;
+    if !prepared.success() {
+        return Err("the warm part failed".into());
+    }
+    for image in IMAGES {
+        cold(folder.path(), &folder.path().join(image))?;
+    }
+    Ok(())
+}
+
+/// Writes `model.scanside` and `site.pub`.
+fn pack(folder: &Path) -> Result<TrustedKeys, Box<dyn Error>> {
+    let image = ImageClassifier {
+        classes: 3,
+        channels: 3,
+        size: [SIDE, SIDE],
+    };
+    let plain = resnet(18, &image)?;
+    let heads = Heads {
+        temperature: 1.0,
+        top_k: 2,
+        novelty: Some(Novelty::placeholder(512, 32, 3)),
+    };
+    let graph = classifier(plain, &heads)?;
+    let float = onnx::export::export(&graph, &support::parameters(&graph))?;
+    let mut noise = 1_u32;
+    let mut images = (0..CALIBRATION_IMAGES).map(|_| {
+        Ok::<_, ImageError>(Array4::from_shape_simple_fn((1, 3, SIDE, SIDE), || {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 8) as f32 / (1 << 23) as f32 - 1.0
+        }))
+    });
+    let options = QuantizeOptions {
+        compared_images: 0,
+        ..QuantizeOptions::default()
+    };
+    let quantized = quantize(runtime::load(None)?, &float, &mut images, &options)?;
+    let (tiny, _) = support::tiny(Says::Finding);
+    let mut manifest = Manifest {
+        preprocess: PreprocessSpec::imagenet(SIDE as u32),
+        golden: Vec::new(),
+        ..tiny
+    };
+    manifest.model.precision = "int8-u8s8".to_owned();
+    let model = PayloadFile::new(&manifest.model.file, FileKind::Model, quantized.model);
+    let keys = sign::generate(None)?;
+    fs::write(folder.join("site.pub"), &keys.public_file)?;
+    let secret = sign::parse_secret(&keys.secret_file)?;
+    let file = fs::File::create(folder.join("model.scanside"))?;
+    let packed = container::write(&manifest, &[model], &secret, file)?;
+    println!(
+        "{} {}: bundle of {} KiB",
+        example::manifest().name,
+        manifest.version,
+        packed.file_bytes / 1024
+    );
+    Ok(TrustedKeys::new(vec![keys.public]))
+}
+
+/// An 8-bit PNG as a folder of X-rays holds it, and a 16-bit one as a detector gives it.
+fn images(folder: &Path) -> Result<[PathBuf; 2], Box<dyn Error>> {
+    let [small, large] = IMAGES.map(|name| folder.join(name));
+    support::chest(1024, 1024).save(&small)?;
+    let values = support::chest_values(2500, 2048);
+    let picture = image::ImageBuffer::from_fn(2048, 2500, |x, y| {
+        image::Luma([(values[[y as usize, x as usize]] * 65535.0) as u16])
+    });
+    picture.save(&large)?;
+    Ok([small, large])
+}
+
+/// Milliseconds of `work`.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed().as_secs_f64() * 1e3)
+}
+
+fn warm(folder: &Path, keys: &TrustedKeys, image: &Path) -> Result<(), Box<dyn Error>> {
+    let file = fs::File::open(folder.join("model.scanside"))?;
+    let bundle = ReadBundle::read(file, keys, &bundle::Policy::default(), false)?;
+    let (model, _) = bundle.load(runtime::load(None)?, &SessionOptions::default())?;
+    let mut examiner = Examiner::new(model, Engine::default(), Limits::default());
+    let bytes = fs::read(image)?;
+    let screen = ResultScreen::new();
+    let mut canvas = Canvas::new(Size::new(800, 480));
+    let mut best = [f64::MAX; 6];
+    for _ in 0..WARM_ROUNDS {
+        let (alone, library) = timed(|| image::load_from_memory(&bytes).map(|decoded| decoded.into_luma8()));
+        black_box(alone?);
+        let copy = bytes.clone();
+        let (decoded, ours) = timed(|| decode_bytes(copy, &Limits::default()).and_then(|source| source.frame(0)));
+        black_box(decoded?);
+        let request = Request {
+            path: image,
+            frame: 0,
+            case_id: "0001",
+            time: Utc::now(),
+        };
+        let examination: Examination = examiner.examine(request)?;
+        let (drawn, drawing) = timed(|| {
+            let view = result_view(&examination, examiner.model().manifest(), "12:00");
+            screen.draw(&view, &mut canvas)
+        });
+        drawn?;
+        let steps = examination.finding.timings_ms;
+        for (best, value) in
+            best.iter_mut()
+                .zip([library, ours, steps.quality, steps.prepare, steps.inference, drawing])
+        {
+            *best = best.min(value);
+        }
+    }
+    let [library, ours, quality, prepare, session, drawing] = best;
+    println!("warm, one thread, {}", image.file_name().unwrap_or_default().display());
+    println!("  decoding           {ours:7.2} ms, the library alone {library:.2} ms");
+    println!("  quality gate       {quality:7.2} ms");
+    println!("  preparation        {prepare:7.2} ms");
+    println!("  session            {session:7.2} ms");
+    println!("  heatmap and screen {drawing:7.2} ms");
+    verdict("decoding / library", ours / library, DECODING_RATIO);
+    verdict(
+        "(preparation + heatmap + screen) / session",
+        (prepare + drawing) / session,
+        AROUND_SESSION_RATIO,
+    );
+    Ok(())
+}
+
+fn cold(folder: &Path, image: &Path) -> Result<(), Box<dyn Error>> {
+    let mut seconds = f64::MAX;
+    let mut memory = 0.0_f64;
+    for _ in 0..COLD_ROUNDS {
+        let start = Instant::now();
+        memory = memory.max(peak_memory_mib(folder, image)?);
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+    }
+    println!(
+        "cold, start to end with screen and JSON, {}",
+        image.file_name().unwrap_or_default().display()
+    );
+    verdict("seconds", seconds, COLD_SECONDS);
+    verdict("peak memory, MiB", memory, PEAK_MEMORY_MIB);
+    Ok(())
+}
+
+/// Runs the program once; gives the largest resident size that it had.
+fn peak_memory_mib(folder: &Path, image: &Path) -> Result<f64, Box<dyn Error>> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scanside-edge"));
+    command.arg("triage").arg(image).arg("--json");
+    command.arg("--bundle").arg(folder.join("model.scanside"));
+    command.arg("--key").arg(folder.join("site.pub"));
+    command.arg("--screen").arg(folder.join("screen.png"));
+    let child = command.stdout(Stdio::null()).spawn()?;
+    let pid = libc::pid_t::try_from(child.id())?;
+    let mut status = 0;
+    // SAFETY: a plain structure of integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: waits for our own child and writes to the two variables above.
+    let waited = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
+    if waited != pid || status != 0 {
+        return Err(format!("the program ended with status {status}").into());
+    }
+    Ok(usage.ru_maxrss as f64 / 1024.0)
+}
+
+fn verdict(name: &str, value: f64, limit: f64) {
+    let word = if value <= limit { "good" } else { "TOO MUCH" };
+    println!("  {word}: {name} {value:.2} (at most {limit})");
+}
