@@ -55,6 +55,10 @@ pub fn run(args: &EvaluateArgs, output: &Output) -> Result<(), Failure> {
         (None, Some(run)) => run.join(context::BUNDLE_FILE),
         (None, None) => return Err(Failure::new(Code::Usage, "give --run or --bundle")),
     };
+    if !path.is_file() {
+        let message = format!("{}: no such bundle; `train` or `pack` makes a run's", path.display());
+        return Err(Failure::new(Code::Usage, message));
+    }
     // A run trusts its own key: its bundle was signed a moment ago beside it.
     let own = args.run.as_deref().map(|run| run.join(trainer::export::finish::RUN_PUBLIC_KEY));
     let keys = match own.filter(|own| own.is_file() && args.trust.key.is_empty() && args.trust.keys.is_none()) {

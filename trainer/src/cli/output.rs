@@ -39,10 +39,6 @@ impl Output {
         }
     }
 
-    /// Whether `--json` was given.
-    pub fn is_json(&self) -> bool {
-        self.json
-    }
 
     /// The result of a verb: `value` as one JSON line with `--json`, else `text`.
     pub fn result(&self, value: &Value, text: &str) {

@@ -86,7 +86,8 @@ pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
 }
 
 fn announce(finished: &Finished, output: &Output) {
-    for evaluation in &finished.evaluations {
+    // The last one is test, unless there are no test rows.
+    if let Some(evaluation) = finished.evaluations.last() {
         output.line(&evaluation.table());
     }
     let verify = finished.public_key.as_ref().map_or_else(String::new, |key| format!(", verifies with {}", key.display()));
