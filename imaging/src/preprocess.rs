@@ -59,8 +59,6 @@ pub struct PreprocessSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeFilter {
-    /// Mean over the pixel's area.
-    Box,
     /// Triangle; Pillow's BILINEAR and torchvision's default with antialias.
     #[default]
     Bilinear,
@@ -73,7 +71,6 @@ pub enum ResizeFilter {
 impl From<ResizeFilter> for FilterType {
     fn from(filter: ResizeFilter) -> Self {
         match filter {
-            ResizeFilter::Box => FilterType::Box,
             ResizeFilter::Bilinear => FilterType::Bilinear,
             ResizeFilter::Bicubic => FilterType::CatmullRom,
             ResizeFilter::Lanczos3 => FilterType::Lanczos3,
@@ -509,12 +506,7 @@ mod tests {
     fn checkerboard_is_averaged_not_sampled() {
         let stored = Array2::from_shape_fn((512, 512), |(y, x)| if (x + y) % 2 == 0 { 255 } else { 0 });
         let image = GreyImage::new(Pixels::U8(stored), 8);
-        for filter in [
-            ResizeFilter::Box,
-            ResizeFilter::Bilinear,
-            ResizeFilter::Bicubic,
-            ResizeFilter::Lanczos3,
-        ] {
+        for filter in [ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos3] {
             let spec = PreprocessSpec {
                 filter,
                 ..plain([64, 64], CropRule::Whole)

@@ -8,9 +8,9 @@
 
 use std::borrow::Cow;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{InnerPixel, U8, U16};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeError, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::grey::{GreyImage, GreyTable, Pixels};
@@ -46,29 +46,30 @@ pub(crate) fn resample(
             };
             let source = TypedImageRef::<U8>::from_buffer(image.width() as u32, image.height() as u32, &pixels)
                 .map_err(|_| ResizeError::PixelTypesAreDifferent)?;
-            let crop =
-                ResizeOptions::new().crop(part.left as f64, part.top as f64, part.width as f64, part.height as f64);
-            resize(&source, crop, size, filter).map(Resampled::U8)
+            // A view of the part, not the resizer's crop box, whose kernels reach into pixels beyond the part.
+            let [left, top, width, height] = [part.left, part.top, part.width, part.height].map(|side| side as u32);
+            let source = TypedCroppedImage::new(source, left, top, width, height)?;
+            resize(&source, size, filter).map(Resampled::U8)
         }
         _ => {
             let shown = shown_u16(&image.pixels, table, part);
             let source = TypedImageRef::<U16>::new(part.width as u32, part.height as u32, &shown)
                 .map_err(|_| ResizeError::PixelTypesAreDifferent)?;
-            resize(&source, ResizeOptions::new(), size, filter).map(Resampled::U16)
+            resize(&source, size, filter).map(Resampled::U16)
         }
     }
 }
 
 fn resize<P: PixelTrait + InnerPixel>(
-    source: &TypedImageRef<P>,
-    options: ResizeOptions,
+    source: &impl ImageView<Pixel = P>,
     size: [usize; 2],
     filter: FilterType,
 ) -> Result<Vec<P>, ResizeError> {
     let mut pixels = vec![P::default(); size[0] * size[1]];
     let mut target = TypedImage::from_pixels_slice(size[1] as u32, size[0] as u32, &mut pixels)
         .map_err(|_| ResizeError::PixelTypesAreDifferent)?;
-    Resizer::new().resize_typed(source, &mut target, &options.resize_alg(ResizeAlg::Convolution(filter)))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    Resizer::new().resize_typed(source, &mut target, &options)?;
     Ok(pixels)
 }
 
