@@ -63,6 +63,7 @@ impl std::fmt::Debug for Fonts {
 pub struct Face {
     font: PxScaleFont<FontRef<'static>>,
     size: u32,
+    cap_height: f32,
     glyphs: RefCell<HashMap<(GlyphId, u8), Rc<Coverage>>>,
 }
 
@@ -88,9 +89,13 @@ impl Face {
         // PxScale counts from ascender to descender, a designer's size is the em.
         let em = font.units_per_em().unwrap_or_else(|| font.height_unscaled());
         let scale = PxScale::from(size as f32 * font.height_unscaled() / em);
+        let font = font.into_scaled(scale);
+        let capital = font.outline_glyph(font.scaled_glyph('H'));
+        let cap_height = capital.map_or(size as f32 * 0.7, |outline| -outline.px_bounds().min.y);
         Self {
-            font: font.into_scaled(scale),
+            font,
             size,
+            cap_height,
             glyphs: RefCell::default(),
         }
     }
@@ -117,10 +122,7 @@ impl Face {
 
     /// Height of a capital letter in pixels.
     pub fn cap_height(&self) -> f32 {
-        let letter = self.font.scaled_glyph('H');
-        self.font
-            .outline_glyph(letter)
-            .map_or(self.size as f32 * 0.7, |outline| -outline.px_bounds().min.y)
+        self.cap_height
     }
 
     /// Advance width of a line in pixels, rounded up.
