@@ -7,9 +7,11 @@ mod scenes;
 
 use std::path::{Path, PathBuf};
 
-use embedded_graphics::geometry::Size;
+use embedded_graphics::geometry::{Point, Size};
+use embedded_graphics::prelude::PointsIter;
+use embedded_graphics::primitives::Rectangle;
 use hardware::display::{Canvas, PngDisplay, present};
-use scanside_edge::screens::{ResultScreen, ResultView};
+use scanside_edge::screens::{ResultScreen, ResultView, layout::Layout, palette};
 
 const SIZES: [(u32, u32); 4] = [(320, 240), (480, 320), (800, 480), (1280, 800)];
 /// Differences of a channel that rounding may make between machines, in grey steps.
@@ -94,21 +96,72 @@ fn every_kind_of_result_looks_different() {
     }
 }
 
+/// Every text far too long for its place.
+fn overfill(view: &mut ResultView) {
+    let long = "Pneumonoultramicroscopicsilicovolcanoconiosis with a very long explanation ".repeat(3);
+    let texts = [
+        &mut view.headline,
+        &mut view.next_step,
+        &mut view.model,
+        &mut view.engine,
+        &mut view.status,
+        &mut view.source,
+        &mut view.case_id,
+        &mut view.case_details,
+    ];
+    texts.into_iter().for_each(|text| text.clone_from(&long));
+    view.code = view.code.as_ref().map(|_| long.clone());
+    view.bars = view.bars.iter().cycle().take(12).cloned().collect();
+    view.bars.iter_mut().for_each(|bar| bar.label.clone_from(&long));
+    view.reasons = vec![long.clone(); 5];
+    view.what_to_do.iter_mut().for_each(|step| step.clone_from(&long));
+}
+
+/// The layout that was drawn: the one on whose banner's upper edge the state's accent lies.
+fn layout_of(view: &ResultView, canvas: &Canvas, size: Size) -> Layout {
+    let mut layouts = [1, 2].map(|lines| Layout::new(size, lines)).into_iter();
+    let drawn = layouts.find(|layout| {
+        let edge = layout.banner.top_left + Point::new(layout.banner.size.width as i32 / 2, 0);
+        canvas.pixel(edge) == Some(palette::accent(view.state))
+    });
+    drawn.expect("a banner")
+}
+
+#[test]
+fn no_text_leaves_its_place() {
+    let image = scenes::phantom();
+    for (width, height) in SIZES {
+        let size = Size::new(width, height);
+        for (name, mut view) in scenes::all(&image) {
+            overfill(&mut view);
+            let canvas = drawn(&view, size);
+            let layout = layout_of(&view, &canvas, size);
+            let places = [
+                layout.status,
+                layout.image,
+                layout.image_caption,
+                layout.heatmap,
+                layout.heatmap_caption,
+                layout.column,
+                layout.banner,
+                layout.footer,
+            ];
+            for at in Rectangle::new(Point::zero(), size).points() {
+                // The tick of a bar at its very end may stand a pixel beside the column.
+                let inside = places.iter().any(|place| place.offset(1).contains(at));
+                let clear = canvas.pixel(at) == Some(palette::GROUND);
+                assert!(inside || clear, "{name} {width}x{height}: ink at {at:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn long_words_and_missing_parts_are_survived_at_every_size() {
     let image = scenes::phantom();
     for (width, height) in [(320, 240), (333, 250), (801, 479), (1280, 720), (200, 100), (1, 1)] {
         for (_, mut view) in scenes::all(&image) {
-            for text in [
-                &mut view.headline,
-                &mut view.next_step,
-                &mut view.model,
-                &mut view.status,
-                &mut view.source,
-            ] {
-                *text = "Pneumonoultramicroscopicsilicovolcanoconiosis with a very long explanation ".repeat(3);
-            }
-            view.bars = view.bars.iter().cycle().take(12).cloned().collect();
+            overfill(&mut view);
             view.bars.iter_mut().for_each(|bar| bar.probability = f32::NAN);
             drawn(&view, Size::new(width, height));
             (view.image, view.heatmap) = (None, None);
