@@ -3,6 +3,8 @@
 //! Decoders fill what is missing with grey; an image for triage must be complete. So the end marker is looked for here,
 //! and size, precision and components are compared with what the container says before memory is taken.
 
+use memchr::memchr;
+
 use super::error::DecodeError;
 
 const SOI: u8 = 0xD8;
@@ -117,10 +119,7 @@ fn read_frame(segment: &[u8], process: u8) -> Result<JpegHeader, DecodeError> {
 
 /// The next marker after entropy-coded data: not FF 00 and not a restart.
 fn end_of_scan(bytes: &[u8], mut at: usize) -> Result<usize, DecodeError> {
-    while let Some(offset) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|&byte| byte == 0xFF))
-    {
+    while let Some(offset) = bytes.get(at..).and_then(|rest| memchr(0xFF, rest)) {
         at += offset;
         match bytes.get(at + 1) {
             None => break,

@@ -39,11 +39,6 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
 
 impl RasterSource {
     pub(super) fn open(bytes: Vec<u8>, format: ImageFormat, limits: &Limits) -> Result<Self, DecodeError> {
-        match format {
-            ImageFormat::Jpeg => check_jpeg(&bytes, limits)?,
-            ImageFormat::Tiff => tiff_header::check_directory(&bytes)?,
-            _ => {}
-        }
         let meta = ImageMeta {
             encoding: Some(format_name(format).to_owned()),
             ..ImageMeta::default()
@@ -54,12 +49,23 @@ impl RasterSource {
             limits: *limits,
             meta,
         };
-        let decoder = source.decoder()?;
-        let (width, height) = decoder.dimensions();
-        limits.check_pixels(u64::from(height), u64::from(width))?;
-        grey_kind(decoder.color_type(), &format!("{:?}", decoder.original_color_type()))?;
-        drop(decoder);
+        match format {
+            // The marker segments say it all; a decoder would copy the file to read them once more.
+            ImageFormat::Jpeg => check_jpeg(&source.bytes, limits)?,
+            ImageFormat::Tiff => {
+                tiff_header::check_directory(&source.bytes)?;
+                source.check_header()?;
+            }
+            _ => source.check_header()?,
+        }
         Ok(source)
+    }
+
+    fn check_header(&self) -> Result<(), DecodeError> {
+        let decoder = self.decoder()?;
+        let (width, height) = decoder.dimensions();
+        self.limits.check_pixels(u64::from(height), u64::from(width))?;
+        grey_kind(decoder.color_type(), &format!("{:?}", decoder.original_color_type())).map(|_| ())
     }
 
     pub(super) fn meta(&self) -> &ImageMeta {
@@ -121,6 +127,12 @@ fn check_jpeg(bytes: &[u8], limits: &Limits) -> Result<(), DecodeError> {
     }
     if header.precision != 8 {
         return Err(DecodeError::LossyBits { bits: header.precision });
+    }
+    if !matches!(header.components, 1 | 3) {
+        return Err(DecodeError::unsupported(format!(
+            "JPEG with {} components",
+            header.components
+        )));
     }
     Ok(())
 }

@@ -29,13 +29,13 @@ use file::{DicomFile, PixelCoding};
 use frames::Frames;
 use functional_groups::FrameGroups;
 use image_header::ImageHeader;
-use samples::{CodeWords, NativeOrder, UnusedBits};
+use samples::{NativeOrder, UnusedBits};
 
 pub(super) use file::sniff;
 
 use super::error::DecodeError;
 use super::limits::Limits;
-use crate::grey::{GreyImage, ImageMeta, ModalityLut, Voi};
+use crate::grey::{GreyImage, ImageMeta, ModalityLut, Pixels, Voi};
 
 /// A DICOM file whose header was read and accepted.
 #[derive(Debug)]
@@ -99,8 +99,7 @@ impl DicomSource {
 
     /// Decodes a frame below `frame_count`.
     pub(super) fn decode(&self, index: usize) -> Result<GreyImage, DecodeError> {
-        let (words, unused) = self.code_words(index)?;
-        let pixels = samples::to_pixels(words, &self.header, unused)?;
+        let pixels = self.pixels(index)?;
         let mut image = GreyImage::new(pixels, self.header.bits_stored);
         let group = self.groups.of(index);
         image.modality_lut = group.modality_lut.clone().unwrap_or_else(|| self.modality_lut.clone());
@@ -111,19 +110,17 @@ impl DicomSource {
         Ok(image)
     }
 
-    fn code_words(&self, index: usize) -> Result<(CodeWords, UnusedBits), DecodeError> {
+    fn pixels(&self, index: usize) -> Result<Pixels, DecodeError> {
         let frame = self.frames.bytes(&self.bytes, index)?;
         let header = &self.header;
-        match self.coding {
-            PixelCoding::Native => {
-                let words = samples::native(&frame, &self.order, index * frame.len(), header);
-                Ok((words, UnusedBits::Around))
-            }
-            PixelCoding::Rle => Ok((rle::decode(&frame, header)?, UnusedBits::Around)),
-            PixelCoding::Jpeg => jpeg::decode(&frame, header),
-            PixelCoding::JpegLs => Ok((jpeg_ls::decode(&frame, header)?, UnusedBits::Overshoot)),
-            PixelCoding::Jpeg2000 => Ok((jpeg2000::decode(&frame, header)?, UnusedBits::Overshoot)),
-        }
+        let (words, unused) = match self.coding {
+            PixelCoding::Native => return samples::native(&frame, index * frame.len(), &self.order, header),
+            PixelCoding::Rle => (rle::decode(&frame, header)?, UnusedBits::Around),
+            PixelCoding::Jpeg => jpeg::decode(&frame, header)?,
+            PixelCoding::JpegLs => (jpeg_ls::decode(&frame, header)?, UnusedBits::Overshoot),
+            PixelCoding::Jpeg2000 => (jpeg2000::decode(&frame, header)?, UnusedBits::Overshoot),
+        };
+        samples::to_pixels(words, header, unused)
     }
 }
 

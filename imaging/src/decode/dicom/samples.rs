@@ -29,23 +29,44 @@ pub(super) enum UnusedBits {
     Overshoot,
 }
 
-/// Native samples of one frame as code words.
-pub(super) fn native(frame: &[u8], pixel_data: &NativeOrder, frame_start: usize, header: &ImageHeader) -> CodeWords {
-    match (header.sample_bytes, pixel_data.big_endian) {
-        (1, _) if pixel_data.swapped_bytes => CodeWords::Bytes(swapped(frame, frame_start)),
-        (1, _) => CodeWords::Bytes(frame.to_vec()),
-        (_, false) => CodeWords::Words(
-            frame
-                .chunks_exact(2)
-                .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
-                .collect(),
-        ),
-        (_, true) => CodeWords::Words(
-            frame
-                .chunks_exact(2)
-                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-                .collect(),
-        ),
+/// Native samples of one frame, which begins `frame_start` bytes into the pixel data, as stored values in one pass.
+pub(super) fn native(
+    frame: &[u8],
+    frame_start: usize,
+    order: &NativeOrder,
+    header: &ImageHeader,
+) -> Result<Pixels, DecodeError> {
+    if header.sample_bytes == 1 {
+        let bytes = if order.swapped_bytes {
+            swapped(frame, frame_start)
+        } else {
+            frame.to_vec()
+        };
+        return to_pixels(CodeWords::Bytes(bytes), header, UnusedBits::Around);
+    }
+    let stored = header.bits_stored;
+    let (shift, mask) = (header.high_bit + 1 - stored, bit_mask(stored));
+    let big_endian = order.big_endian;
+    Ok(match (header.signed, stored) {
+        (true, 16) => Pixels::I16(shaped(header, words(frame, big_endian, |word| word as i16))?),
+        (true, _) => Pixels::I16(shaped(
+            header,
+            words(frame, big_endian, |word| extended((word >> shift) & mask, stored)),
+        )?),
+        (false, ..=8) => Pixels::U8(shaped(
+            header,
+            words(frame, big_endian, |word| ((word >> shift) & mask) as u8),
+        )?),
+        (false, 16) => Pixels::U16(shaped(header, words(frame, big_endian, |word| word))?),
+        (false, _) => Pixels::U16(shaped(header, words(frame, big_endian, |word| (word >> shift) & mask))?),
+    })
+}
+
+fn words<T>(frame: &[u8], big_endian: bool, value: impl Fn(u16) -> T) -> Vec<T> {
+    let (pairs, _) = frame.as_chunks::<2>();
+    match big_endian {
+        false => pairs.iter().map(|&pair| value(u16::from_le_bytes(pair))).collect(),
+        true => pairs.iter().map(|&pair| value(u16::from_be_bytes(pair))).collect(),
     }
 }
 
