@@ -138,7 +138,7 @@ fn compress_into(payload: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
 /// Magic, format version, header length, header: what the signature covers.
 fn signed_bytes(manifest: &Manifest, payload: &[u8]) -> Result<Vec<u8>, BundleError> {
     let json = manifest.to_json()?;
-    let room = MAX_HEADER_BYTES.checked_sub(4 + json.len()).unwrap_or_default();
+    let room = MAX_HEADER_BYTES.saturating_sub(4 + json.len());
     if room < 12 {
         return Err(BundleError::ManifestTooLong { found: json.len() });
     }
