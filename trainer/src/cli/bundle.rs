@@ -29,5 +29,8 @@ pub fn failure(error: CliError) -> Failure {
         5 => Code::Native,
         _ => Code::Failed,
     };
-    Failure { code, error: error.into() }
+    Failure {
+        code,
+        error: error.into(),
+    }
 }

@@ -19,7 +19,12 @@ use super::steps::failure;
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// Run folder: its bundle model.scanside is evaluated.
-    #[arg(long, value_name = "RUN", required_unless_present = "bundle", conflicts_with = "bundle")]
+    #[arg(
+        long,
+        value_name = "RUN",
+        required_unless_present = "bundle",
+        conflicts_with = "bundle"
+    )]
     run: Option<PathBuf>,
     /// Bundle to evaluate.
     #[arg(long, value_name = "FILE.scanside")]
@@ -60,17 +65,30 @@ pub fn run(args: &EvaluateArgs, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(Code::Usage, message));
     }
     // A run trusts its own key: its bundle was signed a moment ago beside it.
-    let own = args.run.as_deref().map(|run| run.join(trainer::export::finish::RUN_PUBLIC_KEY));
+    let own = args
+        .run
+        .as_deref()
+        .map(|run| run.join(trainer::export::finish::RUN_PUBLIC_KEY));
     let keys = match own.filter(|own| own.is_file() && args.trust.key.is_empty() && args.trust.keys.is_none()) {
         Some(own) => bundle::TrustedKeys::from_files(&[own]).code(Code::Usage)?,
-        None => args.trust.trusted(None).map_err(|error| super::bundle::failure(error))?,
+        None => args
+            .trust
+            .trusted(None)
+            .map_err(|error| super::bundle::failure(error))?,
     };
     let mut appliance = Appliance::open(&path, &keys, context::runtime().map_err(failure)?).map_err(failure)?;
     let mapping: BTreeMap<String, String> = args.mapping.iter().cloned().collect();
-    let dataset = Dataset::for_labels(&args.data, &known(&appliance, &args.data, &mapping)?, &mapping, &args.sources)
-        .code(Code::Refused)?;
+    let dataset = Dataset::for_labels(
+        &args.data,
+        &known(&appliance, &args.data, &mapping)?,
+        &mapping,
+        &args.sources,
+    )
+    .code(Code::Refused)?;
     let interrupt = Interrupt::on_ctrl_c()?;
-    let examined = appliance.examine(&dataset, args.masks, output, &interrupt).map_err(failure)?;
+    let examined = appliance
+        .examine(&dataset, args.masks, output, &interrupt)
+        .map_err(failure)?;
     print(&examined, &path, output);
     Ok(())
 }
@@ -78,7 +96,12 @@ pub fn run(args: &EvaluateArgs, output: &Output) -> Result<(), Failure> {
 /// The bundle's labels as the data spells them: a bundle keeps stable ids ("no_finding" for "No finding").
 fn known(appliance: &Appliance, data: &Path, mapping: &BTreeMap<String, String>) -> Result<Vec<String>, Failure> {
     let manifest = trainer::data::Manifest::load(data).code(Code::Refused)?;
-    Ok(appliance.labels_as_in(manifest.rows.iter().map(|row| mapping.get(&row.label).unwrap_or(&row.label).as_str())))
+    Ok(appliance.labels_as_in(
+        manifest
+            .rows
+            .iter()
+            .map(|row| mapping.get(&row.label).unwrap_or(&row.label).as_str()),
+    ))
 }
 
 fn print(examined: &Examined, path: &Path, output: &Output) {

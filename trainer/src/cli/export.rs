@@ -20,6 +20,9 @@ pub struct ExportArgs {
 /// What stopped it, with the exit code.
 pub fn run(args: &ExportArgs, output: &Output) -> Result<(), Failure> {
     let path = finish::export_float(&args.run.open()?).map_err(failure)?;
-    output.result(&serde_json::json!({ "model": path }), &format!("wrote {}", path.display()));
+    output.result(
+        &serde_json::json!({ "model": path }),
+        &format!("wrote {}", path.display()),
+    );
     Ok(())
 }

@@ -35,6 +35,19 @@ impl Failure {
             error: anyhow::Error::msg(message),
         }
     }
+
+    /// The chain of reasons in one line. A reason that the one before it quotes already is not said twice.
+    pub fn message(&self) -> String {
+        let mut message = String::new();
+        for reason in self.error.chain().map(ToString::to_string) {
+            if message.is_empty() {
+                message = reason;
+            } else if !message.contains(&reason) {
+                message = format!("{message}: {reason}");
+            }
+        }
+        message
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

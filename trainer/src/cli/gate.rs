@@ -30,5 +30,9 @@ pub fn run(args: &GateArgs, output: &Output) -> Result<(), Failure> {
         &serde_json::json!({ "held": report.held, "figures": report.figures, "parity": report.parity }),
         &format!("parity gate, INT8 against float:\n{}", report.table()),
     );
-    if report.held { Ok(()) } else { Err(failure(ExportError::GateFailed(Box::new(report)))) }
+    if report.held {
+        Ok(())
+    } else {
+        Err(failure(ExportError::GateFailed(Box::new(report))))
+    }
 }

@@ -44,7 +44,11 @@ impl SignArgs {
                 Some(text.lines().next().unwrap_or_default().to_owned())
             }
         };
-        Ok(FinishOptions { secret_key: self.secret_key.clone(), password, data })
+        Ok(FinishOptions {
+            secret_key: self.secret_key.clone(),
+            password,
+            data,
+        })
     }
 }
 

@@ -38,5 +38,8 @@ pub fn failure(error: ExportError) -> Failure {
         Kind::Verification => Code::Verification,
         Kind::Native => Code::Native,
     };
-    Failure { code, error: error.into() }
+    Failure {
+        code,
+        error: error.into(),
+    }
 }

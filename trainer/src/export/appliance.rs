@@ -73,12 +73,20 @@ impl Appliance {
     /// It cannot be read, or is refused.
     pub fn open(path: &Path, keys: &TrustedKeys, runtime: &'static Runtime) -> Result<Self, ExportError> {
         let file = File::open(path).map_err(|source| ExportError::file(path, source))?;
-        let mut opened =
-            container::open(BufReader::new(file), keys, &Policy::default(), |entry| entry.kind == FileKind::Model)
-                .map_err(|source: BundleError| ExportError::BundleFile { path: path.to_owned(), source })?;
+        let mut opened = container::open(BufReader::new(file), keys, &Policy::default(), |entry| {
+            entry.kind == FileKind::Model
+        })
+        .map_err(|source: BundleError| ExportError::BundleFile {
+            path: path.to_owned(),
+            source,
+        })?;
         // The manifest was checked: it names a model file of its payload.
         let model = opened.files.remove(&opened.manifest.model.file).unwrap_or_default();
-        Ok(Self { manifest: opened.manifest, model, runtime })
+        Ok(Self {
+            manifest: opened.manifest,
+            model,
+            runtime,
+        })
     }
 
     /// What the bundle says of itself.
@@ -110,7 +118,10 @@ impl Appliance {
         interrupt: &Interrupt,
     ) -> Result<Examined, ExportError> {
         let rows: Vec<usize> = (0..dataset.samples.len()).collect();
-        let keep = Keep { maps: if masks { rows.len() } else { 0 }, features: None };
+        let keep = Keep {
+            maps: if masks { rows.len() } else { 0 },
+            features: None,
+        };
         let mut network = Observer::new(self.runtime, &self.model, &self.manifest.model.outputs, keep)?;
         let mut images = Images::new(&dataset.samples, &rows, &self.manifest.preprocess);
         progress.begin("evaluation", rows.len() as u64, "image");
@@ -125,17 +136,26 @@ impl Appliance {
         progress.end();
         let (observed, unreadable) = (network.finish(), images.unreadable().to_vec());
         if observed.rows.is_empty() {
-            let detail = unreadable.first().map_or_else(String::new, |one| format!(": {}", one.reason));
-            return Err(ExportError::NoImages { side: "evaluation", purpose: "every figure", detail });
+            let detail = unreadable
+                .first()
+                .map_or_else(String::new, |one| format!(": {}", one.reason));
+            return Err(ExportError::NoImages {
+                side: "evaluation",
+                purpose: "every figure",
+                detail,
+            });
         }
         let thresholds = self.thresholds();
-        let mut evaluation = evaluate(&dataset.origin.display().to_string(), Labelled {
-            probabilities: observed.probabilities.view(),
-            rows: &observed.rows,
-            samples: &dataset.samples,
-            labels: &dataset.labels,
-            thresholds: &thresholds,
-        });
+        let mut evaluation = evaluate(
+            &dataset.origin.display().to_string(),
+            Labelled {
+                probabilities: observed.probabilities.view(),
+                rows: &observed.rows,
+                samples: &dataset.samples,
+                labels: &dataset.labels,
+                thresholds: &thresholds,
+            },
+        );
         evaluation.left_out = dataset.left_out.clone();
         evaluation.unreadable = unreadable.len();
         Ok(Examined {
@@ -148,16 +168,25 @@ impl Appliance {
 
     fn thresholds(&self) -> Vec<Option<f32>> {
         let labels = 0..self.manifest.labels.len();
-        labels.map(|label| self.manifest.operating_point(label).map(|point| point.threshold)).collect()
+        labels
+            .map(|label| self.manifest.operating_point(label).map(|point| point.threshold))
+            .collect()
     }
 
     fn point(&self, dataset: &Dataset, observed: &Observed, thresholds: &[Option<f32>]) -> Pointing {
-        let mut pointing = Pointing { game: None, with_mask: 0, correctly_flagged: 0, without_map: 0 };
+        let mut pointing = Pointing {
+            game: None,
+            with_mask: 0,
+            correctly_flagged: 0,
+            without_map: 0,
+        };
         let mut shots = Vec::new();
         for (at, &row) in observed.rows.iter().enumerate() {
             let sample = &dataset.samples[row];
             let mask = sample.row.extra.get(MASK_COLUMN).filter(|mask| !mask.is_empty());
-            let Some(mask) = mask.and_then(|mask| read_mask(&dataset.root.join(mask))) else { continue };
+            let Some(mask) = mask.and_then(|mask| read_mask(&dataset.root.join(mask))) else {
+                continue;
+            };
             pointing.with_mask += 1;
             let flagged = thresholds[sample.class]
                 .is_some_and(|threshold| observed.probabilities[(at, sample.class)] >= threshold);
@@ -187,15 +216,25 @@ impl Appliance {
 fn missed(mask: &Array2<bool>) -> Shot {
     let (height, width) = mask.dim();
     let inside = mask.iter().filter(|&&inside| inside).count() as f64;
-    Shot { hit: false, random: inside / mask.len().max(1) as f64, centre: mask[(height / 2, width / 2)] }
+    Shot {
+        hit: false,
+        random: inside / mask.len().max(1) as f64,
+        centre: mask[(height / 2, width / 2)],
+    }
 }
 
 /// The mask's pixels; `None` if it cannot be read or is empty.
 fn read_mask(path: &Path) -> Option<Array2<bool>> {
     let mask = image::open(path).ok()?.into_luma8();
     let size = (mask.height() as usize, mask.width() as usize);
-    let inside = mask.into_raw().into_iter().map(|value| value >= MASK_THRESHOLD).collect();
-    Array2::from_shape_vec(size, inside).ok().filter(|mask| mask.iter().any(|&inside| inside))
+    let inside = mask
+        .into_raw()
+        .into_iter()
+        .map(|value| value >= MASK_THRESHOLD)
+        .collect();
+    Array2::from_shape_vec(size, inside)
+        .ok()
+        .filter(|mask| mask.iter().any(|&inside| inside))
 }
 
 impl Examined {
@@ -212,7 +251,10 @@ impl Examined {
 impl Pointing {
     fn words(&self) -> String {
         let Some(game) = &self.game else {
-            return format!("\npointing game: no correctly flagged image among {} with a mask", self.with_mask);
+            return format!(
+                "\npointing game: no correctly flagged image among {} with a mask",
+                self.with_mask
+            );
         };
         format!(
             "\npointing game: the heatmap's maximum lies in the lesion in {} of {} correctly flagged images (of {} with \

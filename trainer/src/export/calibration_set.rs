@@ -26,7 +26,10 @@ pub fn options(section: &QuantizeSection) -> QuantizeOptions {
         CalibrationMethod::Minmax => Method::MinMax,
         CalibrationMethod::Percentile => Method::Percentile(section.percentile),
     };
-    QuantizeOptions { method, ..QuantizeOptions::default() }
+    QuantizeOptions {
+        method,
+        ..QuantizeOptions::default()
+    }
 }
 
 /// Quantizes `float`, streaming the images of `rows`. Unreadable images are left out and told.
@@ -57,7 +60,11 @@ pub fn quantize(
         return Err(ExportError::Interrupted);
     }
     for one in images.unreadable() {
-        progress.line(&format!("left out of calibration: {}: {}", one.path.display(), one.reason));
+        progress.line(&format!(
+            "left out of calibration: {}: {}",
+            one.path.display(),
+            one.reason
+        ));
     }
     Ok(quantized?)
 }

@@ -61,7 +61,13 @@ impl Context {
             });
         }
         let split = Split::read(&dataset, recipe.data.split.by, &folder.split())?;
-        Ok(Self { folder, recipe, record, dataset, split })
+        Ok(Self {
+            folder,
+            recipe,
+            record,
+            dataset,
+            split,
+        })
     }
 
     /// The rows of a side.
@@ -86,9 +92,11 @@ impl Context {
     pub fn read(&self, file: &str, verb: &'static str) -> Result<Vec<u8>, ExportError> {
         let path = self.path(file);
         std::fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => {
-                ExportError::StepMissing { path: path.clone(), verb, run: self.folder.path().to_owned() }
-            }
+            std::io::ErrorKind::NotFound => ExportError::StepMissing {
+                path: path.clone(),
+                verb,
+                run: self.folder.path().to_owned(),
+            },
             _ => ExportError::file(&path, source),
         })
     }
@@ -98,8 +106,10 @@ impl Context {
     /// # Errors
     /// It is missing or damaged.
     pub fn read_json<T: DeserializeOwned>(&self, file: &str, verb: &'static str) -> Result<T, ExportError> {
-        serde_json::from_slice(&self.read(file, verb)?)
-            .map_err(|error| ExportError::Malformed { path: self.path(file), reason: error.to_string() })
+        serde_json::from_slice(&self.read(file, verb)?).map_err(|error| ExportError::Malformed {
+            path: self.path(file),
+            reason: error.to_string(),
+        })
     }
 
     /// Writes a file into the run folder; a reader sees the old content or the new.
@@ -112,13 +122,32 @@ impl Context {
         Ok(path)
     }
 
+    /// Removes files of the run folder that are there.
+    ///
+    /// # Errors
+    /// Input and output.
+    pub fn remove(&self, files: &[&str]) -> Result<(), ExportError> {
+        for file in files {
+            let path = self.path(file);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(ExportError::file(&path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Writes `value` as JSON into the run folder.
     ///
     /// # Errors
     /// Input and output.
     pub fn write_json<T: Serialize>(&self, file: &str, value: &T) -> Result<PathBuf, ExportError> {
-        let text = serde_json::to_vec_pretty(value)
-            .map_err(|error| ExportError::Malformed { path: self.path(file), reason: error.to_string() })?;
+        let text = serde_json::to_vec_pretty(value).map_err(|error| ExportError::Malformed {
+            path: self.path(file),
+            reason: error.to_string(),
+        })?;
         self.write(file, &text)
     }
 }

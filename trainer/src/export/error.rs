@@ -192,6 +192,9 @@ impl ExportError {
     }
 
     pub(super) fn file(path: &Path, source: std::io::Error) -> Self {
-        Self::File { path: path.to_owned(), source }
+        Self::File {
+            path: path.to_owned(),
+            source,
+        }
     }
 }

@@ -78,7 +78,10 @@ pub fn finish_run(
     export_float(&context)?;
     quantize(&context, runtime, progress, interrupt)?;
     let gate = calibrate_and_judge(&context, runtime, progress, interrupt)?;
-    progress.record("gate", &serde_json::json!({ "held": gate.held, "figures": gate.figures }));
+    progress.record(
+        "gate",
+        &serde_json::json!({ "held": gate.held, "figures": gate.figures }),
+    );
     progress.line(&format!("parity gate, INT8 against float:\n{}", gate.table()));
     let evaluations = evaluate_run(&context, runtime, progress, interrupt)?;
     let report = crate::report::training::write(&context, runtime)?;
@@ -86,7 +89,13 @@ pub fn finish_run(
         return Err(ExportError::GateFailed(Box::new(gate)));
     }
     let bundle = pack(&context, runtime, &key.secret, progress)?;
-    Ok(Finished { bundle, public_key: key.public, report, gate, evaluations })
+    Ok(Finished {
+        bundle,
+        public_key: key.public,
+        report,
+        gate,
+        evaluations,
+    })
 }
 
 /// A key that signs.
@@ -101,11 +110,7 @@ pub struct SigningKey {
 ///
 /// # Errors
 /// The key cannot be read or written.
-pub fn signing_key(
-    run: &Path,
-    options: &FinishOptions,
-    progress: &dyn Progress,
-) -> Result<SigningKey, ExportError> {
+pub fn signing_key(run: &Path, options: &FinishOptions, progress: &dyn Progress) -> Result<SigningKey, ExportError> {
     let (own, public) = (run.join(RUN_SECRET_KEY), run.join(RUN_PUBLIC_KEY));
     let path = match &options.secret_key {
         Some(given) => given,
@@ -127,7 +132,10 @@ pub fn signing_key(
     let no_password = || std::io::Error::other("the key is protected by a password and none was given");
     let secret = sign::load_secret(path, || options.password.clone().ok_or_else(no_password))?;
     let beside = path.with_extension("pub");
-    Ok(SigningKey { secret, public: beside.is_file().then_some(beside) })
+    Ok(SigningKey {
+        secret,
+        public: beside.is_file().then_some(beside),
+    })
 }
 
 /// Writes a file that only its owner may read.
@@ -151,10 +159,23 @@ pub fn export_float(context: &Context) -> Result<PathBuf, ExportError> {
     let checkpoint = context.folder.best_checkpoint();
     if !checkpoint.is_file() {
         let run = context.folder.path().to_owned();
-        return Err(ExportError::StepMissing { path: checkpoint, verb: "train --resume", run });
+        return Err(ExportError::StepMissing {
+            path: checkpoint,
+            verb: "train --resume",
+            run,
+        });
     }
     let parameters = checkpoint::load_parameters(&checkpoint)?;
     let bytes = model::float_model(&context.recipe, context.record.labels.len(), &parameters)?;
+    // What was made from an older file must not be taken for this one's.
+    context.remove(&[
+        INT8_FILE,
+        QUANTIZATION_FILE,
+        CALIBRATION_FILE,
+        GATE_FILE,
+        EVALUATION_FILE,
+        BUNDLE_FILE,
+    ])?;
     context.write(FLOAT_FILE, &bytes)
 }
 
@@ -173,8 +194,8 @@ pub fn quantize(
     let training = context.rows(Part::Train);
     let rows = calibration_set::choose(samples, &training, &context.recipe.quantize, context.record.seed);
     let source = (samples.as_slice(), rows.as_slice(), &context.recipe.preprocess);
-    let quantized =
-        calibration_set::quantize(runtime, &float, source, &context.recipe.quantize, progress, interrupt)?;
+    let quantized = calibration_set::quantize(runtime, &float, source, &context.recipe.quantize, progress, interrupt)?;
+    context.remove(&[CALIBRATION_FILE, GATE_FILE, EVALUATION_FILE, BUNDLE_FILE])?;
     context.write(INT8_FILE, &quantized.model)?;
     context.write_json(QUANTIZATION_FILE, &quantized.report)?;
     Ok(quantized.report)
@@ -191,12 +212,25 @@ pub fn calibrate_and_judge(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<GateReport, ExportError> {
-    let (float, int8) = (context.read(FLOAT_FILE, "export")?, context.read(INT8_FILE, "quantize")?);
-    let mut proto = ModelProto::from_bytes(int8.as_slice())
-        .map_err(|error| ExportError::NotOnnx { path: context.path(INT8_FILE), reason: error.to_string() })?;
+    let (float, int8) = (
+        context.read(FLOAT_FILE, "export")?,
+        context.read(INT8_FILE, "quantize")?,
+    );
+    let mut proto = ModelProto::from_bytes(int8.as_slice()).map_err(|error| ExportError::NotOnnx {
+        path: context.path(INT8_FILE),
+        reason: error.to_string(),
+    })?;
     let (opened, features) = model::with_features(&proto)?;
     let observer = |bytes: &[u8], maps: usize, features: Option<&String>| {
-        Observer::new(runtime, bytes, &model::outputs(), Keep { maps, features: features.cloned() })
+        Observer::new(
+            runtime,
+            bytes,
+            &model::outputs(),
+            Keep {
+                maps,
+                features: features.cloned(),
+            },
+        )
     };
     let maps = context.recipe.gate.cam_images;
 
@@ -210,7 +244,12 @@ pub fn calibrate_and_judge(
 
     let seed = seed::mix(context.record.seed, "novelty set");
     let samples = &context.dataset.samples;
-    let training = order::evenly(&context.rows(Part::Train), |row| samples[row].class, NOVELTY_IMAGES, seed);
+    let training = order::evenly(
+        &context.rows(Part::Train),
+        |row| samples[row].class,
+        NOVELTY_IMAGES,
+        seed,
+    );
     let networks = vec![observer(&opened, 0, Some(&features))?];
     let of_training = run(context, &training, networks, "novelty", progress, interrupt)?.pop();
     let of_training = of_training.filter(|observed| !observed.rows.is_empty());
@@ -219,31 +258,45 @@ pub fn calibrate_and_judge(
     let classes = context.truth(&of_training.rows);
     let statistics = novelty::statistics(of_training.features.view(), &classes, labels.len(), components)?;
     let distances = novelty::distances(&statistics, of_int8.features.view());
-    let limit = novelty::limit(&distances, components)
-        .ok_or_else(|| no_images("validation", "the novelty limit"))?;
+    let limit = novelty::limit(&distances, components).ok_or_else(|| no_images("validation", "the novelty limit"))?;
 
+    context.remove(&[EVALUATION_FILE, BUNDLE_FILE])?;
     model::set_calibration(&mut proto, decision.temperature, &statistics)?;
     let calibrated = proto.to_bytes();
     context.write(INT8_FILE, &calibrated)?;
     let parity = parity::compare(&of_float, &of_int8, &truth, labels, &decision);
     let gate = GateReport::judge(parity, &context.recipe.gate, digest(&calibrated));
-    context.write_json(CALIBRATION_FILE, &Calibration { decision, novelty: limit })?;
+    context.write_json(
+        CALIBRATION_FILE,
+        &Calibration {
+            decision,
+            novelty: limit,
+        },
+    )?;
     context.write_json(GATE_FILE, &gate)?;
     Ok(gate)
 }
 
 fn two(observed: Vec<Observed>) -> Option<[Observed; 2]> {
-    <[Observed; 2]>::try_from(observed).ok().filter(|[first, _]| !first.rows.is_empty())
+    <[Observed; 2]>::try_from(observed)
+        .ok()
+        .filter(|[first, _]| !first.rows.is_empty())
 }
 
 fn no_images(side: &'static str, purpose: &'static str) -> ExportError {
-    ExportError::NoImages { side, purpose, detail: String::new() }
+    ExportError::NoImages {
+        side,
+        purpose,
+        detail: String::new(),
+    }
 }
 
 /// Directions of the file's novelty head.
 fn components(model: &ModelProto) -> Option<usize> {
     let initializers = &model.graph.as_ref()?.initializer;
-    let projection = initializers.iter().find(|tensor| tensor.name == onnx::heads::novelty::PROJECTION)?;
+    let projection = initializers
+        .iter()
+        .find(|tensor| tensor.name == onnx::heads::novelty::PROJECTION)?;
     projection.dims.get(1).map(|&extent| extent as usize)
 }
 
@@ -289,8 +342,9 @@ pub fn evaluate_run(
     let int8 = context.read(INT8_FILE, "quantize")?;
     let calibration: Calibration = context.read_json(CALIBRATION_FILE, "gate")?;
     let labels = &context.record.labels;
-    let thresholds: Vec<Option<f32>> =
-        (0..labels.len()).map(|class| calibration.decision.point_of(class).map(|point| point.threshold)).collect();
+    let thresholds: Vec<Option<f32>> = (0..labels.len())
+        .map(|class| calibration.decision.point_of(class).map(|point| point.threshold))
+        .collect();
     let mut evaluations = Vec::new();
     for part in [Part::Validation, Part::Test] {
         let rows = context.rows(part);
@@ -299,17 +353,22 @@ pub fn evaluate_run(
         }
         let network = Observer::new(runtime, &int8, &model::outputs(), Keep::default())?;
         let stage = format!("evaluation on {part}");
-        let Some(observed) = run(context, &rows, vec![network], &stage, progress, interrupt)?.pop() else { continue };
+        let Some(observed) = run(context, &rows, vec![network], &stage, progress, interrupt)?.pop() else {
+            continue;
+        };
         if observed.rows.is_empty() {
             continue;
         }
-        let mut evaluation = evaluate(part.name(), Labelled {
-            probabilities: observed.probabilities.view(),
-            rows: &observed.rows,
-            samples: &context.dataset.samples,
-            labels,
-            thresholds: &thresholds,
-        });
+        let mut evaluation = evaluate(
+            part.name(),
+            Labelled {
+                probabilities: observed.probabilities.view(),
+                rows: &observed.rows,
+                samples: &context.dataset.samples,
+                labels,
+                thresholds: &thresholds,
+            },
+        );
         evaluation.unreadable = rows.len() - observed.rows.len();
         evaluations.push(evaluation);
     }
@@ -317,7 +376,7 @@ pub fn evaluate_run(
     Ok(evaluations)
 }
 
-/// Step 4: golden cases and the signed bundle `model.scanside`; an older one stands until the new one is complete.
+/// Step 4: golden cases and the signed bundle `model.scanside`.
 ///
 /// # Errors
 /// [`ExportError::GateFailed`], [`ExportError::GateStale`], or a step before is missing.

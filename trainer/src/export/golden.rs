@@ -37,17 +37,37 @@ pub struct Phantom {
 /// # Errors
 /// The specification does not take a phantom's size.
 pub fn phantoms(spec: &PreprocessSpec, count: usize) -> Result<Vec<Phantom>, ExportError> {
-    let side = spec.size.into_iter().max().unwrap_or(0).clamp(SIDE_RANGE[0], SIDE_RANGE[1]);
+    let side = spec
+        .size
+        .into_iter()
+        .max()
+        .unwrap_or(0)
+        .clamp(SIDE_RANGE[0], SIDE_RANGE[1]);
     (0..count)
         .map(|at| {
             let turn = at % (LesionKind::ALL.len() + 1);
             let kind = turn.checked_sub(1).map(|kind| LesionKind::ALL[kind]);
-            let lesion = kind.map(|kind| LesionSpec { kind, place: None, strength: 1.0, max_area: None });
-            let request = Request { seed: SEED, patient: at as u64, image: 0, size: side as usize, lesion };
+            let lesion = kind.map(|kind| LesionSpec {
+                kind,
+                place: None,
+                strength: 1.0,
+                max_area: None,
+            });
+            let request = Request {
+                seed: SEED,
+                patient: at as u64,
+                image: 0,
+                size: side as usize,
+                lesion,
+            };
             let picture = render(&request).picture;
             let tensor = spec.apply(&GreyImage::from_unit(picture.view()))?;
             let shows = kind.map_or("no lesion", LesionKind::name);
-            Ok(Phantom { name: format!("phantom {at}, {shows}"), picture, tensor })
+            Ok(Phantom {
+                name: format!("phantom {at}, {shows}"),
+                picture,
+                tensor,
+            })
         })
         .collect()
 }
@@ -62,12 +82,18 @@ pub fn observe(
     outputs: &Outputs,
     phantoms: &[Phantom],
 ) -> Result<Observed, ExportError> {
-    let keep = Keep { maps: phantoms.len(), features: None };
+    let keep = Keep {
+        maps: phantoms.len(),
+        features: None,
+    };
     let mut observer = Observer::new(runtime, model, outputs, keep)?;
     for (row, phantom) in phantoms.iter().enumerate() {
         // One at a time, as the appliance runs them.
         let images = phantom.tensor.clone().insert_axis(Axis(0));
-        observer.run(&Prepared { rows: vec![row], images })?;
+        observer.run(&Prepared {
+            rows: vec![row],
+            images,
+        })?;
     }
     Ok(observer.finish())
 }
@@ -88,12 +114,19 @@ pub fn cases(phantoms: &[Phantom], observed: &Observed) -> Result<(Vec<GoldenCas
             cam: cam.iter().copied().collect(),
             novelty: observed.novelty.get(row).copied(),
         };
-        let json = serde_json::to_vec(&outputs)
-            .map_err(|error| ExportError::Malformed { path: expected.clone().into(), reason: error.to_string() })?;
+        let json = serde_json::to_vec(&outputs).map_err(|error| ExportError::Malformed {
+            path: expected.clone().into(),
+            reason: error.to_string(),
+        })?;
         let bytes = phantom.tensor.iter().flat_map(|value| value.to_le_bytes()).collect();
         files.push(PayloadFile::new(&input, FileKind::GoldenInput, bytes));
         files.push(PayloadFile::new(&expected, FileKind::GoldenOutput, json));
-        cases.push(GoldenCase { name: phantom.name.clone(), input, expected, tolerance: GoldenTolerance::default() });
+        cases.push(GoldenCase {
+            name: phantom.name.clone(),
+            input,
+            expected,
+            tolerance: GoldenTolerance::default(),
+        });
     }
     Ok((cases, files))
 }

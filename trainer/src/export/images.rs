@@ -42,7 +42,13 @@ pub struct Images<'a> {
 impl<'a> Images<'a> {
     /// The images of `rows`, which are indices into `samples`.
     pub fn new(samples: &'a [Sample], rows: &'a [usize], spec: &'a PreprocessSpec) -> Self {
-        Self { samples, rows, spec, at: 0, unreadable: Vec::new() }
+        Self {
+            samples,
+            rows,
+            spec,
+            at: 0,
+            unreadable: Vec::new(),
+        }
     }
 
     /// What was left out so far.
@@ -67,12 +73,18 @@ impl Iterator for Images<'_> {
                 match prepared.and_then(|tensor| batch.push(Axis(0), tensor.view()).map_err(|e| e.to_string())) {
                     Ok(()) => kept.push(row),
                     Err(reason) => {
-                        self.unreadable.push(Unreadable { path: self.samples[row].file.clone(), reason });
+                        self.unreadable.push(Unreadable {
+                            path: self.samples[row].file.clone(),
+                            reason,
+                        });
                     }
                 }
             }
             if !kept.is_empty() {
-                return Some(Prepared { rows: kept, images: batch });
+                return Some(Prepared {
+                    rows: kept,
+                    images: batch,
+                });
             }
         }
         None
@@ -86,13 +98,19 @@ fn prepare(samples: &[Sample], rows: &[usize], spec: &PreprocessSpec) -> Vec<Res
         let workers: Vec<_> = rows
             .chunks(share)
             .map(|rows| {
-                scope.spawn(move || rows.iter().map(|&row| one(&samples[row].file, spec)).collect::<Vec<_>>())
+                scope.spawn(move || {
+                    rows.iter()
+                        .map(|&row| one(&samples[row].file, spec))
+                        .collect::<Vec<_>>()
+                })
             })
             .collect();
         let finished = workers.into_iter().zip(rows.chunks(share));
         finished
             .flat_map(|(worker, rows)| {
-                worker.join().unwrap_or_else(|_| vec![Err("decoding ended in a fault".to_owned()); rows.len()])
+                worker
+                    .join()
+                    .unwrap_or_else(|_| vec![Err("decoding ended in a fault".to_owned()); rows.len()])
             })
             .collect()
     })
@@ -110,7 +128,11 @@ mod tests {
     use super::*;
 
     fn sample(path: PathBuf) -> Sample {
-        Sample { row: Row::default(), class: 0, file: path }
+        Sample {
+            row: Row::default(),
+            class: 0,
+            file: path,
+        }
     }
 
     #[test]
@@ -122,7 +144,9 @@ mod tests {
                 if at == 5 {
                     std::fs::write(&path, b"no image").unwrap();
                 } else {
-                    image::GrayImage::from_pixel(40, 40, image::Luma([at * 6])).save(&path).unwrap();
+                    image::GrayImage::from_pixel(40, 40, image::Luma([at * 6]))
+                        .save(&path)
+                        .unwrap();
                 }
                 sample(path)
             })
@@ -137,7 +161,10 @@ mod tests {
             seen.extend(prepared.rows.into_iter().zip(values));
         }
         assert_eq!(seen.len(), 39);
-        assert!(seen.windows(2).all(|pair| pair[0].0 > pair[1].0 && pair[0].1 > pair[1].1));
+        assert!(
+            seen.windows(2)
+                .all(|pair| pair[0].0 > pair[1].0 && pair[0].1 > pair[1].1)
+        );
         assert_eq!(images.unreadable().len(), 1);
         assert!(images.unreadable()[0].path.ends_with("5.png"));
     }

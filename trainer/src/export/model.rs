@@ -38,7 +38,11 @@ pub fn float_model(recipe: &Recipe, classes: usize, parameters: &Parameters) -> 
     let heads = Heads {
         temperature: 1.0,
         top_k: recipe.network.cam_classes.clamp(1, classes),
-        novelty: Some(Novelty::placeholder(features, features.min(NOVELTY_COMPONENTS), classes)),
+        novelty: Some(Novelty::placeholder(
+            features,
+            features.min(NOVELTY_COMPONENTS),
+            classes,
+        )),
     };
     Ok(onnx::export::export(&heads::classifier(graph, &heads)?, parameters)?)
 }
@@ -57,7 +61,9 @@ fn feature_count(graph: &Graph) -> Result<usize, ExportError> {
 /// The file has no novelty head.
 pub fn with_features(model: &ModelProto) -> Result<(Vec<u8>, String), ExportError> {
     let name = heads::novelty::features_value(model)
-        .ok_or_else(|| patch::PatchError::UnknownInitializer { name: heads::novelty::MEAN.to_owned() })?
+        .ok_or_else(|| patch::PatchError::UnknownInitializer {
+            name: heads::novelty::MEAN.to_owned(),
+        })?
         .to_owned();
     let mut opened = model.clone();
     patch::add_output(&mut opened, &name)?;
@@ -69,7 +75,11 @@ pub fn with_features(model: &ModelProto) -> Result<(Vec<u8>, String), ExportErro
 /// # Errors
 /// The file has other heads.
 pub fn set_calibration(model: &mut ModelProto, temperature: f32, novelty: &Novelty) -> Result<(), ExportError> {
-    patch::set_initializer(model, heads::TEMPERATURE, &ArrayD::from_elem(ndarray::IxDyn(&[]), temperature))?;
+    patch::set_initializer(
+        model,
+        heads::TEMPERATURE,
+        &ArrayD::from_elem(ndarray::IxDyn(&[]), temperature),
+    )?;
     for (name, value) in novelty.initializers() {
         patch::set_initializer(model, name, &value)?;
     }

@@ -45,7 +45,9 @@ pub fn statistics(
     components: usize,
 ) -> Result<Novelty, ExportError> {
     let features = features.mapv(f64::from);
-    let mean = features.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(features.ncols()));
+    let mean = features
+        .mean_axis(Axis(0))
+        .unwrap_or_else(|| Array1::zeros(features.ncols()));
     let centred = &features - &mean;
     let basis = principal_directions(&centred, components)?;
     let reduced = centred.dot(&basis);
@@ -67,7 +69,11 @@ pub fn statistics(
 pub fn distances(statistics: &Novelty, features: ArrayView2<'_, f32>) -> Vec<f32> {
     let reduced = (&features - &statistics.mean).dot(&statistics.projection);
     let to_nearest = |row: ndarray::ArrayView1<'_, f32>| {
-        let squares = statistics.centers.rows().into_iter().map(|centre| (&row - &centre).mapv(|x| x * x).sum());
+        let squares = statistics
+            .centers
+            .rows()
+            .into_iter()
+            .map(|centre| (&row - &centre).mapv(|x| x * x).sum());
         squares.fold(f32::INFINITY, f32::min).sqrt()
     };
     reduced.rows().into_iter().map(to_nearest).collect()
@@ -82,7 +88,13 @@ pub fn limit(distances: &[f32], components: usize) -> Option<Limit> {
     let std = (ascending.iter().map(|distance| (distance - mean).powi(2)).sum::<f64>() / n).sqrt();
     let threshold = percentile(&ascending, QUANTILE)?.max(mean + TAIL_DEVIATIONS * std);
     // A network whose features never differ gives distance 0 everywhere; any positive limit is right then.
-    Some(Limit { threshold: threshold.max(f64::from(f32::EPSILON)), quantile: QUANTILE, mean, std, components })
+    Some(Limit {
+        threshold: threshold.max(f64::from(f32::EPSILON)),
+        quantile: QUANTILE,
+        mean,
+        std,
+        components,
+    })
 }
 
 /// Eigenvectors of the covariance with the largest eigenvalues, [D,R].
@@ -119,7 +131,11 @@ fn shrunk_covariance(rows: &Array2<f64>) -> (Array2<f64>, f64) {
     let spread = (&sample - &target).mapv(|x| x * x).sum() / r;
     let squares = rows.mapv(|x| x * x);
     let error = ((squares.t().dot(&squares) / n).sum() - sample.mapv(|x| x * x).sum()) / (n * r);
-    let share = if spread > 0.0 { (error.min(spread) / spread).clamp(0.0, 1.0) } else { 1.0 };
+    let share = if spread > 0.0 {
+        (error.min(spread) / spread).clamp(0.0, 1.0)
+    } else {
+        1.0
+    };
     (sample * (1.0 - share) + target * share, share)
 }
 
@@ -142,7 +158,10 @@ fn eigen(matrix: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), ExportError> {
     let read = |tensor: &Tensor| -> Result<Vec<f64>, tch::TchError> {
         let mut out = vec![0.0; tensor.numel()];
         let length = out.len();
-        tensor.f_to_kind(Kind::Double)?.f_contiguous()?.f_copy_data(&mut out, length)?;
+        tensor
+            .f_to_kind(Kind::Double)?
+            .f_contiguous()?
+            .f_copy_data(&mut out, length)?;
         Ok(out)
     };
     let vectors = Array2::from_shape_vec((side, side), read(&eigenvectors)?).unwrap_or_else(|_| Array2::eye(side));
@@ -197,7 +216,11 @@ mod tests {
         let (training, truth) = features(4, 3);
         let statistics = statistics(training.view(), &truth, 3, 6).unwrap();
         assert_eq!(statistics.projection.dim(), (6, 6));
-        assert!(distances(&statistics, training.view()).iter().all(|distance| distance.is_finite()));
+        assert!(
+            distances(&statistics, training.view())
+                .iter()
+                .all(|distance| distance.is_finite())
+        );
         assert_eq!(limit(&[], 6), None);
     }
 

@@ -29,10 +29,13 @@ pub struct Observed {
 impl Observed {
     /// The map of `class` for the image at `position`, if it is among those kept.
     pub fn map_of(&self, position: usize, class: usize) -> Option<ArrayView2<'_, f32>> {
-        let of_image: ArrayView3<'_, f32> = (position < self.cam.len_of(Axis(0))).then(|| {
-            self.cam.index_axis(Axis(0), position)
-        })?;
-        let at = self.cam_class.row(position).iter().position(|&found| found == class as i64)?;
+        let of_image: ArrayView3<'_, f32> =
+            (position < self.cam.len_of(Axis(0))).then(|| self.cam.index_axis(Axis(0), position))?;
+        let at = self
+            .cam_class
+            .row(position)
+            .iter()
+            .position(|&found| found == class as i64)?;
         Some(of_image.index_axis_move(Axis(0), at))
     }
 }
@@ -94,7 +97,10 @@ impl Observer {
     /// # Errors
     /// ONNX Runtime refuses the model.
     pub fn new(runtime: &Runtime, model: &[u8], outputs: &Outputs, keep: Keep) -> Result<Self, SessionError> {
-        let options = SessionOptions { intra_threads: 0, ..SessionOptions::default() };
+        let options = SessionOptions {
+            intra_threads: 0,
+            ..SessionOptions::default()
+        };
         Ok(Self {
             session: Session::from_bytes(runtime, model, &options)?,
             outputs: outputs.clone(),
@@ -118,9 +124,12 @@ impl Observer {
         let maps_left = self.keep.maps.saturating_sub(self.rows.len());
         let answer = self.session.run(&[(IMAGE, batch.images.view().into_dyn())])?;
         self.logits.push(&answer.array::<f32>(&self.outputs.logits)?, n);
-        self.probabilities.push(&answer.array::<f32>(&self.outputs.probabilities)?, n);
-        self.cam.push(&answer.array::<f32>(&self.outputs.cam)?, maps_left.min(n));
-        self.cam_class.extend(answer.array::<i64>(&self.outputs.cam_class)?.iter());
+        self.probabilities
+            .push(&answer.array::<f32>(&self.outputs.probabilities)?, n);
+        self.cam
+            .push(&answer.array::<f32>(&self.outputs.cam)?, maps_left.min(n));
+        self.cam_class
+            .extend(answer.array::<i64>(&self.outputs.cam_class)?.iter());
         if let Some(name) = &self.outputs.novelty {
             self.novelty.extend(answer.array::<f32>(name)?.iter());
         }

@@ -46,7 +46,10 @@ pub struct Decision {
 impl Decision {
     /// The operating point of a label.
     pub fn point_of(&self, class: usize) -> Option<&OperatingPoint> {
-        self.points.iter().find(|point| point.class == class).map(|point| &point.point)
+        self.points
+            .iter()
+            .find(|point| point.class == class)
+            .map(|point| &point.point)
     }
 }
 
@@ -62,7 +65,9 @@ pub fn decide(
 ) -> Result<Decision, ExportError> {
     let no_finding = section
         .no_finding_index(labels)
-        .ok_or_else(|| ExportError::NoFindingLabel { labels: labels.join(", ") })?;
+        .ok_or_else(|| ExportError::NoFindingLabel {
+            labels: labels.join(", "),
+        })?;
     let temperature = calibration::fit_temperature(logits, truth) as f32;
     let probabilities = probabilities(logits, temperature);
     let criterion = match section.measure {
@@ -89,7 +94,9 @@ pub fn probabilities(logits: ArrayView2<'_, f32>, temperature: f32) -> Array2<f3
     let mut probabilities = logits.to_owned();
     for mut row in probabilities.rows_mut() {
         let softmax = calibration::softmax(row.view(), f64::from(temperature));
-        row.iter_mut().zip(softmax).for_each(|(value, probability)| *value = probability as f32);
+        row.iter_mut()
+            .zip(softmax)
+            .for_each(|(value, probability)| *value = probability as f32);
     }
     probabilities
 }
@@ -110,9 +117,17 @@ fn label_point(
     let point = choose(&scores, &positive, criterion).and_then(within);
     let point = point.ok_or_else(|| ExportError::NoOperatingPoint {
         label: labels[class].clone(),
-        which: if positive.contains(&true) { "of another label than" } else { "of" },
+        which: if positive.contains(&true) {
+            "of another label than"
+        } else {
+            "of"
+        },
     })?;
-    Ok(LabelPoint { class, criterion, point })
+    Ok(LabelPoint {
+        class,
+        criterion,
+        point,
+    })
 }
 
 /// Class-conditional quantiles; a class with too few images for one takes the marginal quantile if that is wider.
@@ -139,11 +154,21 @@ pub fn reliability(
     truth: &[usize],
     bins: usize,
 ) -> Vec<calibration::ReliabilityBin> {
-    let predicted: Vec<usize> =
-        probabilities.rows().into_iter().map(|row| argmax(&row.to_vec()).unwrap_or(0)).collect();
-    let confidence: Vec<f32> =
-        predicted.iter().zip(probabilities.rows()).map(|(&class, row)| row[class]).collect();
-    let correct: Vec<bool> = predicted.iter().zip(truth).map(|(predicted, truth)| predicted == truth).collect();
+    let predicted: Vec<usize> = probabilities
+        .rows()
+        .into_iter()
+        .map(|row| argmax(&row.to_vec()).unwrap_or(0))
+        .collect();
+    let confidence: Vec<f32> = predicted
+        .iter()
+        .zip(probabilities.rows())
+        .map(|(&class, row)| row[class])
+        .collect();
+    let correct: Vec<bool> = predicted
+        .iter()
+        .zip(truth)
+        .map(|(predicted, truth)| predicted == truth)
+        .collect();
     calibration::reliability(&confidence, &correct, bins)
 }
 
@@ -174,7 +199,10 @@ mod tests {
         let decision = decide(logits.view(), &truth, &labels(), &OperatingPointSection::default()).unwrap();
         assert!(decision.temperature > 2.0, "{}", decision.temperature);
         assert!(decision.calibration_error[1] < decision.calibration_error[0]);
-        assert_eq!(decision.points.iter().map(|point| point.class).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            decision.points.iter().map(|point| point.class).collect::<Vec<_>>(),
+            [1, 2]
+        );
         for point in &decision.points {
             assert!(point.point.sensitivity.value >= 0.95);
             assert!(point.point.specificity.value > 0.3);

@@ -66,7 +66,9 @@ pub fn pack(context: &Context, parts: Parts<'_>, key: &SecretKey) -> Result<(Vec
         return Err(ExportError::GateFailed(Box::new(parts.gate.clone())));
     }
     if parts.gate.model_sha256 != context::digest(parts.int8) {
-        return Err(ExportError::GateStale { path: context.path(context::INT8_FILE) });
+        return Err(ExportError::GateStale {
+            path: context.path(context::INT8_FILE),
+        });
     }
     let manifest = manifest(context, &parts)?;
     let mut files = vec![
@@ -82,14 +84,19 @@ pub fn pack(context: &Context, parts: Parts<'_>, key: &SecretKey) -> Result<(Vec
 }
 
 fn report<T: Serialize>(path: &str, value: &T) -> Result<PayloadFile, ExportError> {
-    let json = serde_json::to_vec(value)
-        .map_err(|error| ExportError::Malformed { path: path.into(), reason: error.to_string() })?;
+    let json = serde_json::to_vec(value).map_err(|error| ExportError::Malformed {
+        path: path.into(),
+        reason: error.to_string(),
+    })?;
     Ok(PayloadFile::new(path, FileKind::Report, json))
 }
 
 fn manifest(context: &Context, parts: &Parts<'_>) -> Result<Manifest, ExportError> {
     let recipe = &context.recipe;
-    let labels = labels(&context.record.labels, recipe.operating_point.no_finding_index(&context.record.labels))?;
+    let labels = labels(
+        &context.record.labels,
+        recipe.operating_point.no_finding_index(&context.record.labels),
+    )?;
     let [major, minor, revision] = recipe.bundle.version_numbers().unwrap_or_default();
     Ok(Manifest {
         name: recipe.bundle.name.to_ascii_lowercase().replace('.', "-"),
@@ -124,12 +131,18 @@ fn manifest(context: &Context, parts: &Parts<'_>) -> Result<Manifest, ExportErro
 
 /// The labels with a stable id each: lower case, everything but letters and digits as one underscore.
 fn labels(names: &[String], no_finding: Option<usize>) -> Result<Vec<Label>, ExportError> {
-    let no_finding = no_finding.ok_or_else(|| ExportError::NoFindingLabel { labels: names.join(", ") })?;
+    let no_finding = no_finding.ok_or_else(|| ExportError::NoFindingLabel {
+        labels: names.join(", "),
+    })?;
     let mut labels: Vec<Label> = Vec::with_capacity(names.len());
     for (class, name) in names.iter().enumerate() {
         let id = label_id(name);
         if let Some(other) = labels.iter().position(|label| label.id == id) {
-            return Err(ExportError::LabelTwice { first: names[other].clone(), second: name.clone(), id });
+            return Err(ExportError::LabelTwice {
+                first: names[other].clone(),
+                second: name.clone(),
+                id,
+            });
         }
         labels.push(Label::new(&id, &shown_name(name), class == no_finding));
     }
@@ -153,11 +166,18 @@ pub fn label_id(name: &str) -> String {
 fn shown_name(name: &str) -> String {
     let spaced = name.trim().replace('_', " ");
     let mut letters = spaced.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn estimate(from: &metrics::intervals::Estimate) -> Estimate {
-    Estimate { value: from.value as f32, low: from.low as f32, high: from.high as f32, n: from.n }
+    Estimate {
+        value: from.value as f32,
+        low: from.low as f32,
+        high: from.high as f32,
+        n: from.n,
+    }
 }
 
 fn operating_points(labels: &[Label], decision: &Decision) -> Vec<OperatingPoint> {
@@ -180,7 +200,10 @@ fn conformal(labels: &[Label], decision: &Decision) -> Conformal {
         coverage: decision.coverage as f32,
         n: decision.n,
         quantiles: quantiles
-            .map(|(label, &score)| ConformalQuantile { label: label.id.clone(), score: score as f32 })
+            .map(|(label, &score)| ConformalQuantile {
+                label: label.id.clone(),
+                score: score as f32,
+            })
             .collect(),
     }
 }
@@ -198,14 +221,22 @@ fn novelty(limit: &Limit) -> Novelty {
 fn evidence(evaluation: &Evaluation, labels: &[Label]) -> bundle::manifest::Evaluation {
     let mut found = Vec::new();
     push_figures(&mut found, &evaluation.all, labels);
-    bundle::manifest::Evaluation { dataset: evaluation.dataset.clone(), n: evaluation.all.n, metrics: found }
+    bundle::manifest::Evaluation {
+        dataset: evaluation.dataset.clone(),
+        n: evaluation.all.n,
+        metrics: found,
+    }
 }
 
 fn push_figures(found: &mut Vec<Metric>, figures: &Figures, labels: &[Label]) {
     let mut push = |name: &str, label: Option<&Label>, value: Option<&metrics::intervals::Estimate>| {
         if let Some(value) = value {
             let label = label.map(|label| label.id.clone());
-            found.push(Metric { name: name.to_owned(), label, estimate: estimate(value) });
+            found.push(Metric {
+                name: name.to_owned(),
+                label,
+                estimate: estimate(value),
+            });
         }
     };
     push("accuracy", None, figures.accuracy.as_ref());
@@ -216,13 +247,25 @@ fn push_figures(found: &mut Vec<Metric>, figures: &Figures, labels: &[Label]) {
         push("specificity", Some(label), of_label.specificity.as_ref());
         push("auroc", Some(label), of_label.auroc.as_ref());
         let point = of_label.operating_point.as_ref();
-        push("sensitivity-at-operating-point", Some(label), point.map(|point| &point.sensitivity));
-        push("specificity-at-operating-point", Some(label), point.map(|point| &point.specificity));
+        push(
+            "sensitivity-at-operating-point",
+            Some(label),
+            point.map(|point| &point.sensitivity),
+        );
+        push(
+            "specificity-at-operating-point",
+            Some(label),
+            point.map(|point| &point.specificity),
+        );
     }
 }
 
 fn quantization(context: &Context, parts: &Parts<'_>) -> QuantizationSummary {
-    let worst = parts.quantization.worst().first().and_then(|layer| layer.activation.as_ref());
+    let worst = parts
+        .quantization
+        .worst()
+        .first()
+        .and_then(|layer| layer.activation.as_ref());
     let section = &context.recipe.quantize;
     let figure = |figure: &super::gate::Figure| GateFigure {
         name: figure.name.clone(),
@@ -246,7 +289,10 @@ fn provenance(context: &Context) -> Result<Provenance, ExportError> {
     let training = context.rows(Part::Train);
     let samples = &context.dataset.samples;
     let made = |row: &usize| {
-        !matches!(samples[*row].row.provenance, RowProvenance::Real | RowProvenance::Augmented)
+        !matches!(
+            samples[*row].row.provenance,
+            RowProvenance::Real | RowProvenance::Augmented
+        )
     };
     let recipe = std::fs::read(context.folder.recipe_path())
         .map_err(|source| ExportError::file(&context.folder.recipe_path(), source))?;
@@ -257,7 +303,11 @@ fn provenance(context: &Context) -> Result<Provenance, ExportError> {
         training_images: training.len() as u64,
         sources: context.dataset.sources(),
         synthetic: training.iter().any(made),
-        git_revision: context.record.git_revision.clone().unwrap_or_else(|| "unknown".to_owned()),
+        git_revision: context
+            .record
+            .git_revision
+            .clone()
+            .unwrap_or_else(|| "unknown".to_owned()),
         trainer_version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: context.record.seed,
     })
@@ -265,7 +315,10 @@ fn provenance(context: &Context) -> Result<Provenance, ExportError> {
 
 fn intended_use(context: &Context) -> IntendedUse {
     let section = &context.recipe.bundle.intended_use;
-    let age = section.age_years.map(|[min, max]| AgeRange { min: min as f32, max: max as f32 });
+    let age = section.age_years.map(|[min, max]| AgeRange {
+        min: min as f32,
+        max: max as f32,
+    });
     let statement = match section.words.trim() {
         "" => "No intended use was stated. Not for diagnosis.".to_owned(),
         words => words.to_owned(),
@@ -290,7 +343,11 @@ fn timestamp(time: SystemTime) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -313,18 +370,41 @@ mod tests {
 
     #[test]
     fn labels_get_stable_ids_and_readable_names() {
-        let names = ["No finding".to_owned(), "ground_glass".to_owned(), "COVID-19".to_owned()];
+        let names = [
+            "No finding".to_owned(),
+            "ground_glass".to_owned(),
+            "COVID-19".to_owned(),
+        ];
         let labels = labels(&names, Some(0)).unwrap();
-        let described: Vec<_> = labels.iter().map(|l| (l.id.as_str(), l.name.as_str(), l.no_finding)).collect();
-        let wanted = [("no_finding", "No finding", true), ("ground_glass", "Ground glass", false), ("covid-19", "COVID-19", false)];
+        let described: Vec<_> = labels
+            .iter()
+            .map(|l| (l.id.as_str(), l.name.as_str(), l.no_finding))
+            .collect();
+        let wanted = [
+            ("no_finding", "No finding", true),
+            ("ground_glass", "Ground glass", false),
+            ("covid-19", "COVID-19", false),
+        ];
         assert_eq!(described, wanted);
     }
 
     #[test]
     fn labels_that_would_be_one_are_refused() {
-        let names = ["normal".to_owned(), "Viral pneumonia".to_owned(), "viral_pneumonia".to_owned()];
+        let names = [
+            "normal".to_owned(),
+            "Viral pneumonia".to_owned(),
+            "viral_pneumonia".to_owned(),
+        ];
         let message = labels(&names, Some(0)).unwrap_err().to_string();
-        assert!(message.contains("Viral pneumonia") && message.contains("`viral_pneumonia`"), "{message}");
-        assert!(labels(&names[..2], None).unwrap_err().to_string().contains("no_finding"));
+        assert!(
+            message.contains("Viral pneumonia") && message.contains("`viral_pneumonia`"),
+            "{message}"
+        );
+        assert!(
+            labels(&names[..2], None)
+                .unwrap_err()
+                .to_string()
+                .contains("no_finding")
+        );
     }
 }

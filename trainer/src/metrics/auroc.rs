@@ -6,7 +6,9 @@ use ndarray::ArrayView2;
 /// Areas of every class of `probabilities` [N,K] against the rest; `None` for a class of which, or of whose rest,
 /// there is no image.
 pub fn one_vs_rest(probabilities: ArrayView2<'_, f32>, truth: &[usize]) -> Vec<Option<f64>> {
-    (0..probabilities.ncols()).map(|class| RankedScores::of_class(probabilities, truth, class).auroc()).collect()
+    (0..probabilities.ncols())
+        .map(|class| RankedScores::of_class(probabilities, truth, class).auroc())
+        .collect()
 }
 
 /// Mean of [`one_vs_rest`] over the classes that have an area; `None` if none has.

@@ -26,7 +26,11 @@ pub fn negative_log_likelihood(logits: ArrayView2<'_, f32>, truth: &[usize], tem
     let other = 1.0 / (rows + logits.ncols()) as f64;
     let sum: f64 = (0..rows)
         .map(|row| {
-            let scaled: Vec<f64> = logits.row(row).iter().map(|&logit| f64::from(logit) / temperature).collect();
+            let scaled: Vec<f64> = logits
+                .row(row)
+                .iter()
+                .map(|&logit| f64::from(logit) / temperature)
+                .collect();
             let largest = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let log_sum = scaled.iter().map(|&value| (value - largest).exp()).sum::<f64>().ln() + largest;
             let of_truth = scaled.get(truth[row]).copied().unwrap_or(f64::NEG_INFINITY);

@@ -58,7 +58,10 @@ impl Page {
     /// A page with a heading and a line under it.
     pub fn new(title: &str, lead: &str) -> Self {
         let body = format!("<h1>{}</h1>\n<p class=\"lead\">{}</p>\n", escape(title), escape(lead));
-        Self { title: title.to_owned(), body }
+        Self {
+            title: title.to_owned(),
+            body,
+        }
     }
 
     /// A heading of a section.
@@ -161,10 +164,17 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().enumerate().fold(0_u32, |group, (at, &byte)| group | u32::from(byte) << (16 - 8 * at));
+        let group = chunk
+            .iter()
+            .enumerate()
+            .fold(0_u32, |group, (at, &byte)| group | u32::from(byte) << (16 - 8 * at));
         for letter in 0..4 {
             let index = (group >> (18 - 6 * letter)) & 63;
-            text.push(if letter <= chunk.len() { ALPHABET[index as usize] as char } else { '=' });
+            text.push(if letter <= chunk.len() {
+                ALPHABET[index as usize] as char
+            } else {
+                '='
+            });
         }
     }
     text
@@ -177,9 +187,14 @@ mod tests {
     /// The test vectors of RFC 4648, section 10.
     #[test]
     fn base64_gives_the_standards_vectors() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
-        {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

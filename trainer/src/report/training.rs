@@ -10,9 +10,7 @@ use onnx::runtime::Runtime;
 use super::html::Page;
 use super::plots::PlotError;
 use crate::export::ExportError;
-use crate::export::context::{
-    CALIBRATION_FILE, Context, EVALUATION_FILE, GATE_FILE, INT8_FILE, QUANTIZATION_FILE,
-};
+use crate::export::context::{CALIBRATION_FILE, Context, EVALUATION_FILE, GATE_FILE, INT8_FILE, QUANTIZATION_FILE};
 use crate::export::evaluation::Evaluation;
 use crate::export::gate::GateReport;
 use crate::export::pack::Calibration;
@@ -27,7 +25,10 @@ const FOLDER: &str = "report";
 /// A step is missing, or the folder cannot be written.
 pub fn write(context: &Context, runtime: &Runtime) -> Result<PathBuf, ExportError> {
     let folder = context.path(FOLDER);
-    std::fs::create_dir_all(&folder).map_err(|source| ExportError::File { path: folder.clone(), source })?;
+    std::fs::create_dir_all(&folder).map_err(|source| ExportError::File {
+        path: folder.clone(),
+        source,
+    })?;
     let calibration: Calibration = context.read_json(CALIBRATION_FILE, "gate")?;
     let gate: GateReport = context.read_json(GATE_FILE, "gate")?;
     let evaluations: Vec<Evaluation> = context.read_json(EVALUATION_FILE, "gate")?;
@@ -56,7 +57,10 @@ pub fn write(context: &Context, runtime: &Runtime) -> Result<PathBuf, ExportErro
 
 /// A plot that was just drawn, as bytes for the page.
 fn drawn(path: &std::path::Path) -> Result<Vec<u8>, ExportError> {
-    std::fs::read(path).map_err(|source| ExportError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| ExportError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Draws into `folder` and gives the bytes.

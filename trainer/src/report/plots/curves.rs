@@ -17,7 +17,10 @@ pub struct Series {
 
 impl Series {
     fn finite(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        self.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite())
+        self.points
+            .iter()
+            .copied()
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
     }
 }
 
@@ -33,7 +36,9 @@ pub fn curves(path: &Path, title: &str, x_label: &str, y_label: &str, series: &[
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+        (low.min(v), high.max(v))
+    });
     match (low.is_finite(), high > low) {
         (false, _) => (0.0, 1.0),
         (true, false) => (low - 0.5, high + 0.5),
@@ -60,6 +65,13 @@ fn draw<DB: DrawingBackend>(
     let (x_low, x_high) = range(series.iter().flat_map(Series::finite).map(|(x, _)| x));
     let (y_low, y_high) = y_range(series);
     let whole_steps = (x_high - x_low) < 12.0;
+    // The legend stands where the lines do not end.
+    let ends: Vec<f64> = series
+        .iter()
+        .filter_map(|one| one.finite().last())
+        .map(|(_, y)| y)
+        .collect();
+    let ends_high = ends.iter().sum::<f64>() / ends.len().max(1) as f64 > (y_low + y_high) / 2.0;
     let mut chart = ChartBuilder::on(area)
         .caption(title, font(28))
         .margin(24)
@@ -76,8 +88,20 @@ fn draw<DB: DrawingBackend>(
         .x_desc(x_label)
         .y_desc(y_label)
         .x_labels(if whole_steps { (x_high - x_low) as usize + 1 } else { 10 })
-        .x_label_formatter(&|x| if x.fract().abs() < 1e-9 { format!("{x:.0}") } else { String::new() })
-        .y_label_formatter(&|y| if y_high - y_low > 20.0 { format!("{y:.0}") } else { format!("{y:.2}") })
+        .x_label_formatter(&|x| {
+            if x.fract().abs() < 1e-9 {
+                format!("{x:.0}")
+            } else {
+                String::new()
+            }
+        })
+        .y_label_formatter(&|y| {
+            if y_high - y_low > 20.0 {
+                format!("{y:.0}")
+            } else {
+                format!("{y:.2}")
+            }
+        })
         .draw()?;
     for (index, one) in series.iter().enumerate() {
         let style = colour(index).stroke_width(3);
@@ -95,7 +119,11 @@ fn draw<DB: DrawingBackend>(
             .label_font(font(18))
             .legend_area_size(32)
             .margin(10)
-            .position(SeriesLabelPosition::LowerRight)
+            .position(if ends_high {
+                SeriesLabelPosition::LowerRight
+            } else {
+                SeriesLabelPosition::UpperRight
+            })
             .draw()?;
     }
     Ok(())

@@ -56,7 +56,12 @@ fn unit_chart<'a, DB: DrawingBackend>(
         .x_labels(6)
         .y_labels(6)
         .draw()?;
-    chart.draw_series(DashedLineSeries::new([(0.0, 0.0), (1.0, 1.0)], 6, 6, INK.mix(0.5).stroke_width(2)))?;
+    chart.draw_series(DashedLineSeries::new(
+        [(0.0, 0.0), (1.0, 1.0)],
+        6,
+        6,
+        INK.mix(0.5).stroke_width(2),
+    ))?;
     Ok(chart)
 }
 
@@ -102,7 +107,11 @@ fn draw_reliability<DB: DrawingBackend>(
             Rectangle::new(corners, colour(0).stroke_width(1)),
         ])?;
         let text = EmptyElement::at(((bin.low + bin.high) / 2.0, bin.accuracy.max(0.04)))
-            + Text::new(bin.n.to_string(), (-8, if bin.accuracy > 0.93 { 6 } else { -20 }), font(16));
+            + Text::new(
+                bin.n.to_string(),
+                (-8, if bin.accuracy > 0.93 { 6 } else { -20 }),
+                font(16),
+            );
         chart.draw_series([text])?;
         chart.draw_series([Circle::new((bin.confidence, bin.accuracy), 5, colour(1).filled())])?;
     }

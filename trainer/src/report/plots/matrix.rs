@@ -36,9 +36,15 @@ fn draw<DB: DrawingBackend>(
     let side = ((width as i32 - LEFT - RIGHT) / classes).min((height as i32 - TOP - BOTTOM) / classes);
     let centred = font(20).pos(Pos::new(HPos::Center, VPos::Center));
     let (field, middle) = (side * classes, LEFT + side * classes / 2);
-    area.draw(&Text::new(title.to_owned(), (middle, 40), font(28).pos(Pos::new(HPos::Center, VPos::Center))))?;
+    area.draw(&Text::new(
+        title.to_owned(),
+        (middle, 40),
+        font(28).pos(Pos::new(HPos::Center, VPos::Center)),
+    ))?;
     area.draw(&Text::new("predicted", (middle, TOP + field + 70), centred.clone()))?;
-    let turned = font(20).pos(Pos::new(HPos::Center, VPos::Center)).transform(FontTransform::Rotate270);
+    let turned = font(20)
+        .pos(Pos::new(HPos::Center, VPos::Center))
+        .transform(FontTransform::Rotate270);
     area.draw(&Text::new("truth", (28, TOP + field / 2), turned))?;
     for (truth, row) in matrix.counts().iter().enumerate() {
         let total: u64 = row.iter().sum();
@@ -47,7 +53,11 @@ fn draw<DB: DrawingBackend>(
         let right = font(18).pos(Pos::new(HPos::Right, VPos::Center));
         area.draw(&Text::new(shortened(name, 16), (LEFT - 14, y + side / 2), right))?;
         let under = (LEFT + truth as i32 * side + side / 2, TOP + field + 24);
-        area.draw(&Text::new(shortened(name, 16), under, font(18).pos(Pos::new(HPos::Center, VPos::Center))))?;
+        area.draw(&Text::new(
+            shortened(name, 16),
+            under,
+            font(18).pos(Pos::new(HPos::Center, VPos::Center)),
+        ))?;
         for (predicted, &count) in row.iter().enumerate() {
             let x = LEFT + predicted as i32 * side;
             let share = if total == 0 { 0.0 } else { count as f64 / total as f64 };
@@ -70,8 +80,16 @@ fn draw_cell<DB: DrawingBackend>(
     let centre = Pos::new(HPos::Center, VPos::Center);
     let large = font((side as u32 / 6).clamp(14, 40)).color(&ink).pos(centre);
     let small = font((side as u32 / 10).clamp(12, 22)).color(&ink).pos(centre);
-    area.draw(&Text::new(count.to_string(), (x + side / 2, y + side / 2 - side / 12), large))?;
-    area.draw(&Text::new(format!("{:.1} %", share * 100.0), (x + side / 2, y + side / 2 + side / 8), small))
+    area.draw(&Text::new(
+        count.to_string(),
+        (x + side / 2, y + side / 2 - side / 12),
+        large,
+    ))?;
+    area.draw(&Text::new(
+        format!("{:.1} %", share * 100.0),
+        (x + side / 2, y + side / 2 + side / 8),
+        small,
+    ))
 }
 
 /// A long name cut to `most` letters, an ellipsis at its end.

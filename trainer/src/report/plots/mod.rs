@@ -43,7 +43,10 @@ pub struct PlotError {
 
 impl PlotError {
     fn new(path: &Path, reason: impl ToString) -> Self {
-        Self { path: path.to_owned(), reason: reason.to_string() }
+        Self {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -87,8 +90,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let series = [
-            Series { name: "training".into(), points: vec![(1.0, 0.9), (2.0, 0.5), (3.0, 0.4)] },
-            Series { name: "validation".into(), points: vec![(1.0, 1.0), (2.0, f64::NAN), (3.0, 0.6)] },
+            Series {
+                name: "training".into(),
+                points: vec![(1.0, 0.9), (2.0, 0.5), (3.0, 0.4)],
+            },
+            Series {
+                name: "validation".into(),
+                points: vec![(1.0, 1.0), (2.0, f64::NAN), (3.0, 0.6)],
+            },
         ];
         curves(&at("curves.png"), "Loss", "epoch", "loss", &series).unwrap();
         let labels = ["normal".to_owned(), "pneumonia".to_owned()];
@@ -113,7 +122,10 @@ mod tests {
     fn a_run_of_one_epoch_and_an_empty_series_can_be_drawn() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.png");
-        let one = [Series { name: "loss".into(), points: vec![(1.0, 0.5)] }];
+        let one = [Series {
+            name: "loss".into(),
+            points: vec![(1.0, 0.5)],
+        }];
         curves(&path, "Loss", "epoch", "loss", &one).unwrap();
         curves(&path, "Loss", "epoch", "loss", &[]).unwrap();
     }

@@ -32,8 +32,14 @@ pub fn summary(page: &mut Page, context: &Context, evaluations: &[Evaluation], g
         let share = |estimate: Option<Estimate>| {
             estimate.map_or_else(|| "-".to_owned(), |e| format!("{:.1} %", e.value * 100.0))
         };
-        tiles.push((share(last.all.balanced_accuracy), format!("balanced accuracy, {}", last.dataset)));
-        let area = last.all.mean_auroc.map_or_else(|| "-".to_owned(), |area| format!("{:.3}", area.value));
+        tiles.push((
+            share(last.all.balanced_accuracy),
+            format!("balanced accuracy, {}", last.dataset),
+        ));
+        let area = last
+            .all
+            .mean_auroc
+            .map_or_else(|| "-".to_owned(), |area| format!("{:.3}", area.value));
         tiles.push((area, format!("mean AUROC, {}", last.dataset)));
         tiles.push((last.all.n.to_string(), format!("{} images", last.dataset)));
     }
@@ -51,7 +57,10 @@ pub fn training(page: &mut Page, folder: &Path, epochs: &[EpochRecord]) -> Resul
     page.section("Training");
     let series = |name: &str, value: &dyn Fn(&EpochRecord) -> Option<f64>| Series {
         name: name.to_owned(),
-        points: epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?))).collect(),
+        points: epochs
+            .iter()
+            .filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?)))
+            .collect(),
     };
     let losses = [
         series("training", &|epoch| Some(epoch.train_loss)),
@@ -59,14 +68,21 @@ pub fn training(page: &mut Page, folder: &Path, epochs: &[EpochRecord]) -> Resul
     ];
     let shares = [
         series("training accuracy", &|epoch| Some(epoch.train_accuracy)),
-        series("validation balanced accuracy", &|epoch| epoch.validation_balanced_accuracy),
+        series("validation balanced accuracy", &|epoch| {
+            epoch.validation_balanced_accuracy
+        }),
         series("validation AUROC", &|epoch| epoch.validation_auroc),
     ];
-    let loss = draw(folder, "loss.png", |path| plots::curves(path, "Loss", "epoch", "loss", &losses))?;
+    let loss = draw(folder, "loss.png", |path| {
+        plots::curves(path, "Loss", "epoch", "loss", &losses)
+    })?;
     let share = draw(folder, "accuracy.png", |path| {
         plots::curves(path, "Accuracy and AUROC", "epoch", "share", &shares)
     })?;
-    page.pictures(&[(loss, "Mean loss by epoch".to_owned()), (share, "Shares by epoch".to_owned())]);
+    page.pictures(&[
+        (loss, "Mean loss by epoch".to_owned()),
+        (share, "Shares by epoch".to_owned()),
+    ]);
     Ok(())
 }
 
@@ -92,15 +108,21 @@ pub fn evaluation(page: &mut Page, folder: &Path, evaluation: &Evaluation) -> Re
         .zip(&evaluation.curves.roc)
         .filter_map(|(label, curve)| Some((format!("{} {:.3}", label.label, label.auroc?.value), curve.clone())))
         .collect();
-    let roc = draw(folder, &format!("roc-{dataset}.png"), |path| plots::roc(path, "ROC, one against rest", &curves))?;
+    let roc = draw(folder, &format!("roc-{dataset}.png"), |path| {
+        plots::roc(path, "ROC, one against rest", &curves)
+    })?;
     let bins = &evaluation.curves.reliability;
-    let reliability =
-        draw(folder, &format!("reliability-{dataset}.png"), |path| plots::reliability(path, "Calibration", bins))?;
+    let reliability = draw(folder, &format!("reliability-{dataset}.png"), |path| {
+        plots::reliability(path, "Calibration", bins)
+    })?;
     let error = expected_calibration_error(bins);
     page.pictures(&[
         (confusion, "Counts, and shares of the row".to_owned()),
         (roc, "With the area under each curve".to_owned()),
-        (reliability, format!("Right predictions by confidence; expected calibration error {error:.3}")),
+        (
+            reliability,
+            format!("Right predictions by confidence; expected calibration error {error:.3}"),
+        ),
     ]);
     Ok(())
 }
@@ -114,7 +136,13 @@ fn cell(estimate: Option<&Estimate>) -> Cell {
 
 fn label_table(page: &mut Page, figures: &Figures) {
     let heads = [
-        "label", "images", "sensitivity", "specificity", "AUROC", "flagged from", "sensitivity there",
+        "label",
+        "images",
+        "sensitivity",
+        "specificity",
+        "AUROC",
+        "flagged from",
+        "sensitivity there",
         "specificity there",
     ];
     let rows: Vec<Vec<Cell>> = figures
@@ -199,14 +227,20 @@ pub fn decisions(page: &mut Page, labels: &[String], calibration: &Calibration) 
             let in_set = 1.0 - decision.quantiles.get(class).copied().unwrap_or(1.0);
             vec![
                 label.clone().into(),
-                point.map_or_else(|| Cell::from("no finding"), |point| format!("{:.3}", point.threshold).into()),
+                point.map_or_else(
+                    || Cell::from("no finding"),
+                    |point| format!("{:.3}", point.threshold).into(),
+                ),
                 cell(point.map(|point| &point.sensitivity)),
                 cell(point.map(|point| &point.specificity)),
                 format!("{in_set:.3}").into(),
             ]
         })
         .collect();
-    page.table(&["label", "flagged from", "sensitivity", "specificity", "in the set from"], &rows);
+    page.table(
+        &["label", "flagged from", "sensitivity", "specificity", "in the set from"],
+        &rows,
+    );
 }
 
 /// The parity gate.
@@ -261,7 +295,10 @@ pub fn quantization(page: &mut Page, report: &QuantizationReport) {
             ]
         })
         .collect();
-    page.table(&["tensor", "operator", "weights", "own rounding", "with all before it"], &rows);
+    page.table(
+        &["tensor", "operator", "weights", "own rounding", "with all before it"],
+        &rows,
+    );
     let outputs: Vec<Vec<Cell>> = report
         .outputs
         .iter()
@@ -270,7 +307,10 @@ pub fn quantization(page: &mut Page, report: &QuantizationReport) {
             vec![
                 output.name.clone().into(),
                 equal.unwrap_or_else(|| decibels(output.ratio_db)).into(),
-                output.largest_error.map_or_else(|| "-".to_owned(), |error| format!("{error:.4}")).into(),
+                output
+                    .largest_error
+                    .map_or_else(|| "-".to_owned(), |error| format!("{error:.4}"))
+                    .into(),
             ]
         })
         .collect();
@@ -287,10 +327,14 @@ pub fn phantoms(page: &mut Page, context: &Context, runtime: &Runtime, int8: &[u
     for (row, phantom) in phantoms.iter().enumerate() {
         let (height, width) = phantom.picture.dim();
         let class = observed.cam_class[(row, 0)] as usize;
-        let Some(map) = observed.map_of(row, class) else { continue };
+        let Some(map) = observed.map_of(row, class) else {
+            continue;
+        };
         let field = spec.source_rect(height, width)?;
         let heat = upsample_heatmap(map, field, [height, width], [height, width]);
-        let grey = phantom.picture.mapv(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8);
+        let grey = phantom
+            .picture
+            .mapv(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8);
         let colours = paint(grey.view(), heat.view(), &table);
         let probability = observed.probabilities[(row, class)];
         let label = context.record.labels.get(class).map_or("", String::as_str);
@@ -331,7 +375,12 @@ pub fn provenance(page: &mut Page, context: &Context) {
     let counts = |part: Part| {
         let rows = context.rows(part);
         let counts = context.dataset.class_counts_of(&rows);
-        let each: Vec<String> = record.labels.iter().zip(counts).map(|(label, n)| format!("{label} {n}")).collect();
+        let each: Vec<String> = record
+            .labels
+            .iter()
+            .zip(counts)
+            .map(|(label, n)| format!("{label} {n}"))
+            .collect();
         format!("{} ({})", rows.len(), each.join(", "))
     };
     let fact = |name: &str, value: String| vec![Cell::from(name), Cell::from(value)];
@@ -343,9 +392,17 @@ pub fn provenance(page: &mut Page, context: &Context) {
         fact("sources", context.dataset.sources().join(", ")),
         fact("data digest", record.data_digest.clone()),
         fact("seed", record.seed.to_string()),
-        fact("best epoch", record.best_epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string())),
+        fact(
+            "best epoch",
+            record
+                .best_epoch
+                .map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
+        ),
         fact("device", record.device.clone()),
-        fact("source revision", record.git_revision.clone().unwrap_or_else(|| "unknown".to_owned())),
+        fact(
+            "source revision",
+            record.git_revision.clone().unwrap_or_else(|| "unknown".to_owned()),
+        ),
     ];
     page.table(&["", ""], &rows);
 }
