@@ -32,7 +32,7 @@ impl Default for QuantizeSection {
         Self {
             calibration_images: 96,
             method: CalibrationMethod::Percentile,
-            percentile: 99.99,
+            percentile: 99.999,
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::error::DataError;
-use super::manifest::{Manifest, Row, hex};
+use super::manifest::{Manifest, Provenance, Row, hex};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 pub use similarity::Thumbnail;
@@ -86,7 +86,7 @@ pub struct CheckReport {
     pub faults: Vec<Fault>,
     /// Files of the same bytes.
     pub copies: Vec<Copies>,
-    /// Pairs that look alike, the most alike first.
+    /// Pairs that look alike, the most alike first; phantoms are not compared.
     pub near_duplicates: Vec<NearDuplicate>,
     /// Patients and groups in several classes. Patients may be rightly so; a split keeps them on one side anyway.
     pub crossings: Vec<Crossing>,
@@ -201,10 +201,12 @@ fn alike(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Vec<NearDuplicate>, DataError> {
+    // Phantoms share one rule of anatomy, so they look alike; whose they are is known.
+    let real = |row: usize| manifest.rows[row].provenance != Provenance::Phantom;
     let pictures: Vec<(usize, &Thumbnail)> = seen
         .iter()
         .enumerate()
-        .filter_map(|(i, seen)| Some((i, seen.thumbnail.as_ref()?)))
+        .filter_map(|(row, seen)| Some((row, seen.thumbnail.as_ref().filter(|_| real(row))?)))
         .collect();
     progress.begin("comparing images", pictures.len() as u64, "image");
     let found = parallel(pictures.len(), interrupt, |a| {

@@ -300,11 +300,12 @@ mod tests {
         assert_eq!(summary.images, 36);
         let manifest = Manifest::load(folder.path()).unwrap();
         assert!(manifest.rows.iter().all(|row| row.provenance == Provenance::Phantom));
-        let report = crate::data::check::check(&manifest, false, &Silent, &Interrupt::new()).unwrap();
+        let report = crate::data::check::check(&manifest, true, &Silent, &Interrupt::new()).unwrap();
         assert!(
             !report.must_be_fixed() && report.usable == 36 && report.crossings.is_empty(),
             "{report:?}"
         );
+        assert!(report.near_duplicates.is_empty(), "whose a phantom is is known");
         let patients: std::collections::BTreeSet<_> = manifest.rows.iter().map(|row| &row.patient_id).collect();
         assert_eq!(patients.len(), 24);
         for row in manifest.rows.iter().filter(|row| row.label != NORMAL) {

@@ -36,8 +36,8 @@ impl LesionKind {
     /// Radius of a patch in units of the patient's plane (the film is 2 wide).
     fn radius(self, rng: &mut ChaCha8Rng) -> f32 {
         match self {
-            Self::Consolidation => rng.random_range(0.15..0.30),
-            Self::GroundGlass => rng.random_range(0.14..0.26),
+            Self::Consolidation => rng.random_range(0.19..0.34),
+            Self::GroundGlass => rng.random_range(0.17..0.30),
             Self::Nodule => rng.random_range(0.050..0.085),
         }
     }
@@ -52,9 +52,9 @@ impl LesionKind {
     /// Share of the lung's air that a full-strength opacity replaces.
     fn opacity(self, rng: &mut ChaCha8Rng) -> f32 {
         match self {
-            Self::Consolidation => rng.random_range(0.50..0.80),
-            Self::GroundGlass => rng.random_range(0.30..0.46),
-            Self::Nodule => rng.random_range(0.36..0.60),
+            Self::Consolidation => rng.random_range(0.60..0.88),
+            Self::GroundGlass => rng.random_range(0.36..0.54),
+            Self::Nodule => rng.random_range(0.42..0.66),
         }
     }
 
