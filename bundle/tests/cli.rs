@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use scanside_bundle::cli::{BundleCommand, CliError, KeyCommand, SecretKeyArgs};
-use scanside_bundle::{container, example};
+use scanside_bundle::cli::{BundleCommand, CliError, KeyCommand};
+use scanside_bundle::sign::{self, SignError};
+use scanside_bundle::{SecretKey, container, example};
 
 #[derive(Parser)]
 enum Program {
@@ -36,7 +37,7 @@ impl Folder {
             folder: tempfile::tempdir().unwrap(),
         };
         run(&["key", "new", "--out", &this.path("site"), "--no-password"]).unwrap();
-        let secret = this.secret("site", None).load().unwrap();
+        let secret = this.secret("site", "").unwrap();
         let file = fs::File::create(this.path("example.scanside")).unwrap();
         container::write(&example::manifest(), &example::files(), &secret, file).unwrap();
         this
@@ -46,11 +47,10 @@ impl Folder {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn secret(&self, name: &str, password_file: Option<&str>) -> SecretKeyArgs {
-        SecretKeyArgs {
-            secret_key: PathBuf::from(self.path(&format!("{name}.key"))),
-            password_file: password_file.map(|f| PathBuf::from(self.path(f))),
-        }
+    /// The secret key `name`, opened with a password if it has one.
+    fn secret(&self, name: &str, password: &str) -> Result<SecretKey, SignError> {
+        let path = self.path(&format!("{name}.key"));
+        sign::load_secret(Path::new(&path), || Ok(password.to_owned()))
     }
 }
 
@@ -129,25 +129,25 @@ fn keys_are_never_overwritten_and_secrets_are_private() {
 fn a_password_comes_from_a_file() {
     let folder = Folder::new();
     fs::write(folder.path("password"), "open sesame\n").unwrap();
-    fs::write(folder.path("wrong"), "open barley\n").unwrap();
     fs::write(folder.path("empty"), "\n").unwrap();
     run(&[
         "key",
         "new",
+        "--out",
         &folder.path("p"),
         "--password-file",
         &folder.path("password"),
     ])
     .unwrap();
-    assert!(folder.secret("p", Some("password")).load().is_ok());
-    let error = folder.secret("p", Some("wrong")).load().unwrap_err();
-    assert!(
-        error.to_string().contains("wrong password") && error.exit_code() == 2,
-        "{error}"
-    );
+    assert!(folder.secret("p", "open sesame").is_ok());
+    assert!(matches!(
+        folder.secret("p", "open barley"),
+        Err(SignError::WrongPassword { .. })
+    ));
     let error = run(&[
         "key",
         "new",
+        "--out",
         &folder.path("q"),
         "--password-file",
         &folder.path("empty"),

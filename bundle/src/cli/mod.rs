@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::container::BundleError;
-use crate::sign::{self, SecretKey, SignError, TrustedKeys};
+use crate::sign::{SignError, TrustedKeys};
 
 pub use bundle::{BundleCommand, HeaderArgs, InspectArgs, VerifyArgs};
 pub use key::{KeyCommand, NewKeyArgs};
@@ -100,31 +100,6 @@ impl TrustArgs {
                 "no public key to check the bundle's signature with; give --key FILE.pub or --keys FOLDER".to_owned(),
             )),
         }
-    }
-}
-
-/// The key that signs.
-#[derive(Debug, Clone, Args)]
-pub struct SecretKeyArgs {
-    /// Secret key that signs the bundle; its password is asked for if it has one
-    #[arg(long = "key", value_name = "FILE.key")]
-    pub secret_key: PathBuf,
-    /// File whose first line is the secret key's password
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-}
-
-impl SecretKeyArgs {
-    /// Reads the secret key, asking for its password on the terminal if it has one and no file was given.
-    ///
-    /// # Errors
-    /// [`CliError::Key`].
-    pub fn load(&self) -> Result<SecretKey, CliError> {
-        let password = || match &self.password_file {
-            Some(file) => first_line(file),
-            None => rpassword::prompt_password(format!("Password of {}: ", self.secret_key.display())),
-        };
-        Ok(sign::load_secret(&self.secret_key, password)?)
     }
 }
 
