@@ -148,7 +148,7 @@ pub struct Heatmap {
 }
 
 impl Heatmap {
-    /// The map as [h,w]; `None` if its size and values do not fit each other.
+    /// The map as `[h,w]`; `None` if its size and values do not fit each other.
     #[must_use]
     pub fn to_array(&self) -> Option<Array2<f32>> {
         Array2::from_shape_vec(self.size, self.values.clone()).ok()

@@ -75,7 +75,7 @@ pub struct ModelIdentity {
 /// What the network makes of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// [K], calibrated.
+    /// `[K]`, calibrated.
     pub probabilities: Vec<f32>,
     /// Grad-CAM of the most probable labels, the most probable first.
     pub maps: Vec<ClassMap>,
@@ -88,7 +88,7 @@ pub struct Prediction {
 pub struct ClassMap {
     /// Index of the label.
     pub label: usize,
-    /// [h,w], zero and above, any scale.
+    /// `[h,w]`, zero and above, any scale.
     pub map: Array2<f32>,
 }
 
@@ -225,7 +225,7 @@ impl Model {
         predict(&mut self.session, &self.manifest, self.tensor.view())
     }
 
-    /// Runs the network on a prepared tensor [1,C,H,W].
+    /// Runs the network on a prepared tensor `[1,C,H,W]`.
     ///
     /// # Errors
     /// [`ModelError`].

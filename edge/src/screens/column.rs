@@ -206,7 +206,10 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
     fn reason_lines(&self, reasons: &[String], layout: &Layout, room: i32) -> usize {
         let face = self.fonts.face(Weight::Regular, layout.sizes.small);
         let room = (room - layout.gap).max(0) as u32;
-        reasons.iter().map(|reason| wrap(&face, reason, room, REASON_LINES).len()).sum()
+        reasons
+            .iter()
+            .map(|reason| wrap(&face, reason, room, REASON_LINES).len())
+            .sum()
     }
 
     /// Reasons, each with a dot in the state's colour; the last one that finds room may be cut short.

@@ -140,7 +140,10 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         // Smaller type before a step is lost.
         let fits = |size: &u32| top + self.steps_height(&view.what_to_do, room, *size, layout.gap) <= bottom;
         let size = [sizes.body, sizes.small].into_iter().find(fits).unwrap_or(sizes.small);
-        let area = Rectangle::new(Point::new(left, top), Size::new(room.max(0) as u32, (bottom - top).max(0) as u32));
+        let area = Rectangle::new(
+            Point::new(left, top),
+            Size::new(room.max(0) as u32, (bottom - top).max(0) as u32),
+        );
         self.steps(&view.what_to_do, area, size, layout.gap)
     }
 
@@ -172,7 +175,10 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
     fn steps_height(&self, steps: &[String], room: i32, size: u32, gap: i32) -> i32 {
         let face = self.fonts.face(Weight::Regular, size);
         let room = (room - face.width("0. ") as i32).max(0) as u32;
-        let lines = steps.iter().map(|action| wrap(&face, action, room, STEP_LINES).len()).sum::<usize>();
+        let lines = steps
+            .iter()
+            .map(|action| wrap(&face, action, room, STEP_LINES).len())
+            .sum::<usize>();
         lines as i32 * face.line_height() as i32 + (steps.len() as i32 - 1) * (gap / 2)
     }
 
