@@ -37,6 +37,20 @@ pub fn shared_data() -> Option<PathBuf> {
     None
 }
 
+/// ONNX Runtime as `cargo xtask setup` keeps it, or `None` with a line that says how to get it.
+///
+/// # Panics
+/// Under CI, where everything must be present.
+#[must_use]
+pub fn onnxruntime() -> Option<PathBuf> {
+    let folder = root().join(".native/onnxruntime/lib");
+    let library = std::fs::read_dir(folder)
+        .ok()
+        .and_then(|mut entries| entries.next()?.ok())
+        .map(|entry| entry.path());
+    present_or_skip(library.is_some(), "ONNX Runtime is absent; run `cargo xtask setup`").then_some(library?)
+}
+
 /// Whether an external program can be started, or a line that says what to install.
 ///
 /// # Panics
