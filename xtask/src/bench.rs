@@ -9,11 +9,47 @@ use crate::native;
 struct Bench {
     name: &'static str,
     what: &'static str,
-    package: &'static str,
-    example: &'static str,
+    command: &'static [&'static str],
 }
 
-const BENCHES: &[Bench] = &[];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "decode",
+        what: "decoding against the decoding libraries alone (needs the development data)",
+        command: &[
+            "run",
+            "--release",
+            "--package",
+            "scanside-imaging",
+            "--example",
+            "decode_bench",
+        ],
+    },
+    Bench {
+        name: "int8",
+        what: "INT8 against float ResNet-18, and the memory of quantizing it",
+        command: &[
+            "bench",
+            "--package",
+            "scanside-onnx",
+            "--bench",
+            "int8",
+            "--",
+            "18",
+            "100",
+        ],
+    },
+    Bench {
+        name: "screen",
+        what: "preparation, heatmap, overlay and screen",
+        command: &["bench", "--package", "scanside-edge", "--bench", "screen"],
+    },
+    Bench {
+        name: "triage",
+        what: "a whole triage, warm and from the start of the process",
+        command: &["bench", "--package", "scanside-edge", "--bench", "triage"],
+    },
+];
 
 /// Arguments of `bench`.
 #[derive(clap::Args)]
@@ -38,15 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     for bench in wanted {
         heading(&format!("{}: {}", bench.name, bench.what));
-        run_command(&mut cargo([
-            "run",
-            "--release",
-            "--locked",
-            "--package",
-            bench.package,
-            "--example",
-            bench.example,
-        ]))?;
+        run_command(&mut cargo(bench.command))?;
     }
     Ok(())
 }
