@@ -144,10 +144,15 @@ fn labels(names: &[String], no_finding: Option<usize>) -> Result<Vec<Label>, Exp
                 id,
             });
         }
-        labels.push(Label::new(&id, &shown_name(name), class == no_finding));
+        // A screen never calls an image normal, whatever the data's label is.
+        let shown = if class == no_finding { NO_FINDING.to_owned() } else { shown_name(name) };
+        labels.push(Label::new(&id, &shown, class == no_finding));
     }
     Ok(labels)
 }
+
+/// What a screen shows beside the probability of the label that flags nothing.
+const NO_FINDING: &str = "No finding";
 
 /// The stable id of a label in the bundle.
 pub fn label_id(name: &str) -> String {
