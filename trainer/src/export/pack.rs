@@ -145,7 +145,11 @@ fn labels(names: &[String], no_finding: Option<usize>) -> Result<Vec<Label>, Exp
             });
         }
         // A screen never calls an image normal, whatever the data's label is.
-        let shown = if class == no_finding { NO_FINDING.to_owned() } else { shown_name(name) };
+        let shown = if class == no_finding {
+            NO_FINDING.to_owned()
+        } else {
+            shown_name(name)
+        };
         labels.push(Label::new(&id, &shown, class == no_finding));
     }
     Ok(labels)
