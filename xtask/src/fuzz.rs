@@ -13,7 +13,8 @@ const CARGO_FUZZ: &str = "0.13.1";
 const TARGETS: &[(&str, &str)] = &[
     ("imaging", "decode_dicom"),
     ("imaging", "decode_raster"),
-    ("bundle", "open_bundle"),
+    ("bundle", "open"),
+    ("bundle", "signed"),
 ];
 
 /// Arguments of `fuzz`.
