@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use scanside_bundle::blocks::{BlockError, BlockTable};
 use scanside_bundle::container::{self, BundleError, Front, Policy, Reader};
@@ -10,6 +12,9 @@ use scanside_bundle::mcuboot::{HEADER_BYTES, ImageError};
 use scanside_bundle::sign::{self, SignError};
 use scanside_bundle::{TrustedKeys, example};
 use support::{Fixture, u32_at};
+
+/// Packed once: key making and compression would cost more than what is tested.
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
 
 fn open(fixture: &Fixture, file: &[u8]) -> Result<container::Bundle, BundleError> {
     container::open(file, &fixture.keys, &Policy::default(), |_| true)
@@ -27,8 +32,8 @@ fn flipped(file: &[u8], bit: usize) -> Vec<u8> {
 
 #[test]
 fn the_whole_example_comes_back() {
-    let fixture = Fixture::new();
-    let bundle = open(&fixture, &fixture.file).unwrap();
+    let fixture = &*FIXTURE;
+    let bundle = open(fixture, &fixture.file).unwrap();
     assert_eq!(bundle.files.len(), example::files().len());
     for file in example::files() {
         assert_eq!(bundle.files[&file.path], file.bytes, "{}", file.path);
@@ -45,7 +50,7 @@ fn the_whole_example_comes_back() {
 
 #[test]
 fn files_that_nobody_asked_for_are_not_kept() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let only_reports = |entry: &scanside_bundle::manifest::FileEntry| entry.path.starts_with("report/");
     let bundle = container::open(fixture.file.as_slice(), &fixture.keys, &Policy::default(), only_reports).unwrap();
     assert_eq!(bundle.files.keys().collect::<Vec<_>>(), ["report/quantization.json"]);
@@ -53,17 +58,22 @@ fn files_that_nobody_asked_for_are_not_kept() {
 
 #[test]
 fn a_flipped_bit_is_refused_wherever_it_is() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     for byte in 0..fixture.file.len() {
         // Every bit of what has a layout of its own, one bit of every byte elsewhere.
         let structural = byte < HEADER_BYTES + 24
             || (fixture.signature_at()..fixture.signature_at() + 4).contains(&byte)
             || byte >= fixture.trailer_at();
+        // The payload's bytes are alike, and each costs a whole reading.
+        let payload = (fixture.payload_at()..fixture.trailer_at()).contains(&byte);
+        if payload && byte % 11 != 0 {
+            continue;
+        }
         let bits = if structural { 0..8 } else { byte % 8..byte % 8 + 1 };
         for bit in bits {
             let file = flipped(&fixture.file, byte * 8 + bit);
-            let error = refusal(&fixture, &file);
-            assert_region(&fixture, byte, &error);
+            let error = refusal(fixture, &file);
+            assert_region(fixture, byte, &error);
         }
     }
 }
@@ -104,7 +114,7 @@ fn assert_region(fixture: &Fixture, byte: usize, error: &BundleError) {
 
 #[test]
 fn a_truncated_bundle_names_the_part_that_ends() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let parts = [
         (HEADER_BYTES, "the MCUboot header"),
         (HEADER_BYTES + 16, "the beginning of the stream"),
@@ -116,7 +126,7 @@ fn a_truncated_bundle_names_the_part_that_ends() {
     let mut start = 0;
     for (end, wanted) in parts {
         for cut in [start, start + 1, (start + end) / 2, end - 1] {
-            let error = refusal(&fixture, &fixture.file[..cut]);
+            let error = refusal(fixture, &fixture.file[..cut]);
             assert!(
                 matches!(error, BundleError::Truncated { part, offset } if part == wanted && offset == cut as u64),
                 "cut at {cut}: {error}"
@@ -128,53 +138,53 @@ fn a_truncated_bundle_names_the_part_that_ends() {
 
 #[test]
 fn bytes_behind_the_end_are_refused() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let mut file = fixture.file.clone();
     file.push(0);
-    let error = refusal(&fixture, &file);
+    let error = refusal(fixture, &file);
     assert!(matches!(error, BundleError::TrailingBytes { offset } if offset == fixture.file.len() as u64));
     let twice = [fixture.file.clone(), fixture.file.clone()].concat();
-    assert!(matches!(refusal(&fixture, &twice), BundleError::TrailingBytes { .. }));
+    assert!(matches!(refusal(fixture, &twice), BundleError::TrailingBytes { .. }));
 }
 
 #[test]
 fn other_files_are_not_bundles() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     assert!(matches!(
-        refusal(&fixture, b""),
+        refusal(fixture, b""),
         BundleError::Truncated { offset: 0, .. }
     ));
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &[0; 64]].concat();
-    let error = refusal(&fixture, &png).to_string();
+    let error = refusal(fixture, &png).to_string();
     assert!(error.starts_with("not a Scanside bundle"), "{error}");
     let mut firmware = fixture.file.clone();
     firmware[HEADER_BYTES..].fill(0xa5);
-    let error = refusal(&fixture, &firmware).to_string();
+    let error = refusal(fixture, &firmware).to_string();
     assert!(error.starts_with("not a Scanside bundle"), "{error}");
 }
 
 #[test]
 fn an_unknown_version_is_refused_before_its_signature_is_read() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let mut file = fixture.file[..HEADER_BYTES + 16].to_vec();
     file[HEADER_BYTES + 8] = 2;
-    let error = refusal(&fixture, &file);
+    let error = refusal(fixture, &file);
     assert!(matches!(error, BundleError::FormatVersion { found: 2 }), "{error}");
     assert!(error.to_string().contains("reads version 1"), "{error}");
 }
 
 #[test]
 fn an_unsigned_bundle_is_refused() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let mut file = fixture.file[..fixture.signature_at()].to_vec();
     file.extend([0; 4]);
     file.extend(fixture.payload());
-    assert!(matches!(refusal(&fixture, &file), BundleError::Unsigned));
+    assert!(matches!(refusal(fixture, &file), BundleError::Unsigned));
 }
 
 #[test]
 fn another_key_is_refused() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let keys = TrustedKeys::new(vec![sign::generate(None).unwrap().public]);
     let error = container::verify(fixture.file.as_slice(), &keys, &Policy::default()).unwrap_err();
     assert!(
@@ -188,7 +198,7 @@ fn another_key_is_refused() {
 
 #[test]
 fn a_lower_security_counter_is_refused() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let lowest = |lowest_security_counter| Policy {
         lowest_security_counter,
         ..Policy::default()
@@ -203,7 +213,7 @@ fn a_lower_security_counter_is_refused() {
 
 #[test]
 fn long_files_are_refused_before_they_are_read() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let policy = Policy {
         max_file_bytes: 1000,
         ..Policy::default()
@@ -227,7 +237,7 @@ fn long_files_are_refused_before_they_are_read() {
 
 #[test]
 fn the_front_alone_decides_and_leaves_the_reader_at_the_payload() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let mut rest = fixture.file.as_slice();
     let front = Front::read(&mut rest).unwrap();
     assert_eq!(
@@ -259,34 +269,34 @@ fn signed_with(fixture: &Fixture, payload: &[u8], change: impl FnOnce(&mut Manif
 
 #[test]
 fn a_signed_bundle_that_contradicts_itself_is_refused() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let payload = fixture.payload().to_vec();
-    assert!(open(&fixture, &signed_with(&fixture, &payload, |_| {})).is_ok());
+    assert!(open(fixture, &signed_with(fixture, &payload, |_| {})).is_ok());
 
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, |m| m.files[0].length -= 1));
+    let error = refusal(fixture, &signed_with(fixture, &payload, |m| m.files[0].length -= 1));
     assert!(matches!(error, BundleError::FileLength { .. }), "{error}");
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, |m| m.files[0].length += 1));
+    let error = refusal(fixture, &signed_with(fixture, &payload, |m| m.files[0].length += 1));
     assert!(matches!(error, BundleError::FileLength { .. }), "{error}");
     let error = refusal(
-        &fixture,
-        &signed_with(&fixture, &payload, |m| m.files[0].sha256 = "0".repeat(64)),
+        fixture,
+        &signed_with(fixture, &payload, |m| m.files[0].sha256 = "0".repeat(64)),
     );
     assert!(matches!(error, BundleError::FileDigest { .. }), "{error}");
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, |m| m.files[0].stored += 1));
+    let error = refusal(fixture, &signed_with(fixture, &payload, |m| m.files[0].stored += 1));
     assert!(matches!(error, BundleError::PayloadLength { .. }), "{error}");
     let shift = |m: &mut Manifest| {
         m.files[0].stored -= 1;
         m.files[1].stored += 1;
     };
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, shift));
+    let error = refusal(fixture, &signed_with(fixture, &payload, shift));
     assert!(matches!(error, BundleError::Decompress { .. }), "{error}");
     let shift = |m: &mut Manifest| {
         m.files[0].stored += 1;
         m.files[1].stored -= 1;
     };
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, shift));
+    let error = refusal(fixture, &signed_with(fixture, &payload, shift));
     assert!(error.to_string().contains("1 bytes follow its zstd frame"), "{error}");
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, |m| m.security_counter = 8));
+    let error = refusal(fixture, &signed_with(fixture, &payload, |m| m.security_counter = 8));
     assert!(
         matches!(
             error,
@@ -297,18 +307,18 @@ fn a_signed_bundle_that_contradicts_itself_is_refused() {
         ),
         "{error}"
     );
-    let error = refusal(&fixture, &signed_with(&fixture, &payload, |m| m.temperature = -1.0));
+    let error = refusal(fixture, &signed_with(fixture, &payload, |m| m.temperature = -1.0));
     assert!(matches!(error, BundleError::Manifest(_)), "{error}");
 }
 
 #[test]
 fn a_decompression_bomb_costs_no_more_than_its_declared_length() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let zeros = vec![0_u8; 64 << 20];
     let bomb = zstd::bulk::compress(&zeros, 9).unwrap();
     assert!(bomb.len() < 16 << 10);
-    let payload = [&bomb, &fixture.payload()[first_stored(&fixture)..]].concat();
-    let file = signed_with(&fixture, &payload, |m| m.files[0].stored = bomb.len() as u64);
+    let payload = [&bomb, &fixture.payload()[first_stored(fixture)..]].concat();
+    let file = signed_with(fixture, &payload, |m| m.files[0].stored = bomb.len() as u64);
     let mut reader = Reader::new(file.as_slice(), &fixture.keys, &Policy::default()).unwrap();
     let mut kept = Vec::new();
     let error = reader.copy_file(&mut kept).unwrap_err();
@@ -320,8 +330,8 @@ fn a_decompression_bomb_costs_no_more_than_its_declared_length() {
     encoder.window_log(container::WINDOW_LOG).unwrap();
     std::io::Write::write_all(&mut encoder, &zeros).unwrap();
     let bomb = encoder.finish().unwrap();
-    let payload = [&bomb, &fixture.payload()[first_stored(&fixture)..]].concat();
-    let file = signed_with(&fixture, &payload, |m| m.files[0].stored = bomb.len() as u64);
+    let payload = [&bomb, &fixture.payload()[first_stored(fixture)..]].concat();
+    let file = signed_with(fixture, &payload, |m| m.files[0].stored = bomb.len() as u64);
     let mut reader = Reader::new(file.as_slice(), &fixture.keys, &Policy::default()).unwrap();
     let error = reader.copy_file(&mut kept).unwrap_err();
     assert!(
@@ -340,7 +350,7 @@ fn first_stored(fixture: &Fixture) -> usize {
 
 #[test]
 fn a_manifest_too_long_for_the_header_is_not_packed() {
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let mut manifest = example::manifest();
     manifest.provenance.sources = vec!["x".repeat(1000); 70];
     let error = container::write(&manifest, &example::files(), &fixture.secret, Vec::new()).unwrap_err();
@@ -358,7 +368,7 @@ fn a_full_disk_is_an_io_error() {
             Ok(())
         }
     }
-    let fixture = Fixture::new();
+    let fixture = &*FIXTURE;
     let error = container::write(&example::manifest(), &example::files(), &fixture.secret, Full).unwrap_err();
     assert!(error.is_io(), "{error}");
     let mut reader = Reader::new(fixture.file.as_slice(), &fixture.keys, &Policy::default()).unwrap();
@@ -374,13 +384,13 @@ proptest! {
         insert in prop::collection::vec(any::<u8>(), 0..40),
         drop in 0_usize..40,
     ) {
-        let fixture = Fixture::new();
+        let fixture = &*FIXTURE;
         let at = cut.index(fixture.file.len());
         let end = (at + drop).min(fixture.file.len());
         let mut file = fixture.file.clone();
         file.splice(at..end, insert);
         if file != fixture.file {
-            prop_assert!(open(&fixture, &file).is_err());
+            prop_assert!(open(fixture, &file).is_err());
         }
     }
 
@@ -390,15 +400,15 @@ proptest! {
         table in prop::collection::vec(any::<u8>(), 0..60),
         payload in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let fixture = Fixture::new();
-        prop_assert!(open(&fixture, &fixture.assemble(&header(&manifest, &table), &payload)).is_err());
+        let fixture = &*FIXTURE;
+        prop_assert!(open(fixture, &fixture.assemble(&header(&manifest, &table), &payload)).is_err());
         // The same manifest with a payload of noise: zstd must cope.
         let stored = payload.len() as u64;
-        let file = signed_with(&fixture, &payload, |m| {
+        let file = signed_with(fixture, &payload, |m| {
             let last = m.files.len() - 1;
             m.files.iter_mut().for_each(|f| f.stored = 0);
             m.files[last].stored = stored;
         });
-        prop_assert!(open(&fixture, &file).is_err());
+        prop_assert!(open(fixture, &file).is_err());
     }
 }

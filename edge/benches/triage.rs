@@ -209,6 +209,7 @@ fn cold(folder: &Path, image: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Runs the program once; gives the largest resident size that it had.
+#[allow(clippy::zombie_processes, reason = "wait4 waits for it, and tells its memory")]
 fn peak_memory_mib(folder: &Path, image: &Path) -> Result<f64, Box<dyn Error>> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scanside-edge"));
     command.arg("triage").arg(image).arg("--json");

@@ -15,7 +15,7 @@ static KEYS: LazyLock<(SecretKey, TrustedKeys)> = LazyLock::new(|| {
     (secret, TrustedKeys::new(vec![keys.public]))
 });
 
-/// The first two bytes say how much of the rest is the header.
+// The first two bytes say how much of the rest is the header.
 fuzz_target!(|bytes: &[u8]| {
     let Some((split, rest)) = bytes.split_first_chunk::<2>() else {
         return;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -94,7 +94,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit> {
     // The first run is the profiled one.
     let latency = latency(&mut model, engine.threads)?;
     let golden = golden::run(&mut model, &golden).map_err(model_failed)?;
-    let displays: Vec<DisplayReport> = args.framebuffer.iter().map(check_framebuffer).collect();
+    let displays: Vec<DisplayReport> = args.framebuffer.iter().map(|path| check_framebuffer(path)).collect();
     let library = runtime.library();
     let failed = exit(&golden, &displays);
     let report = Report {
@@ -147,7 +147,7 @@ fn latency(model: &mut Model, threads: usize) -> Result<Latency> {
     })
 }
 
-fn check_framebuffer(path: &PathBuf) -> DisplayReport {
+fn check_framebuffer(path: &Path) -> DisplayReport {
     match FramebufferDisplay::open(path) {
         Ok(display) => DisplayReport {
             display: display.describe(),

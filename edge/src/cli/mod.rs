@@ -31,9 +31,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Assess images and show the results
-    Triage(triage::TriageArgs),
+    Triage(Box<triage::TriageArgs>),
     /// Check this appliance: library, provider, golden cases, latency, displays
-    Doctor(doctor::DoctorArgs),
+    Doctor(Box<doctor::DoctorArgs>),
     /// Look at bundles and check them
     #[command(subcommand)]
     Bundle(BundleCommand),
