@@ -16,7 +16,9 @@ fn graph(
     layer: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>,
 ) -> Graph {
     let mut builder = GraphBuilder::new("one layer");
-    let x = builder.input("image", ElementType::F32, Shape::batch(&[channels, size, size])).unwrap();
+    let x = builder
+        .input("image", ElementType::F32, Shape::batch(&[channels, size, size]))
+        .unwrap();
     let y = layer(&mut builder, x).unwrap();
     builder.output("y", y).unwrap();
     builder.finish().unwrap()
@@ -44,16 +46,24 @@ fn ours(graph: Graph, store: Option<&nn::VarStore>, x: &Tensor, mode: Mode, orde
     }
     let x = x.detach().set_requires_grad(true);
     let interpreter = Interpreter::new(graph, Device::Cpu).unwrap();
-    let values = interpreter.run(&[x.shallow_clone()], &parameters, &Modes::all(mode), &[]).unwrap();
+    let values = interpreter
+        .run(&[x.shallow_clone()], &parameters, &Modes::all(mode), &[])
+        .unwrap();
     let output = values.first().shallow_clone();
     (&output * probe(&output)).sum(Kind::Float).backward();
-    Ours { output, input_gradient: x.grad(), parameters }
+    Ours {
+        output,
+        input_gradient: x.grad(),
+        parameters,
+    }
 }
 
 /// A gradient that is not the same everywhere.
 fn probe(output: &Tensor) -> Tensor {
     let count = output.numel() as i64;
-    Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view(&output.size()[..])
+    Tensor::arange(count, (Kind::Float, Device::Cpu))
+        .sin()
+        .view(&output.size()[..])
 }
 
 fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
@@ -64,11 +74,21 @@ fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
 }
 
 /// Compares output, gradient of the input and of all parameters, and running statistics.
-fn compare(graph: Graph, store: &nn::VarStore, channels: i64, size: i64, mode: Mode, theirs: impl Fn(&Tensor) -> Tensor) {
+fn compare(
+    graph: Graph,
+    store: &nn::VarStore,
+    channels: i64,
+    size: i64,
+    mode: Mode,
+    theirs: impl Fn(&Tensor) -> Tensor,
+) {
     for order in [MemoryOrder::ChannelsFirst, MemoryOrder::ChannelsLast] {
         // The statistics that a step in train mode moves are put back for the second order.
-        let before: Vec<(String, Tensor)> =
-            store.variables().into_iter().map(|(name, tensor)| (name, tensor.detach().copy())).collect();
+        let before: Vec<(String, Tensor)> = store
+            .variables()
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.detach().copy()))
+            .collect();
         let x = image(channels, size);
         let ours = ours(graph.clone(), Some(store), &x, mode, order);
         let expected = theirs(&x);
@@ -101,7 +121,14 @@ fn compare_function(
     theirs: impl Fn(&Tensor) -> Tensor,
 ) {
     let graph = graph(channels as usize, size as usize, layer);
-    compare(graph, &nn::VarStore::new(Device::Cpu), channels, size, Mode::Eval, theirs);
+    compare(
+        graph,
+        &nn::VarStore::new(Device::Cpu),
+        channels,
+        size,
+        Mode::Eval,
+        theirs,
+    );
 }
 
 fn node(operator: Operator) -> impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError> {
@@ -113,9 +140,16 @@ fn convolutions() {
     let cases = [(8, 3, 1, 1, true), (6, 5, 2, 2, false), (4, 1, 2, 0, true)];
     for (out, kernel, stride, padding, bias) in cases {
         let store = nn::VarStore::new(Device::Cpu);
-        let config = nn::ConvConfig { stride, padding, bias, ..Default::default() };
+        let config = nn::ConvConfig {
+            stride,
+            padding,
+            bias,
+            ..Default::default()
+        };
         let theirs = nn::conv2d(store.root() / "layer", 3, out, kernel, config);
-        let mut layer = Conv2d::new(out as usize, kernel as usize).stride(stride as usize).padding(padding as usize);
+        let mut layer = Conv2d::new(out as usize, kernel as usize)
+            .stride(stride as usize)
+            .padding(padding as usize);
         layer.bias = bias;
         let graph = graph(3, 11, |builder, x| builder.conv2d("layer", x, layer));
         compare(graph, &store, 3, 11, Mode::Train, |x| theirs.forward(x));
@@ -125,7 +159,13 @@ fn convolutions() {
 #[test]
 fn grouped_and_dilated_convolution() {
     let store = nn::VarStore::new(Device::Cpu);
-    let config = nn::ConvConfig { padding: 2, dilation: 2, groups: 2, bias: true, ..Default::default() };
+    let config = nn::ConvConfig {
+        padding: 2,
+        dilation: 2,
+        groups: 2,
+        bias: true,
+        ..Default::default()
+    };
     let theirs = nn::conv2d(store.root() / "layer", 4, 6, 3, config);
     let mut layer = Conv2d::new(6, 3);
     layer.window = Window::square(3).padding(2).dilation(2);
@@ -137,7 +177,11 @@ fn grouped_and_dilated_convolution() {
 #[test]
 fn transposed_convolution() {
     let store = nn::VarStore::new(Device::Cpu);
-    let config = nn::ConvTransposeConfig { stride: 2, padding: 1, ..Default::default() };
+    let config = nn::ConvTransposeConfig {
+        stride: 2,
+        padding: 1,
+        ..Default::default()
+    };
     let theirs = nn::conv_transpose2d(store.root() / "layer", 5, 3, 4, config);
     let mut layer = Conv2d::new(3, 4).stride(2).padding(1);
     layer.bias = true;
@@ -152,8 +196,12 @@ fn batch_norm_in_train_and_eval_mode() {
         let theirs = nn::batch_norm2d(store.root() / "layer", 6, Default::default());
         tch::no_grad(|| {
             // Statistics that are not those of the batch, so that the modes differ.
-            store.variables()["layer.running_mean"].shallow_clone().uniform_(-0.5, 0.5);
-            store.variables()["layer.running_var"].shallow_clone().uniform_(0.5, 2.0);
+            store.variables()["layer.running_mean"]
+                .shallow_clone()
+                .uniform_(-0.5, 0.5);
+            store.variables()["layer.running_var"]
+                .shallow_clone()
+                .uniform_(0.5, 2.0);
         });
         let graph = graph(6, 5, |builder, x| builder.batch_norm("layer", x));
         compare(graph, &store, 6, 5, mode, |x| theirs.forward_t(x, mode == Mode::Train));
@@ -168,7 +216,7 @@ fn instance_norm() {
     let bias = root.var("layer.bias", &[6], nn::Init::Uniform { lo: -0.5, up: 0.5 });
     let graph = graph(6, 7, |builder, x| builder.instance_norm("layer", x));
     compare(graph, &store, 6, 7, Mode::Train, |x| {
-        x.instance_norm(Some(&weight), Some(&bias), None::<Tensor>, None::<Tensor>, true, 0.1, 1e-5, true)
+        x.instance_norm(Some(&weight), Some(&bias), None, None, true, 0.1, 1e-5, true)
     });
 }
 
@@ -180,7 +228,9 @@ fn linear_after_pooling() {
         let pooled = builder.global_pool(x)?;
         builder.linear("fc", pooled, 5)
     });
-    compare(graph, &store, 8, 4, Mode::Train, |x| theirs.forward(&x.adaptive_avg_pool2d([1, 1]).flat_view()));
+    compare(graph, &store, 8, 4, Mode::Train, |x| {
+        theirs.forward(&x.adaptive_avg_pool2d([1, 1]).flat_view())
+    });
 }
 
 #[test]
@@ -188,8 +238,12 @@ fn activations() {
     compare_function(3, 5, node(Operator::Relu), Tensor::relu);
     compare_function(3, 5, node(Operator::Sigmoid), Tensor::sigmoid);
     compare_function(3, 5, node(Operator::Tanh), Tensor::tanh);
-    compare_function(3, 5, node(Operator::Clip { min: -0.5, max: 0.8 }), |x| x.clamp(-0.5, 0.8));
-    compare_function(3, 5, node(Operator::Softmax { axis: 1 }), |x| x.softmax(1, None::<Kind>));
+    compare_function(3, 5, node(Operator::Clip { min: -0.5, max: 0.8 }), |x| {
+        x.clamp(-0.5, 0.8)
+    });
+    compare_function(3, 5, node(Operator::Softmax { axis: 1 }), |x| {
+        x.softmax(1, None::<Kind>)
+    });
     // libtorch's leaky_relu in tch has its default slope only.
     compare_function(3, 5, node(Operator::LeakyRelu { slope: 0.01 }), Tensor::leaky_relu);
     compare_function(3, 5, node(Operator::Identity), |x| x * 1.0);
@@ -202,18 +256,42 @@ fn pooling() {
         x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)
     });
     for count_include_pad in [true, false] {
-        compare_function(3, 9, node(Operator::AveragePool { window, count_include_pad }), |x| {
-            x.avg_pool2d([3, 3], [2, 2], [1, 1], false, count_include_pad, None::<i64>)
-        });
+        compare_function(
+            3,
+            9,
+            node(Operator::AveragePool {
+                window,
+                count_include_pad,
+            }),
+            |x| x.avg_pool2d([3, 3], [2, 2], [1, 1], false, count_include_pad, None::<i64>),
+        );
     }
 }
 
 #[test]
 fn layout() {
     compare_function(3, 4, node(Operator::Flatten { axis: 2 }), |x| x.reshape([12, 16]));
-    compare_function(3, 4, node(Operator::Transpose { order: vec![0, 2, 3, 1] }), |x| x.permute([0, 2, 3, 1]));
-    compare_function(3, 4, node(Operator::Slice { axis: 2, start: 1, end: 3 }), |x| x.narrow(2, 1, 2));
-    compare_function(3, 4, node(Operator::Unsqueeze { axes: vec![1, 3] }), |x| x.unsqueeze(1).unsqueeze(3));
+    compare_function(
+        3,
+        4,
+        node(Operator::Transpose {
+            order: vec![0, 2, 3, 1],
+        }),
+        |x| x.permute([0, 2, 3, 1]),
+    );
+    compare_function(
+        3,
+        4,
+        node(Operator::Slice {
+            axis: 2,
+            start: 1,
+            end: 3,
+        }),
+        |x| x.narrow(2, 1, 2),
+    );
+    compare_function(3, 4, node(Operator::Unsqueeze { axes: vec![1, 3] }), |x| {
+        x.unsqueeze(1).unsqueeze(3)
+    });
     compare_function(1, 4, node(Operator::Squeeze { axes: vec![1] }), |x| x.squeeze_dim(1));
     let shape = Shape::batch(&[48]);
     compare_function(3, 4, node(Operator::Reshape { shape }), |x| x.reshape([-1, 48]));
@@ -243,7 +321,9 @@ fn borders_and_sizes() {
     compare_function(3, 5, pad(PadMode::Edge), |x| x.replication_pad2d([2, 3, 1, 0]));
     compare_function(3, 5, pad(PadMode::Constant(0.0)), |x| x.constant_pad_nd([2, 3, 1, 0]));
     let resize = |mode| node(Operator::Resize { mode, scale: [2, 3] });
-    compare_function(3, 4, resize(ResizeMode::Nearest), |x| x.upsample_nearest2d([8, 12], None::<f64>, None::<f64>));
+    compare_function(3, 4, resize(ResizeMode::Nearest), |x| {
+        x.upsample_nearest2d([8, 12], None::<f64>, None::<f64>)
+    });
     compare_function(3, 4, resize(ResizeMode::Bilinear), |x| {
         x.upsample_bilinear2d([8, 12], false, None::<f64>, None::<f64>)
     });
@@ -251,11 +331,25 @@ fn borders_and_sizes() {
 
 #[test]
 fn reductions_and_arithmetic() {
-    let reduce = |reduction| node(Operator::Reduce { reduction, axes: vec![2, 3], keep_dims: true });
-    compare_function(3, 4, reduce(Reduction::Sum), |x| x.sum_dim_intlist([2_i64, 3].as_slice(), true, Kind::Float));
-    compare_function(3, 4, reduce(Reduction::Mean), |x| x.mean_dim([2_i64, 3].as_slice(), true, Kind::Float));
-    compare_function(3, 4, reduce(Reduction::Max), |x| x.flatten(2, 3).max_dim(2, true).0.unsqueeze(3));
-    compare_function(3, 4, reduce(Reduction::Min), |x| x.flatten(2, 3).min_dim(2, true).0.unsqueeze(3));
+    let reduce = |reduction| {
+        node(Operator::Reduce {
+            reduction,
+            axes: vec![2, 3],
+            keep_dims: true,
+        })
+    };
+    compare_function(3, 4, reduce(Reduction::Sum), |x| {
+        x.sum_dim_intlist([2_i64, 3].as_slice(), true, Kind::Float)
+    });
+    compare_function(3, 4, reduce(Reduction::Mean), |x| {
+        x.mean_dim([2_i64, 3].as_slice(), true, Kind::Float)
+    });
+    compare_function(3, 4, reduce(Reduction::Max), |x| {
+        x.flatten(2, 3).max_dim(2, true).0.unsqueeze(3)
+    });
+    compare_function(3, 4, reduce(Reduction::Min), |x| {
+        x.flatten(2, 3).min_dim(2, true).0.unsqueeze(3)
+    });
     let binary = |operator: Operator| {
         move |builder: &mut GraphBuilder, x: ValueId| {
             let positive = builder.node("exp", Operator::Sigmoid, &[x])?;

@@ -39,7 +39,6 @@ impl Output {
         }
     }
 
-
     /// The result of a verb: `value` as one JSON line with `--json`, else `text`.
     pub fn result(&self, value: &Value, text: &str) {
         if self.json {
@@ -107,8 +106,11 @@ impl Progress for Output {
             } else {
                 let seconds = stage.begun.elapsed().as_secs();
                 println!(
-                    "{}: {} of {} {}s, {seconds} s, {detail}",
-                    stage.name, stage.done, stage.total, stage.unit
+                    "{}: {} of {} {}, {seconds} s, {detail}",
+                    stage.name,
+                    stage.done,
+                    stage.total,
+                    plural(&stage.unit)
                 );
             }
         }
@@ -133,5 +135,13 @@ impl Progress for Output {
             line.extend(value.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
         self.print_json(&line);
+    }
+}
+
+/// "batch" -> "batches", "image" -> "images".
+fn plural(unit: &str) -> String {
+    match unit.ends_with("ch") || unit.ends_with('s') {
+        true => format!("{unit}es"),
+        false => format!("{unit}s"),
     }
 }

@@ -95,7 +95,9 @@ int scanside_fused_sgd(at::Tensor *const *parameters, at::Tensor *const *gradien
                        int count, double rate, double momentum, double decay, const at::Tensor *scale) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    at::_fused_sgd_(list(parameters, count), list(gradients, count), list(buffers, count), decay, momentum, rate,
+    // Without momentum libtorch wants no buffers.
+    const auto kept = momentum > 0 ? list(buffers, count) : std::vector<at::Tensor>{};
+    at::_fused_sgd_(list(parameters, count), list(gradients, count), kept, decay, momentum, rate,
                     /*dampening=*/0.0, /*nesterov=*/momentum > 0, /*maximize=*/false, /*is_first_step=*/false,
                     optional(scale), std::nullopt);
   });

@@ -7,7 +7,7 @@ use serde_json::json;
 use tch::{Device, TchError, Tensor};
 
 use super::batches::{BatchSource, SourceError};
-use super::checkpoint::{self, CheckpointError, EpochSums, State};
+use super::checkpoint::{self, CheckpointError, EpochSums, Saved, State};
 use super::history::{EpochRecord, History};
 use super::network::{self, NetworkError};
 use super::optimizer::{Optimizer, OptimizerError, Rule};
@@ -109,9 +109,15 @@ pub fn train(
         return Err(TrainError::NoBatches);
     }
     let section = &task.recipe.train;
-    CudaNumerics { deterministic: false, tf32: section.precision == Precision::Bf16 }.apply();
+    CudaNumerics {
+        deterministic: false,
+        tf32: section.precision == Precision::Bf16,
+    }
+    .apply();
     let mut training = Training::begin(&task, source, progress)?;
-    let mut record = RunRecord { ..training.record.clone() };
+    let mut record = RunRecord {
+        ..training.record.clone()
+    };
     task.run.write_record(&record)?;
     while !training.state.finished {
         let ended = training.epoch(source, progress, interrupt)?;
@@ -123,8 +129,11 @@ pub fn train(
             ));
             return Ok(training.outcome(true));
         }
-        (record.epochs_done, record.best_epoch, record.best_value) =
-            (training.state.epochs_done, training.state.best_epoch, training.state.best_value);
+        (record.epochs_done, record.best_epoch, record.best_value) = (
+            training.state.epochs_done,
+            training.state.best_epoch,
+            training.state.best_value,
+        );
         task.run.write_record(&record)?;
     }
     training.history.plot()?;
@@ -156,13 +165,29 @@ impl<'a> Training<'a> {
         record.trainable_elements = parameters.trainable_elements();
         if let (Some(taken), Some(path)) = (taken, weights) {
             progress.line(&format!("weights of {}", path.display()));
-            taken.lines().iter().for_each(|line| progress.line(&format!("  {line}")));
-            record.weights = Some(FirstWeights { path: path.to_owned(), taken });
+            taken
+                .lines()
+                .iter()
+                .for_each(|line| progress.line(&format!("  {line}")));
+            record.weights = Some(FirstWeights {
+                path: path.to_owned(),
+                taken,
+            });
         }
-        let optimizer =
-            Optimizer::new(rule(section), &parameters, section.weight_decay, |name| section.layer_rate(name))?;
+        let optimizer = Optimizer::new(rule(section), &parameters, section.weight_decay, |name| {
+            section.layer_rate(name)
+        })?;
         let interpreter = Interpreter::new(graph, task.device)?;
-        let network = Network { interpreter, parameters, device: task.device };
+        let network = Network {
+            interpreter,
+            parameters,
+            device: task.device,
+        };
+        let saved = match task.resume {
+            true => Some(checkpoint::load_state(&task.run.last_checkpoint())?),
+            false => None,
+        };
+        let epochs_done = saved.as_ref().map_or(0, |saved| saved.state.epochs_done);
         let mut training = Self {
             recipe,
             run: task.run,
@@ -171,11 +196,11 @@ impl<'a> Training<'a> {
             schedule: rate_schedule(section, source.training_batches()),
             class_weights: weights_in_loss(section, source, task.device)?,
             state: State::default(),
-            history: History::open(task.run, 0)?,
+            history: History::open(task.run, epochs_done)?,
             record,
         };
-        if task.resume {
-            training.restore()?;
+        if let Some(saved) = saved {
+            training.restore(saved)?;
             progress.line(&format!(
                 "resumed after {} epochs and {} batches",
                 training.state.epochs_done, training.state.batches_done
@@ -184,16 +209,22 @@ impl<'a> Training<'a> {
         Ok(training)
     }
 
-    fn restore(&mut self) -> Result<(), TrainError> {
-        let saved = checkpoint::load_state(&self.run.last_checkpoint())?;
-        let names: Vec<String> = self.network.parameters.iter().map(|(name, _)| name.to_owned()).collect();
+    fn restore(&mut self, saved: Saved) -> Result<(), TrainError> {
+        let names: Vec<String> = self
+            .network
+            .parameters
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect();
         for name in names {
-            let tensor = saved.parameters.get(&name).ok_or(ParameterError::Unknown { name: name.clone() })?;
+            let tensor = saved
+                .parameters
+                .get(&name)
+                .ok_or(ParameterError::Unknown { name: name.clone() })?;
             self.network.parameters.set(&name, tensor)?;
         }
         self.optimizer.restore(&saved.optimizer)?;
         self.state = saved.state;
-        self.history = History::open(self.run, self.state.epochs_done)?;
         Ok(())
     }
 
@@ -210,7 +241,9 @@ impl<'a> Training<'a> {
         let batches = source.validation_batches();
         let evaluation = match batches {
             0 => None,
-            _ => self.network.evaluate(source.validation(), batches, progress, interrupt)?,
+            _ => self
+                .network
+                .evaluate(source.validation(), batches, progress, interrupt)?,
         };
         if interrupt.is_raised() && evaluation.is_none() {
             return Ok(false);
@@ -226,9 +259,12 @@ impl<'a> Training<'a> {
         interrupt: &Interrupt,
     ) -> Result<bool, TrainError> {
         let (epoch, total) = (self.state.epochs_done, source.training_batches());
-        let modes =
-            network::training_modes(&self.recipe.network, self.network.interpreter.graph(), epoch)?;
-        progress.begin(&format!("epoch {}/{}", epoch + 1, self.recipe.train.epochs), total, "batch");
+        let modes = network::training_modes(&self.recipe.network, self.network.interpreter.graph(), epoch)?;
+        progress.begin(
+            &format!("epoch {}/{}", epoch + 1, self.recipe.train.epochs),
+            total,
+            "batch",
+        );
         progress.advance(self.state.batches_done, "");
         if self.state.batches_done >= total {
             return Ok(true);
@@ -255,7 +291,9 @@ impl<'a> Training<'a> {
             let figures = self.network.train_step(&mut self.optimizer, &batch, &settings)?;
             self.state.step += 1;
             self.state.batches_done += 1;
-            self.state.sums.add(&figures, batch.labels.len(), begun.elapsed().as_secs_f64());
+            self.state
+                .sums
+                .add(&figures, batch.labels.len(), begun.elapsed().as_secs_f64());
             begun = Instant::now();
             progress.advance(1, &format!("loss {:.4}", self.state.sums.mean_loss()));
             if interrupt.is_raised() {
@@ -270,7 +308,9 @@ impl<'a> Training<'a> {
         let epoch = self.state.epochs_done + 1;
         let record = self.epoch_record(epoch, evaluation.as_ref());
         let section = &self.recipe.train;
-        let figure = evaluation.as_ref().and_then(|evaluation| watched(section.watch, evaluation));
+        let figure = evaluation
+            .as_ref()
+            .and_then(|evaluation| watched(section.watch, evaluation));
         if self.is_best(figure) {
             (self.state.best_epoch, self.state.best_value) = (Some(epoch), figure);
             checkpoint::save_parameters(&self.run.best_checkpoint(), &self.network.parameters)?;
@@ -280,16 +320,28 @@ impl<'a> Training<'a> {
         self.state.batches_done = 0;
         self.state.sums = EpochSums::default();
         let stalled = |patience: usize| {
-            self.state.best_epoch.is_some_and(|best| epoch.saturating_sub(best) >= patience as u64)
+            self.state
+                .best_epoch
+                .is_some_and(|best| epoch.saturating_sub(best) >= patience as u64)
         };
-        let stopped = section.early_stopping.as_ref().is_some_and(|stopping| stalled(stopping.patience));
+        let stopped = section
+            .early_stopping
+            .as_ref()
+            .is_some_and(|stopping| stalled(stopping.patience));
         self.state.finished = stopped || epoch >= section.epochs as u64;
         self.save(self.run)?;
-        let star = if self.state.best_epoch == Some(epoch) { "  *" } else { "" };
+        let star = if self.state.best_epoch == Some(epoch) {
+            "  *"
+        } else {
+            ""
+        };
         progress.line(&format!("{}{star}", record.line(section.epochs)));
         progress.record("epoch", &json!(record));
         if stopped && epoch < section.epochs as u64 {
-            progress.line(&format!("stopped early: no gain since epoch {}", self.state.best_epoch.unwrap_or(0)));
+            progress.line(&format!(
+                "stopped early: no gain since epoch {}",
+                self.state.best_epoch.unwrap_or(0)
+            ));
         }
         Ok(())
     }
@@ -309,14 +361,21 @@ impl<'a> Training<'a> {
             validation_auroc: evaluation.and_then(|evaluation| evaluation.auroc),
             gradient_norm: sums.gradient_norm / sums.steps.max(1) as f64,
             seconds: sums.seconds,
-            images_per_second: if sums.seconds > 0.0 { sums.images as f64 / sums.seconds } else { 0.0 },
+            images_per_second: if sums.seconds > 0.0 {
+                sums.images as f64 / sums.seconds
+            } else {
+                0.0
+            },
         }
     }
 
     /// Without a figure (no validation rows, or one class only) the latest epoch counts as the best.
     fn is_best(&self, figure: Option<f64>) -> bool {
         let section = &self.recipe.train;
-        let least = section.early_stopping.as_ref().map_or(0.0, |stopping| stopping.min_change);
+        let least = section
+            .early_stopping
+            .as_ref()
+            .map_or(0.0, |stopping| stopping.min_change);
         match (figure, self.state.best_value) {
             (Some(figure), Some(best)) if section.watch == WatchedMetric::Loss => figure < best - least,
             (Some(figure), Some(best)) => figure > best + least,
@@ -365,8 +424,14 @@ fn watched(metric: WatchedMetric, evaluation: &Evaluation) -> Option<f64> {
 
 fn rule(section: &TrainSection) -> Rule {
     match section.optimizer {
-        OptimizerKind::Adamw => Rule::AdamW(AdamW { beta1: section.momentum, beta2: 0.999, epsilon: 1e-8 }),
-        OptimizerKind::Sgd => Rule::Sgd { momentum: section.momentum },
+        OptimizerKind::Adamw => Rule::AdamW(AdamW {
+            beta1: section.momentum,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }),
+        OptimizerKind::Sgd => Rule::Sgd {
+            momentum: section.momentum,
+        },
     }
 }
 
@@ -390,6 +455,9 @@ fn weights_in_loss(
     if section.balance != Balance::Weights {
         return Ok(None);
     }
-    let weights: Vec<f32> = class_weights(&source.class_counts()).iter().map(|weight| *weight as f32).collect();
+    let weights: Vec<f32> = class_weights(&source.class_counts())
+        .iter()
+        .map(|weight| *weight as f32)
+        .collect();
     Tensor::f_from_slice(&weights)?.f_to_device(device).map(Some)
 }
