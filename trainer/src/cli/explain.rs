@@ -50,12 +50,24 @@ pub fn run(arguments: &ExplainArgs, output: &Output) -> Result<(), Failure> {
     let device = native::device(&arguments.device).code(Code::Native)?;
     let run = RunFolder::open(&arguments.run).code(Code::Usage)?;
     let (recipe, record) = (run.recipe().code(Code::Usage)?, run.record().code(Code::Usage)?);
-    let class = arguments.class.as_deref().map(|label| class_of(label, &record.labels)).transpose()?;
+    let class = arguments
+        .class
+        .as_deref()
+        .map(|label| class_of(label, &record.labels))
+        .transpose()?;
     let network = network::load(&run, device)?;
     std::fs::create_dir_all(&arguments.out)?;
     let mut worst: Option<Failure> = None;
     for path in &arguments.images {
-        let done = one(path, arguments, &network, &recipe.preprocess, &record.labels, class, output);
+        let done = one(
+            path,
+            arguments,
+            &network,
+            &recipe.preprocess,
+            &record.labels,
+            class,
+            output,
+        );
         if let Err(failure) = done {
             output.line(&format!("{}: {:#}", path.display(), failure.error));
             if worst.as_ref().is_none_or(|worst| failure.code > worst.code) {
@@ -84,11 +96,16 @@ fn one(
 ) -> Result<(), Failure> {
     let image = first_frame(path, &Limits::default()).code(Code::Refused)?;
     let prepared = spec.apply(&image).code(Code::Refused)?;
-    let shape: Vec<i64> = std::iter::once(1).chain(prepared.shape().iter().map(|extent| *extent as i64)).collect();
+    let shape: Vec<i64> = std::iter::once(1)
+        .chain(prepared.shape().iter().map(|extent| *extent as i64))
+        .collect();
     let values: Vec<f32> = prepared.iter().copied().collect();
     let tensor = Tensor::f_from_slice(&values)?.f_reshape(shape)?;
     let explained = explain(network, &tensor, arguments.layer.as_deref(), class).map_err(|error| match error {
-        ExplainError::Layer { .. } | ExplainError::Class { .. } => Failure { code: Code::Usage, error: error.into() },
+        ExplainError::Layer { .. } | ExplainError::Class { .. } => Failure {
+            code: Code::Usage,
+            error: error.into(),
+        },
         other => Failure::from(other),
     })?;
     let label = &labels[explained.class];
@@ -116,7 +133,11 @@ fn write_overlay(
     let size = [image.height(), image.width()];
     let field = spec.source_rect(size[0], size[1])?;
     let heat = upsample_heatmap(explained.heat().view(), field, size, size);
-    let rgb = paint(image.display_u8().view(), heat.view(), &OverlayTable::new(&Colormap::viridis()));
+    let rgb = paint(
+        image.display_u8().view(),
+        heat.view(),
+        &OverlayTable::new(&Colormap::viridis()),
+    );
     let picture = image::RgbImage::from_raw(size[1] as u32, size[0] as u32, rgb)
         .ok_or_else(|| Failure::new(Code::Failed, "the overlay is not of the image's size"))?;
     Ok(picture.save(target)?)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use trainer::data::{Dataset, Part, Split};
-use trainer::export::{Finished, finish_run};
+use trainer::export::{Finished, context, finish, finish_run};
 use trainer::interrupt::Interrupt;
 use trainer::native;
 use trainer::progress::Progress;
@@ -58,8 +58,25 @@ pub struct TrainArgs {
 pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
     let device = native::device(&arguments.device).code(Code::Native)?;
     let interrupt = Interrupt::on_ctrl_c()?;
-    let prepared = if arguments.resume { resumed(arguments)? } else { begun(arguments)? };
-    let Prepared { recipe, run, record, dataset, split, weights } = prepared;
+    let prepared = if arguments.resume {
+        resumed(arguments)?
+    } else {
+        begun(arguments)?
+    };
+    let Prepared {
+        recipe,
+        run,
+        record,
+        dataset,
+        split,
+        weights,
+    } = prepared;
+    let sign = arguments.sign.options(arguments.data.clone())?;
+    if !arguments.no_bundle {
+        // What the bundle at the end needs: better missed now than after hours of training.
+        context::runtime().map_err(super::steps::failure)?;
+        finish::signing_key(run.path(), &sign, output).map_err(super::steps::failure)?;
+    }
     let [train, validation, test] = record.rows;
     output.line(&format!(
         "{}: {} on {device:?}, {train} training, {validation} validation and {test} test images of {}",
@@ -68,9 +85,18 @@ pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
         record.labels.join(", "),
     ));
     let source = SplitSource::new(&dataset, &split, &recipe).code(Code::Usage)?;
-    let record = RunRecord { device: format!("{device:?}"), ..record };
-    let task =
-        Task { recipe: &recipe, run: &run, record, weights: weights.as_deref(), device, resume: arguments.resume };
+    let record = RunRecord {
+        device: format!("{device:?}"),
+        ..record
+    };
+    let task = Task {
+        recipe: &recipe,
+        run: &run,
+        record,
+        weights: weights.as_deref(),
+        device,
+        resume: arguments.resume,
+    };
     let outcome = classifier::train(task, &source, output, &interrupt).map_err(failure)?;
     for refused in source.failures() {
         output.line(&format!("not used: {refused}"));
@@ -79,8 +105,7 @@ pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
     if arguments.no_bundle {
         return Ok(());
     }
-    let options = arguments.sign.options(arguments.data.clone())?;
-    let finished = finish_run(run.path(), &options, output, &interrupt).map_err(super::steps::failure)?;
+    let finished = finish_run(run.path(), &sign, output, &interrupt).map_err(super::steps::failure)?;
     announce(&finished, output);
     Ok(())
 }
@@ -90,13 +115,20 @@ fn announce(finished: &Finished, output: &Output) {
     if let Some(evaluation) = finished.evaluations.last() {
         output.line(&evaluation.table());
     }
-    let verify = finished.public_key.as_ref().map_or_else(String::new, |key| format!(", verifies with {}", key.display()));
+    let verify = finished
+        .public_key
+        .as_ref()
+        .map_or_else(String::new, |key| format!(", verifies with {}", key.display()));
     output.result(
         &json!({
             "record": "finished", "bundle": finished.bundle, "public_key": finished.public_key,
             "report": finished.report,
         }),
-        &format!("bundle {}{verify}\nreport {}", finished.bundle.display(), finished.report.display()),
+        &format!(
+            "bundle {}{verify}\nreport {}",
+            finished.bundle.display(),
+            finished.report.display()
+        ),
     );
 }
 
@@ -122,7 +154,10 @@ fn begun(arguments: &TrainArgs) -> Result<Prepared, Failure> {
     let weights = recipe.find_weights(Path::new(name), &dataset.root).code(Code::Usage)?;
     let split = Split::draw(&dataset, &recipe.data.split).code(Code::Refused)?;
     let run = RunFolder::create(&arguments.out, &recipe).map_err(|error| match error {
-        RunError::NotEmpty { .. } => Failure { code: Code::Usage, error: error.into() },
+        RunError::NotEmpty { .. } => Failure {
+            code: Code::Usage,
+            error: error.into(),
+        },
         other => Failure::from(other),
     })?;
     split.write(&dataset, recipe.data.split.by, &run.split())?;
@@ -136,7 +171,14 @@ fn begun(arguments: &TrainArgs) -> Result<Prepared, Failure> {
         versions: run::versions(),
         ..RunRecord::default()
     };
-    Ok(Prepared { recipe, run, record, dataset: Arc::new(dataset), split, weights })
+    Ok(Prepared {
+        recipe,
+        run,
+        record,
+        dataset: Arc::new(dataset),
+        split,
+        weights,
+    })
 }
 
 fn resumed(arguments: &TrainArgs) -> Result<Prepared, Failure> {
@@ -165,7 +207,14 @@ fn resumed(arguments: &TrainArgs) -> Result<Prepared, Failure> {
         return Err(Failure::new(Code::Verification, message));
     }
     let split = Split::read(&dataset, recipe.data.split.by, &run.split()).code(Code::Refused)?;
-    Ok(Prepared { recipe, run, record, dataset: Arc::new(dataset), split, weights: None })
+    Ok(Prepared {
+        recipe,
+        run,
+        record,
+        dataset: Arc::new(dataset),
+        split,
+        weights: None,
+    })
 }
 
 fn failure(error: TrainError) -> Failure {
@@ -175,7 +224,10 @@ fn failure(error: TrainError) -> Failure {
         TrainError::Source(_) => Code::Refused,
         _ => Code::Failed,
     };
-    Failure { code, error: error.into() }
+    Failure {
+        code,
+        error: error.into(),
+    }
 }
 
 fn told(outcome: &Outcome, run: &RunFolder, output: &Output) -> Result<(), Failure> {
@@ -183,9 +235,14 @@ fn told(outcome: &Outcome, run: &RunFolder, output: &Output) -> Result<(), Failu
         let message = format!("interrupted; go on with: train --resume --out {}", run.path().display());
         return Err(Failure::new(Code::Failed, message));
     }
-    let best = outcome.best_value.map_or(String::new(), |value| format!(" with {value:.4}"));
+    let best = outcome
+        .best_value
+        .map_or(String::new(), |value| format!(" with {value:.4}"));
     let epoch = outcome.best_epoch.unwrap_or(outcome.epochs_done);
-    output.line(&format!("trained {} epochs; the best is epoch {epoch}{best}", outcome.epochs_done));
+    output.line(&format!(
+        "trained {} epochs; the best is epoch {epoch}{best}",
+        outcome.epochs_done
+    ));
     output.record(
         "trained",
         &json!({
