@@ -196,10 +196,10 @@ fn batch_norm_in_train_and_eval_mode() {
         let theirs = nn::batch_norm2d(store.root() / "layer", 6, Default::default());
         tch::no_grad(|| {
             // Statistics that are not those of the batch, so that the modes differ.
-            store.variables()["layer.running_mean"]
+            let _ = store.variables()["layer.running_mean"]
                 .shallow_clone()
                 .uniform_(-0.5, 0.5);
-            store.variables()["layer.running_var"]
+            let _ = store.variables()["layer.running_var"]
                 .shallow_clone()
                 .uniform_(0.5, 2.0);
         });
@@ -211,9 +211,9 @@ fn batch_norm_in_train_and_eval_mode() {
 #[test]
 fn instance_norm() {
     let store = nn::VarStore::new(Device::Cpu);
-    let root = store.root();
-    let weight = root.var("layer.weight", &[6], nn::Init::Uniform { lo: 0.5, up: 1.5 });
-    let bias = root.var("layer.bias", &[6], nn::Init::Uniform { lo: -0.5, up: 0.5 });
+    let root = store.root() / "layer";
+    let weight = root.var("weight", &[6], nn::Init::Uniform { lo: 0.5, up: 1.5 });
+    let bias = root.var("bias", &[6], nn::Init::Uniform { lo: -0.5, up: 0.5 });
     let graph = graph(6, 7, |builder, x| builder.instance_norm("layer", x));
     compare(graph, &store, 6, 7, Mode::Train, |x| {
         x.instance_norm(Some(&weight), Some(&bias), None, None, true, 0.1, 1e-5, true)
@@ -270,7 +270,7 @@ fn pooling() {
 
 #[test]
 fn layout() {
-    compare_function(3, 4, node(Operator::Flatten { axis: 2 }), |x| x.reshape([12, 16]));
+    compare_function(3, 4, node(Operator::Flatten { axis: 1 }), |x| x.flatten(1, 3));
     compare_function(
         3,
         4,

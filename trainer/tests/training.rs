@@ -154,7 +154,7 @@ fn a_resumed_run_ends_with_the_same_bits_as_an_uninterrupted_one() {
     ] {
         let whole = whole_run(&folder.path().join(format!("{name} whole")), &recipe);
         // In the middle of the second epoch, and in its validation.
-        for batches in [3, 7, 14] {
+        for batches in if name == "adamw" { vec![3, 7, 14] } else { vec![7] } {
             let parts = RunFolder::create(&folder.path().join(format!("{name} {batches}")), &recipe).unwrap();
             let interrupt = Interrupt::new();
             let progress = InterruptAfter {

@@ -63,6 +63,7 @@ pub struct State {
     /// Epoch (from 1) of the best validation figure.
     pub best_epoch: Option<u64>,
     /// That figure.
+    #[serde(with = "exact::optional")]
     pub best_value: Option<f64>,
     /// Whether training ended: all epochs done, or stopped early.
     pub finished: bool,
@@ -72,17 +73,45 @@ pub struct State {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     /// Sum of the losses, each weighted by its batch.
+    #[serde(with = "exact")]
     pub loss: f64,
     /// Images classified rightly.
     pub correct: u64,
     /// Images seen.
     pub images: u64,
     /// Sum of the gradient's norms.
+    #[serde(with = "exact")]
     pub gradient_norm: f64,
     /// Steps taken.
     pub steps: u64,
     /// Seconds of work.
     pub seconds: f64,
+}
+
+/// Numbers as their bits: a resumed run must go on with the very same, and decimal JSON may be read one bit off.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
+
+    /// The same for a number that may be absent.
+    pub mod optional {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+            value.map(f64::to_bits).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+            Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
+        }
+    }
 }
 
 const PARAMETER: &str = "parameter/";
@@ -94,8 +123,9 @@ const STATE: &str = "scanside.training_state";
 /// # Errors
 /// [`CheckpointError`]; the old file then stands unchanged.
 pub fn save_parameters(path: &Path, parameters: &Parameters) -> Result<(), CheckpointError> {
-    let tensors =
-        parameters.iter().map(|(name, entry)| (name.to_owned(), entry.tensor.shallow_clone()));
+    let tensors = parameters
+        .iter()
+        .map(|(name, entry)| (name.to_owned(), entry.tensor.shallow_clone()));
     write(path, tensors.collect(), None)
 }
 
@@ -108,7 +138,11 @@ pub fn load_parameters(path: &Path) -> Result<onnx::parameters::Parameters, Chec
         .into_iter()
         .map(|(name, tensor)| match array_of(&tensor) {
             Ok(array) => Ok((name, array)),
-            Err(source) => Err(CheckpointError::Tensor { path: path.to_owned(), name, source }),
+            Err(source) => Err(CheckpointError::Tensor {
+                path: path.to_owned(),
+                name,
+                source,
+            }),
         })
         .collect()
 }
@@ -123,7 +157,10 @@ pub fn save_state(
     optimizer: &IndexMap<String, Tensor>,
     state: &State,
 ) -> Result<(), CheckpointError> {
-    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
+    let malformed = |reason: String| CheckpointError::Malformed {
+        path: path.to_owned(),
+        reason,
+    };
     let text = serde_json::to_string(state).map_err(|error| malformed(error.to_string()))?;
     let parameters = parameters
         .iter()
@@ -131,7 +168,11 @@ pub fn save_state(
     let optimizer = optimizer
         .iter()
         .map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor.shallow_clone()));
-    write(path, parameters.chain(optimizer).collect(), Some((STATE.to_owned(), text)))
+    write(
+        path,
+        parameters.chain(optimizer).collect(),
+        Some((STATE.to_owned(), text)),
+    )
 }
 
 /// What [`save_state`] wrote.
@@ -150,19 +191,27 @@ pub struct Saved {
 /// # Errors
 /// [`CheckpointError`].
 pub fn load_state(path: &Path) -> Result<Saved, CheckpointError> {
-    let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
-    let file_error = |source| CheckpointError::File { path: path.to_owned(), source };
+    let malformed = |reason: String| CheckpointError::Malformed {
+        path: path.to_owned(),
+        reason,
+    };
+    let file_error = |source| CheckpointError::File {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = std::fs::read(path).map_err(file_error)?;
-    let (_, header) =
-        SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
     let state = header
         .metadata()
         .as_ref()
         .and_then(|entries| entries.get(STATE))
         .ok_or_else(|| malformed("it holds weights but no state of a run".to_owned()))?;
     let state = serde_json::from_str(state).map_err(|error| malformed(error.to_string()))?;
-    let mut saved =
-        Saved { parameters: IndexMap::new(), optimizer: IndexMap::new(), state };
+    let mut saved = Saved {
+        parameters: IndexMap::new(),
+        optimizer: IndexMap::new(),
+        state,
+    };
     for (name, tensor) in weights::read(path)? {
         if let Some(name) = name.strip_prefix(PARAMETER) {
             saved.parameters.insert(name.to_owned(), tensor);
@@ -179,7 +228,10 @@ fn write(
     tensors: Vec<(String, Tensor)>,
     metadata: Option<(String, String)>,
 ) -> Result<(), CheckpointError> {
-    let file_error = |source| CheckpointError::File { path: path.to_owned(), source };
+    let file_error = |source| CheckpointError::File {
+        path: path.to_owned(),
+        source,
+    };
     let mut blobs = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let bytes = bytes_of(&tensor).map_err(|source| CheckpointError::Tensor {
@@ -196,9 +248,7 @@ fn write(
     };
     let views = blobs
         .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-        })
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(malformed)?;
     let metadata = metadata.map(|entry| HashMap::from([entry]));
