@@ -104,7 +104,7 @@ impl Mission {
 
     /// Phantoms, a key, and a trained, packed run.
     fn train(&self) {
-        let phantoms = "data phantoms --classes consolidation --size 96 --dicom";
+        let phantoms = "data phantoms --classes consolidation --size 192 --dicom";
         self.done(&self.trainer, &format!("{phantoms} --per-class 16 --seed 1 --out seen"));
         self.done(
             &self.trainer,

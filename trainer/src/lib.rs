@@ -17,8 +17,8 @@
 
 pub mod autograd;
 pub mod data;
-pub mod export;
 pub mod explain;
+pub mod export;
 pub mod interrupt;
 pub mod metrics;
 pub mod native;

@@ -156,7 +156,9 @@ fn check(status: c_int) -> Result<(), NativeError> {
     }
     // SAFETY: the shim gives a NUL-terminated string of this thread that lives until the next failed call.
     let message = unsafe { CStr::from_ptr(scanside_last_error()) };
-    Err(NativeError { message: message.to_string_lossy().lines().next().unwrap_or("").to_owned() })
+    Err(NativeError {
+        message: message.to_string_lossy().lines().next().unwrap_or("").to_owned(),
+    })
 }
 
 fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
@@ -206,13 +208,7 @@ impl FusedTensors<'_> {
     ///
     /// # Panics
     /// When the lists are not equally long.
-    pub fn adamw(
-        &self,
-        rate: f64,
-        decay: f64,
-        rule: AdamW,
-        scale: Option<&Tensor>,
-    ) -> Result<(), NativeError> {
+    pub fn adamw(&self, rate: f64, decay: f64, rule: AdamW, scale: Option<&Tensor>) -> Result<(), NativeError> {
         for list in [&self.gradients, &self.first, &self.second, &self.steps] {
             assert_eq!(list.len(), self.parameters.len(), "fused tensors come in equal lists");
         }
@@ -243,13 +239,7 @@ impl FusedTensors<'_> {
     ///
     /// # Panics
     /// When the lists are not equally long.
-    pub fn sgd(
-        &self,
-        rate: f64,
-        decay: f64,
-        momentum: f64,
-        scale: Option<&Tensor>,
-    ) -> Result<(), NativeError> {
+    pub fn sgd(&self, rate: f64, decay: f64, momentum: f64, scale: Option<&Tensor>) -> Result<(), NativeError> {
         for list in [&self.gradients, &self.first] {
             assert_eq!(list.len(), self.parameters.len(), "fused tensors come in equal lists");
         }

@@ -25,7 +25,7 @@ pub enum InterpreterError {
         /// Shapes of its inputs.
         shapes: Vec<Vec<i64>>,
         /// libtorch's message.
-        source: TchError,
+        source: Box<TchError>,
     },
     /// The parameters are those of another network.
     #[error("the network `{graph}` needs the parameter {name:?}, which is not among those given")]
@@ -220,7 +220,7 @@ impl Interpreter {
             node: node.name.clone(),
             operator: node.operator.name(),
             shapes: inputs.iter().map(Tensor::size).collect(),
-            source,
+            source: Box::new(source),
         })?;
         for (id, output) in node.outputs.iter().zip(outputs) {
             slots[id.index()] = Some(output);

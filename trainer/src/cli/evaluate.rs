@@ -71,10 +71,7 @@ pub fn run(args: &EvaluateArgs, output: &Output) -> Result<(), Failure> {
         .map(|run| run.join(trainer::export::finish::RUN_PUBLIC_KEY));
     let keys = match own.filter(|own| own.is_file() && args.trust.key.is_empty() && args.trust.keys.is_none()) {
         Some(own) => bundle::TrustedKeys::from_files(&[own]).code(Code::Usage)?,
-        None => args
-            .trust
-            .trusted(None)
-            .map_err(|error| super::bundle::failure(error))?,
+        None => args.trust.trusted(None).map_err(super::bundle::failure)?,
     };
     let mut appliance = Appliance::open(&path, &keys, context::runtime().map_err(failure)?).map_err(failure)?;
     let mapping: BTreeMap<String, String> = args.mapping.iter().cloned().collect();

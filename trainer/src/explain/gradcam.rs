@@ -58,7 +58,10 @@ impl Explanation {
 /// The names of the layers that give maps [C,h,w], from the image to the output.
 pub fn layers(network: &Network) -> Vec<&str> {
     let graph = network.interpreter.graph();
-    let maps = graph.intermediates().iter().filter(|(_, id)| graph.value(**id).shape.len() == 4);
+    let maps = graph
+        .intermediates()
+        .iter()
+        .filter(|(_, id)| graph.value(**id).shape.len() == 4);
     maps.map(|(name, _)| name.as_str()).collect()
 }
 
@@ -82,7 +85,9 @@ pub fn explain(
     let modes = Modes::all(Mode::Eval);
     // The activation needs a gradient even where every parameter before it is frozen.
     let image = image.detach().set_requires_grad(true);
-    let values = network.interpreter.run(&[image], &network.parameters, &modes, &[layer])?;
+    let values = network
+        .interpreter
+        .run(&[image], &network.parameters, &modes, &[layer])?;
     let logits = values.first();
     let classes = logits.size()[1] as usize;
     let class = match class {
@@ -90,11 +95,15 @@ pub fn explain(
         Some(class) => class,
         None => i64::try_from(&logits.i(0).f_argmax(0, false)?)? as usize,
     };
-    let activation = values.get(layer).ok_or_else(|| no_layer(network, Some(layer), &allowed))?;
+    let activation = values
+        .get(layer)
+        .ok_or_else(|| no_layer(network, Some(layer), &allowed))?;
     let score = logits.f_get(0)?.f_get(class as i64)?;
     let gradients = Tensor::f_run_backward(&[score], &[activation], false, false)?;
     let weights = gradients[0].f_mean_dim([2_i64, 3].as_slice(), true, None::<Kind>)?;
-    let map = weights.f_mul(&activation.detach())?.f_sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>)?;
+    let map = weights
+        .f_mul(&activation.detach())?
+        .f_sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>)?;
     let probabilities = logits.detach().f_softmax(1, Kind::Float)?;
     Ok(Explanation {
         class,

@@ -42,7 +42,8 @@ pub struct EpochRecord {
 impl EpochRecord {
     /// The record in one line for people.
     pub fn line(&self, epochs: usize) -> String {
-        let figure = |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!("  {name} {value:.3}"));
+        let figure =
+            |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!("  {name} {value:.3}"));
         format!(
             "epoch {:>3}/{epochs}  loss {:.4}  accuracy {:.3} | validation{}{}{}{} | {:.0} s, {:.0} images/s",
             self.epoch,
@@ -66,9 +67,14 @@ pub fn read(path: &Path) -> Result<Vec<EpochRecord>, RunError> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|source| RunError::File { path: path.to_owned(), source })?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let text = std::fs::read_to_string(path).map_err(|source| RunError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// Writes the figures of a run as they come.
@@ -93,7 +99,11 @@ impl History {
             text.push('\n');
         }
         write_atomically(&run.metrics(), text.as_bytes())?;
-        Ok(Self { run: run.clone(), records, board: SummaryWriter::new(run.path()) })
+        Ok(Self {
+            run: run.clone(),
+            records,
+            board: SummaryWriter::new(run.path()),
+        })
     }
 
     /// All records so far.
@@ -130,7 +140,11 @@ impl History {
         let folder = self.run.plots();
         let series = |name: &str, value: fn(&EpochRecord) -> Option<f64>| Series {
             name: name.to_owned(),
-            points: self.records.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))).collect(),
+            points: self
+                .records
+                .iter()
+                .filter_map(|r| Some((r.epoch as f64, value(r)?)))
+                .collect(),
         };
         let drawn = |file: &str, title: &str, y: &str, series: Vec<Series>| {
             let series: Vec<Series> = series.into_iter().filter(|series| !series.points.is_empty()).collect();
@@ -140,7 +154,10 @@ impl History {
             "loss.png",
             "Loss",
             "cross-entropy",
-            vec![series("training", |r| Some(r.train_loss)), series("validation", |r| r.validation_loss)],
+            vec![
+                series("training", |r| Some(r.train_loss)),
+                series("validation", |r| r.validation_loss),
+            ],
         )?;
         drawn(
             "accuracy.png",
@@ -153,13 +170,20 @@ impl History {
                 series("validation AUROC", |r| r.validation_auroc),
             ],
         )?;
-        drawn("learning_rate.png", "Learning rate", "rate", vec![series("rate", |r| Some(r.learning_rate))])
+        drawn(
+            "learning_rate.png",
+            "Learning rate",
+            "rate",
+            vec![series("rate", |r| Some(r.learning_rate))],
+        )
     }
 }
 
 fn json(path: &Path, record: &EpochRecord) -> Result<String, RunError> {
-    serde_json::to_string(record)
-        .map_err(|error| RunError::Malformed { path: path.to_owned(), reason: error.to_string() })
+    serde_json::to_string(record).map_err(|error| RunError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn scalars(record: &EpochRecord) -> Vec<(&'static str, f64)> {

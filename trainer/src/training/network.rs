@@ -64,7 +64,10 @@ pub fn build(recipe: &Recipe, classes: usize) -> Result<Graph, GraphError> {
     };
     match recipe.network.architecture.resnet_depth() {
         Some(depth) => resnet(depth, &image),
-        None => small_cnn(&SmallCnnConfig { image, width: DEFAULT_WIDTH }),
+        None => small_cnn(&SmallCnnConfig {
+            image,
+            width: DEFAULT_WIDTH,
+        }),
     }
 }
 
@@ -74,7 +77,9 @@ pub fn build(recipe: &Recipe, classes: usize) -> Result<Graph, GraphError> {
 /// # Errors
 /// [`NetworkError::NoSuchPart`].
 pub fn training_modes(section: &NetworkSection, graph: &Graph, epochs_done: u64) -> Result<Modes, NetworkError> {
-    let thawed = section.unfreeze_after_epochs.is_some_and(|epochs| epochs_done >= epochs as u64);
+    let thawed = section
+        .unfreeze_after_epochs
+        .is_some_and(|epochs| epochs_done >= epochs as u64);
     let mut modes = Modes::all(Mode::Train);
     for name in &section.freeze {
         for module in modules(graph, name)? {
@@ -116,7 +121,9 @@ pub fn first_parameters(
         false => MemoryOrder::ChannelsFirst,
     };
     let mut parameters = Parameters::initialise(graph, recipe.train.seed, device, order)?;
-    let Some(path) = weights else { return Ok((parameters, None)) };
+    let Some(path) = weights else {
+        return Ok((parameters, None));
+    };
     let file = weights::read(path)?;
     let taken = weights::take(&mut parameters, &file, &recipe.network.take)?;
     if taken.taken.is_empty() {
@@ -142,7 +149,11 @@ pub fn load(run: &RunFolder, device: Device) -> Result<Network, LoadError> {
     let mut parameters = Parameters::initialise(&graph, 0, device, order).map_err(NetworkError::from)?;
     parameters.set_arrays(&saved).map_err(NetworkError::from)?;
     let interpreter = Interpreter::new(graph, device)?;
-    Ok(Network { interpreter, parameters, device })
+    Ok(Network {
+        interpreter,
+        parameters,
+        device,
+    })
 }
 
 /// Why the network of a run cannot be loaded.

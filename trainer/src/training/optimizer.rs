@@ -85,8 +85,7 @@ impl Optimizer {
             .trainable()
             .map(|(name, tensor)| {
                 let decay = if tensor.dim() > 1 { weight_decay } else { 0.0 };
-                let slot = Slot::new(rule, tensor, rate_factor(name), decay)
-                    .map_err(|source| torch(name, source))?;
+                let slot = Slot::new(rule, tensor, rate_factor(name), decay).map_err(|source| torch(name, source))?;
                 Ok((name.to_owned(), slot))
             })
             .collect::<Result<_, OptimizerError>>()?;
@@ -128,7 +127,9 @@ impl Optimizer {
                 if (slot.rate_factor, slot.decay) != (rate_factor, decay) {
                     continue;
                 }
-                let Some(parameter) = parameters.get(name) else { continue };
+                let Some(parameter) = parameters.get(name) else {
+                    continue;
+                };
                 fused.parameters.push(parameter);
                 fused.gradients.push(gradient);
                 fused.first.push(&slot.first);
@@ -206,7 +207,13 @@ impl Slot {
             }
             Rule::Sgd { .. } => (None, None),
         };
-        Ok(Self { rate_factor, decay, first: zeros()?, second, steps })
+        Ok(Self {
+            rate_factor,
+            decay,
+            first: zeros()?,
+            second,
+            steps,
+        })
     }
 
     fn tensors(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
@@ -217,7 +224,10 @@ impl Slot {
 }
 
 fn torch(name: &str, source: TchError) -> OptimizerError {
-    OptimizerError::Torch { name: name.to_owned(), source }
+    OptimizerError::Torch {
+        name: name.to_owned(),
+        source,
+    }
 }
 
 /// The gradients that there are, laid out as their parameters.

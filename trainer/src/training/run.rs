@@ -114,7 +114,10 @@ impl RunFolder {
     /// [`RunError::NotEmpty`], or input and output.
     pub fn create(path: &Path, recipe: &Recipe) -> Result<Self, RunError> {
         let run = Self { path: path.to_owned() };
-        let file = |source| RunError::File { path: path.to_owned(), source };
+        let file = |source| RunError::File {
+            path: path.to_owned(),
+            source,
+        };
         if path.exists() && std::fs::read_dir(path).map_err(file)?.next().is_some() {
             return Err(RunError::NotEmpty { path: path.to_owned() });
         }
@@ -133,7 +136,10 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let run = Self { path: path.to_owned() };
         if !run.recipe_path().is_file() {
-            return Err(RunError::NoRun { path: path.to_owned(), missing: "recipe.toml" });
+            return Err(RunError::NoRun {
+                path: path.to_owned(),
+                missing: "recipe.toml",
+            });
         }
         Ok(run)
     }
@@ -193,10 +199,19 @@ impl RunFolder {
     pub fn record(&self) -> Result<RunRecord, RunError> {
         let path = self.record_path();
         if !path.is_file() {
-            return Err(RunError::NoRun { path: self.path.clone(), missing: "run.json" });
+            return Err(RunError::NoRun {
+                path: self.path.clone(),
+                missing: "run.json",
+            });
         }
-        let text = std::fs::read_to_string(&path).map_err(|source| RunError::File { path: path.clone(), source })?;
-        serde_json::from_str(&text).map_err(|error| RunError::Malformed { path, reason: error.to_string() })
+        let text = std::fs::read_to_string(&path).map_err(|source| RunError::File {
+            path: path.clone(),
+            source,
+        })?;
+        serde_json::from_str(&text).map_err(|error| RunError::Malformed {
+            path,
+            reason: error.to_string(),
+        })
     }
 
     /// Writes `run.json`.
@@ -205,8 +220,10 @@ impl RunFolder {
     /// Input and output.
     pub fn write_record(&self, record: &RunRecord) -> Result<(), RunError> {
         let path = self.record_path();
-        let text = serde_json::to_string_pretty(record)
-            .map_err(|error| RunError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        let text = serde_json::to_string_pretty(record).map_err(|error| RunError::Malformed {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
         write_atomically(&path, text.as_bytes())
     }
 }
@@ -223,25 +240,43 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), RunError> {
         file.sync_all()?;
         std::fs::rename(&temporary, path)
     };
-    write().map_err(|source| RunError::File { path: path.to_owned(), source })
+    write().map_err(|source| RunError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Versions of the programs that a run depends on.
 pub fn versions() -> BTreeMap<String, String> {
-    let versions =
-        [("scanside-trainer", env!("CARGO_PKG_VERSION")), ("libtorch", env!("SCANSIDE_LIBTORCH_VERSION"))];
-    versions.into_iter().map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
+    let versions = [
+        ("scanside-trainer", env!("CARGO_PKG_VERSION")),
+        ("libtorch", env!("SCANSIDE_LIBTORCH_VERSION")),
+    ];
+    versions
+        .into_iter()
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .collect()
 }
 
 /// The git revision of the tree that the program was built in, or else of the working directory's; none outside of one.
 pub fn git_revision() -> Option<String> {
-    let beside_program = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
-    beside_program.into_iter().chain(std::env::current_dir().ok()).find_map(|folder| revision_of(&folder))
+    let beside_program = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(PathBuf::from));
+    beside_program
+        .into_iter()
+        .chain(std::env::current_dir().ok())
+        .find_map(|folder| revision_of(&folder))
 }
 
 fn revision_of(folder: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(folder)
+            .args(arguments)
+            .output()
+            .ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };

@@ -35,8 +35,12 @@ mod tests {
 
     #[test]
     fn rises_then_falls_to_the_end() {
-        let schedule =
-            RateSchedule { peak: 0.1, warmup_steps: 10, total_steps: 110, cosine_end: Some(0.01) };
+        let schedule = RateSchedule {
+            peak: 0.1,
+            warmup_steps: 10,
+            total_steps: 110,
+            cosine_end: Some(0.01),
+        };
         assert!((schedule.rate(0) - 0.01).abs() < 1e-12);
         assert!((schedule.rate(9) - 0.1).abs() < 1e-12);
         assert!((schedule.rate(10) - 0.1).abs() < 1e-12);
@@ -48,8 +52,12 @@ mod tests {
 
     #[test]
     fn constant_stays() {
-        let schedule =
-            RateSchedule { peak: 0.1, warmup_steps: 0, total_steps: 10, cosine_end: None };
+        let schedule = RateSchedule {
+            peak: 0.1,
+            warmup_steps: 0,
+            total_steps: 10,
+            cosine_end: None,
+        };
         assert_eq!(schedule.rate(0), 0.1);
         assert_eq!(schedule.rate(9), 0.1);
     }

@@ -24,7 +24,10 @@ impl SplitSource {
         // The budget of memory is shared by rows: each side's images are as large as the other's.
         let (train, validation) = (split.rows(Part::Train), split.rows(Part::Validation));
         let share = |rows: usize| options.cache_bytes / (train.len() + validation.len()).max(1) * rows;
-        let with_cache = |cache_bytes: usize| LoaderOptions { cache_bytes, ..options.clone() };
+        let with_cache = |cache_bytes: usize| LoaderOptions {
+            cache_bytes,
+            ..options.clone()
+        };
         let (for_training, for_validation) = (share(train.len()), share(validation.len()));
         Ok(Self {
             training: Loader::for_training(
@@ -50,7 +53,10 @@ impl SplitSource {
     }
 
     fn pass(&self, epoch: u64) -> Pass {
-        Pass::Train { epoch, balance: self.balance }
+        Pass::Train {
+            epoch,
+            balance: self.balance,
+        }
     }
 }
 

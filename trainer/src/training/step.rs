@@ -84,7 +84,11 @@ impl Network {
         }
         let gradient_norm = optimizer.step(&self.parameters, settings.learning_rate, settings.clip_norm)?;
         let correct = correct(&logits, &labels)?;
-        Ok(StepFigures { loss: value, correct, gradient_norm })
+        Ok(StepFigures {
+            loss: value,
+            correct,
+            gradient_norm,
+        })
     }
 
     /// Logits [N,K] of images [N,C,H,W], in eval mode and float32.
@@ -94,7 +98,9 @@ impl Network {
     pub fn logits(&self, images: &Tensor) -> Result<Array2<f32>, TrainError> {
         tch::no_grad(|| {
             let modes = Modes::all(Mode::Eval);
-            let values = self.interpreter.run(&[images.shallow_clone()], &self.parameters, &modes, &[])?;
+            let values = self
+                .interpreter
+                .run(&[images.shallow_clone()], &self.parameters, &modes, &[])?;
             Ok(matrix(values.first())?)
         })
     }
@@ -140,13 +146,20 @@ impl Network {
 const IGNORE_NOTHING: i64 = -100;
 
 fn correct(logits: &Tensor, labels: &Tensor) -> Result<u64, TchError> {
-    let hits = logits.detach().f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?;
+    let hits = logits
+        .detach()
+        .f_argmax(1, false)?
+        .f_eq_tensor(labels)?
+        .f_sum(Kind::Int64)?;
     Ok(i64::try_from(&hits)? as u64)
 }
 
 fn matrix(tensor: &Tensor) -> Result<Array2<f32>, TchError> {
     let (rows, columns) = tensor.size2()?;
-    let flat = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let flat = tensor
+        .f_to_device(Device::Cpu)?
+        .f_to_kind(Kind::Float)?
+        .f_contiguous()?;
     let mut values = vec![0.0_f32; flat.numel()];
     let count = values.len();
     flat.i(..).f_reshape([-1])?.f_copy_data(&mut values, count)?;
@@ -179,8 +192,11 @@ impl Evaluation {
             row /= sum;
             loss -= f64::from(row.get(*class).copied().unwrap_or(0.0).max(f32::MIN_POSITIVE)).ln();
         }
-        let predicted =
-            logits.rows().into_iter().map(|row| argmax(&row.to_vec()).unwrap_or(0)).collect::<Vec<_>>();
+        let predicted = logits
+            .rows()
+            .into_iter()
+            .map(|row| argmax(&row.to_vec()).unwrap_or(0))
+            .collect::<Vec<_>>();
         let pairs = truth.iter().copied().zip(predicted);
         let confusion = ConfusionMatrix::from_pairs(logits.ncols(), pairs);
         Self {

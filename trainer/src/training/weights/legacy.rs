@@ -8,8 +8,9 @@ use super::pickle::{Object, Pickle};
 use super::{Reason, state_dict};
 
 /// The whole first pickle: the number 0x1950a86a20f9469cfc6c.
-pub(super) const MAGIC: &[u8] =
-    &[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+pub(super) const MAGIC: &[u8] = &[
+    0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.',
+];
 
 pub(super) fn read(bytes: &[u8]) -> Result<IndexMap<String, Tensor>, Reason> {
     let mut at = MAGIC.len();
@@ -27,9 +28,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<IndexMap<String, Tensor>, Reason> {
     for key in keys_in_order {
         let storage = keys.text(*key).and_then(|key| described.get(key));
         let storage = storage.ok_or_else(|| Reason::new("a storage that no tensor names"))?;
-        let length = bytes.get(at..at + 8).and_then(|length| length.try_into().ok()).map(u64::from_le_bytes);
+        let length = bytes
+            .get(at..at + 8)
+            .and_then(|length| length.try_into().ok())
+            .map(u64::from_le_bytes);
         if length != Some(storage.elements as u64) {
-            return Err(Reason::new(format!("storage {} has another length than said", storage.key)));
+            return Err(Reason::new(format!(
+                "storage {} has another length than said",
+                storage.key
+            )));
         }
         at += 8;
         storages.insert(storage.key.clone(), state_dict::flat(storage, &bytes[at..])?);

@@ -61,9 +61,14 @@ impl Reason {
 /// # Errors
 /// [`WeightsError`] for a file that cannot be read, is damaged, or is of another kind.
 pub fn read(path: &Path) -> Result<IndexMap<String, Tensor>, WeightsError> {
-    let unreadable = |source| WeightsError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| WeightsError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
-    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(unreadable)?;
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(unreadable)?;
     let tensors = if bytes.starts_with(zip::MAGIC) {
         zip::read(&bytes)
     } else if bytes.starts_with(legacy::MAGIC) {
@@ -71,7 +76,10 @@ pub fn read(path: &Path) -> Result<IndexMap<String, Tensor>, WeightsError> {
     } else {
         safetensors(&bytes)
     };
-    tensors.map_err(|Reason(reason)| WeightsError::Malformed { path: path.to_owned(), reason })
+    tensors.map_err(|Reason(reason)| WeightsError::Malformed {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 fn safetensors(bytes: &[u8]) -> Result<IndexMap<String, Tensor>, Reason> {
@@ -123,7 +131,9 @@ impl Taken {
             lines.push(format!("missing, initialised anew: {}", gathered(&self.missing)));
         }
         for (name, file, here) in &self.other_shape {
-            lines.push(format!("other shape, initialised anew: {name} (file {file:?}, network {here:?})"));
+            lines.push(format!(
+                "other shape, initialised anew: {name} (file {file:?}, network {here:?})"
+            ));
         }
         if !self.unexpected.is_empty() {
             lines.push(format!("unexpected, not used: {}", gathered(&self.unexpected)));
@@ -142,8 +152,10 @@ fn gathered(names: &[String]) -> String {
         let module = block.map_or_else(|| first.to_owned(), |block| format!("{first}.{block}"));
         *modules.entry(module).or_default() += 1;
     }
-    let modules: Vec<String> =
-        modules.iter().map(|(module, count)| format!("{module} {count}")).collect();
+    let modules: Vec<String> = modules
+        .iter()
+        .map(|(module, count)| format!("{module} {count}"))
+        .collect();
     match names.len() {
         0 => "none".to_owned(),
         1 => names[0].clone(),
@@ -162,16 +174,17 @@ pub fn take(
     file: &IndexMap<String, Tensor>,
     prefixes: &[String],
 ) -> Result<Taken, TchError> {
-    let wanted =
-        |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let wanted = |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
     let file: IndexMap<&str, &Tensor> = file
         .iter()
         .map(|(name, tensor)| (name.strip_prefix("module.").unwrap_or(name), tensor))
         .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
         .collect();
     let mut report = Taken::default();
-    let names: Vec<(String, Vec<i64>)> =
-        parameters.iter().map(|(name, entry)| (name.to_owned(), entry.tensor.size())).collect();
+    let names: Vec<(String, Vec<i64>)> = parameters
+        .iter()
+        .map(|(name, entry)| (name.to_owned(), entry.tensor.size()))
+        .collect();
     for (name, shape) in &names {
         match file.get(name.as_str()).filter(|_| wanted(name)) {
             Some(tensor) if tensor.size() == *shape => {
@@ -211,7 +224,10 @@ mod tests {
         let path = folder.path().join("notes.pth");
         std::fs::write(&path, "not weights at all").unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert!(message.contains("notes.pth") && message.contains("safetensors"), "{message}");
+        assert!(
+            message.contains("notes.pth") && message.contains("safetensors"),
+            "{message}"
+        );
         let absent = read(&folder.path().join("absent.pth")).unwrap_err();
         assert!(matches!(absent, WeightsError::Unreadable { .. }));
     }

@@ -22,9 +22,15 @@ pub(super) enum Object {
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// A class or function by name.
-    Global { module: String, name: String },
+    Global {
+        module: String,
+        name: String,
+    },
     /// What calling `callable` with `args` would give.
-    Called { callable: Id, args: Id },
+    Called {
+        callable: Id,
+        args: Id,
+    },
     /// A reference to something outside of the pickle: torch's storages.
     Persistent(Id),
 }
@@ -39,10 +45,23 @@ pub(super) struct Pickle {
 impl Pickle {
     /// Reads one pickle from the beginning of `bytes`; says how long it was.
     pub fn read(bytes: &[u8]) -> Result<(Self, usize), Reason> {
-        let mut machine = Machine { bytes, at: 0, objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+        let mut machine = Machine {
+            bytes,
+            at: 0,
+            objects: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
         while machine.step()? {}
         let root = machine.pop()?;
-        Ok((Self { objects: machine.objects, root }, machine.at))
+        Ok((
+            Self {
+                objects: machine.objects,
+                root,
+            },
+            machine.at,
+        ))
     }
 
     /// The object that was pickled.
@@ -83,39 +102,39 @@ impl Machine<'_> {
     /// One opcode; false at the end.
     fn step(&mut self) -> Result<bool, Reason> {
         match self.byte()? {
-            0x80 => self.skip(1)?,                                     // PROTO
-            0x95 => self.skip(8)?,                                     // FRAME
-            b'.' => return Ok(false),                                  // STOP
-            b'(' => self.marks.push(self.stack.len()),                 // MARK
-            b'N' => self.push(Object::None),                           // NONE
-            0x88 => self.push(Object::Bool(true)),                     // NEWTRUE
-            0x89 => self.push(Object::Bool(false)),                    // NEWFALSE
-            b'K' => self.integer(1)?,                                  // BININT1
-            b'M' => self.integer(2)?,                                  // BININT2
-            b'J' => self.signed_integer(4)?,                           // BININT
-            0x8a => self.long()?,                                      // LONG1
-            b'G' => self.float()?,                                     // BINFLOAT
-            b'X' | b'T' => self.string(4)?,                            // BINUNICODE, BINSTRING
-            0x8c | b'U' => self.string(1)?,                            // SHORT_BINUNICODE, SHORT_BINSTRING
-            b')' => self.push(Object::Tuple(Vec::new())),              // EMPTY_TUPLE
-            b']' => self.push(Object::List(Vec::new())),               // EMPTY_LIST
-            b'}' => self.push(Object::Dict(Vec::new())),               // EMPTY_DICT
-            b't' => self.tuple_from_mark()?,                           // TUPLE
+            0x80 => self.skip(1)?,                                         // PROTO
+            0x95 => self.skip(8)?,                                         // FRAME
+            b'.' => return Ok(false),                                      // STOP
+            b'(' => self.marks.push(self.stack.len()),                     // MARK
+            b'N' => self.push(Object::None),                               // NONE
+            0x88 => self.push(Object::Bool(true)),                         // NEWTRUE
+            0x89 => self.push(Object::Bool(false)),                        // NEWFALSE
+            b'K' => self.integer(1)?,                                      // BININT1
+            b'M' => self.integer(2)?,                                      // BININT2
+            b'J' => self.signed_integer(4)?,                               // BININT
+            0x8a => self.long()?,                                          // LONG1
+            b'G' => self.float()?,                                         // BINFLOAT
+            b'X' | b'T' => self.string(4)?,                                // BINUNICODE, BINSTRING
+            0x8c | b'U' => self.string(1)?,                                // SHORT_BINUNICODE, SHORT_BINSTRING
+            b')' => self.push(Object::Tuple(Vec::new())),                  // EMPTY_TUPLE
+            b']' => self.push(Object::List(Vec::new())),                   // EMPTY_LIST
+            b'}' => self.push(Object::Dict(Vec::new())),                   // EMPTY_DICT
+            b't' => self.tuple_since_mark()?,                              // TUPLE
             tuple @ 0x85..=0x87 => self.tuple(usize::from(tuple - 0x84))?, // TUPLE1 to TUPLE3
-            b'a' => self.append()?,                                    // APPEND
-            b'e' => self.append_from_mark()?,                          // APPENDS
-            b's' => self.set_item()?,                                  // SETITEM
-            b'u' => self.set_items_from_mark()?,                       // SETITEMS
-            b'q' => self.remember(1)?,                                 // BINPUT
-            b'r' => self.remember(4)?,                                 // LONG_BINPUT
-            0x94 => self.memoize()?,                                   // MEMOIZE
-            b'h' => self.recall(1)?,                                   // BINGET
-            b'j' => self.recall(4)?,                                   // LONG_BINGET
-            b'c' => self.global()?,                                    // GLOBAL
-            0x93 => self.stack_global()?,                              // STACK_GLOBAL
-            b'R' | 0x81 => self.call()?,                               // REDUCE, NEWOBJ
-            b'b' => self.build()?,                                     // BUILD
-            b'Q' => self.persistent()?,                                // BINPERSID
+            b'a' => self.append()?,                                        // APPEND
+            b'e' => self.append_since_mark()?,                             // APPENDS
+            b's' => self.set_item()?,                                      // SETITEM
+            b'u' => self.set_items_since_mark()?,                          // SETITEMS
+            b'q' => self.remember(1)?,                                     // BINPUT
+            b'r' => self.remember(4)?,                                     // LONG_BINPUT
+            0x94 => self.memoize()?,                                       // MEMOIZE
+            b'h' => self.recall(1)?,                                       // BINGET
+            b'j' => self.recall(4)?,                                       // LONG_BINGET
+            b'c' => self.global()?,                                        // GLOBAL
+            0x93 => self.stack_global()?,                                  // STACK_GLOBAL
+            b'R' | 0x81 => self.call()?,                                   // REDUCE, NEWOBJ
+            b'b' => self.build()?,                                         // BUILD
+            b'Q' => self.persistent()?,                                    // BINPERSID
             other => return Err(Reason::new(format!("pickle opcode {other:#04x} is not supported"))),
         }
         Ok(true)
@@ -140,7 +159,10 @@ impl Machine<'_> {
     /// A little-endian number of up to 8 bytes.
     fn number(&mut self, bytes: usize) -> Result<u64, Reason> {
         let taken = self.take(bytes)?;
-        Ok(taken.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+        Ok(taken
+            .iter()
+            .rev()
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
     fn push(&mut self, object: Object) {
@@ -154,14 +176,19 @@ impl Machine<'_> {
         if self.stack.len() <= floor {
             return Err(Reason::new("the pickle takes from an empty stack"));
         }
-        self.stack.pop().ok_or_else(|| Reason::new("the pickle takes from an empty stack"))
+        self.stack
+            .pop()
+            .ok_or_else(|| Reason::new("the pickle takes from an empty stack"))
     }
 
     fn top(&self) -> Result<Id, Reason> {
-        self.stack.last().copied().ok_or_else(|| Reason::new("the pickle looks at an empty stack"))
+        self.stack
+            .last()
+            .copied()
+            .ok_or_else(|| Reason::new("the pickle looks at an empty stack"))
     }
 
-    fn from_mark(&mut self) -> Result<Vec<Id>, Reason> {
+    fn since_mark(&mut self) -> Result<Vec<Id>, Reason> {
         let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len());
         let mark = mark.ok_or_else(|| Reason::new("the pickle lacks a mark"))?;
         Ok(self.stack.split_off(mark))
@@ -214,8 +241,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn tuple_from_mark(&mut self) -> Result<(), Reason> {
-        let items = self.from_mark()?;
+    fn tuple_since_mark(&mut self) -> Result<(), Reason> {
+        let items = self.since_mark()?;
         self.push(Object::Tuple(items));
         Ok(())
     }
@@ -225,8 +252,8 @@ impl Machine<'_> {
         self.extend_list(vec![item])
     }
 
-    fn append_from_mark(&mut self) -> Result<(), Reason> {
-        let items = self.from_mark()?;
+    fn append_since_mark(&mut self) -> Result<(), Reason> {
+        let items = self.since_mark()?;
         self.extend_list(items)
     }
 
@@ -244,8 +271,8 @@ impl Machine<'_> {
         self.extend_dict(&[key, value])
     }
 
-    fn set_items_from_mark(&mut self) -> Result<(), Reason> {
-        let items = self.from_mark()?;
+    fn set_items_since_mark(&mut self) -> Result<(), Reason> {
+        let items = self.since_mark()?;
         self.extend_dict(&items)
     }
 
@@ -271,7 +298,11 @@ impl Machine<'_> {
 
     fn recall(&mut self, bytes: usize) -> Result<(), Reason> {
         let key = self.number(bytes)? as u32;
-        let id = self.memo.get(&key).copied().ok_or_else(|| Reason::new("the pickle recalls what it never kept"))?;
+        let id = self
+            .memo
+            .get(&key)
+            .copied()
+            .ok_or_else(|| Reason::new("the pickle recalls what it never kept"))?;
         self.stack.push(id);
         Ok(())
     }
@@ -308,7 +339,11 @@ impl Machine<'_> {
             &self.objects[callable],
             Object::Global { module, name } if module == "collections" && (name == "OrderedDict" || name == "defaultdict")
         );
-        self.push(if dictionary { Object::Dict(Vec::new()) } else { Object::Called { callable, args } });
+        self.push(if dictionary {
+            Object::Dict(Vec::new())
+        } else {
+            Object::Called { callable, args }
+        });
         Ok(())
     }
 
@@ -334,13 +369,25 @@ mod tests {
         let bytes = b"\x80\x02}(X\x01\x00\x00\x00a(K\x01J\xfe\xff\xff\xffG@\x04\x00\x00\x00\x00\x00\x00\x88NtX\x01\x00\x00\x00b](Jp\x11\x01\x00eu.";
         let (pickle, length) = Pickle::read(bytes).unwrap();
         assert_eq!(length, bytes.len());
-        let Object::Dict(entries) = pickle.get(pickle.root()) else { panic!("a dictionary") };
+        let Object::Dict(entries) = pickle.get(pickle.root()) else {
+            panic!("a dictionary")
+        };
         assert_eq!(pickle.text(entries[0].0), Some("a"));
-        let Object::Tuple(items) = pickle.get(entries[0].1) else { panic!("a tuple") };
+        let Object::Tuple(items) = pickle.get(entries[0].1) else {
+            panic!("a tuple")
+        };
         let items: Vec<&Object> = items.iter().map(|id| pickle.get(*id)).collect();
-        let wanted = [Object::Int(1), Object::Int(-2), Object::Float(2.5), Object::Bool(true), Object::None];
+        let wanted = [
+            Object::Int(1),
+            Object::Int(-2),
+            Object::Float(2.5),
+            Object::Bool(true),
+            Object::None,
+        ];
         assert!(items.into_iter().eq(wanted.iter()));
-        let Object::List(items) = pickle.get(entries[1].1) else { panic!("a list") };
+        let Object::List(items) = pickle.get(entries[1].1) else {
+            panic!("a list")
+        };
         assert_eq!(pickle.get(items[0]), &Object::Int(70000));
     }
 
@@ -349,7 +396,9 @@ mod tests {
         // d = {}; pickle.dumps((d, d)) with d filled after it was kept.
         let bytes = b"\x80\x02}q\x00X\x01\x00\x00\x00kK\x05sh\x00\x86.";
         let (pickle, _) = Pickle::read(bytes).unwrap();
-        let Object::Tuple(items) = pickle.get(pickle.root()) else { panic!("a tuple") };
+        let Object::Tuple(items) = pickle.get(pickle.root()) else {
+            panic!("a tuple")
+        };
         assert_eq!(items[0], items[1]);
         assert!(matches!(pickle.get(items[1]), Object::Dict(entries) if entries.len() == 1));
     }
@@ -368,7 +417,10 @@ mod tests {
                 let _ = Pickle::read(&damaged);
             }
         }
-        assert!(Pickle::read(b"X\xff\xff\xff\x7fabc.").is_err(), "a length beyond the file");
+        assert!(
+            Pickle::read(b"X\xff\xff\xff\x7fabc.").is_err(),
+            "a length beyond the file"
+        );
         assert!(Pickle::read(b"(t0.").is_err() && Pickle::read(b"t.").is_err());
     }
 }

@@ -35,12 +35,19 @@ pub(super) struct View {
 impl View {
     /// The tensor, its storage given.
     pub fn tensor(&self, storage: &Tensor) -> Result<Tensor, Reason> {
-        let negative = self.size.iter().chain(&self.stride).chain([&self.offset]).any(|value| *value < 0);
+        let negative = self
+            .size
+            .iter()
+            .chain(&self.stride)
+            .chain([&self.offset])
+            .any(|value| *value < 0);
         if negative || self.size.len() != self.stride.len() {
             return Err(Reason::new("a tensor of impossible size or stride"));
         }
         // libtorch checks that the view lies inside the storage.
-        Ok(storage.f_as_strided(&self.size, &self.stride, self.offset)?.f_contiguous()?)
+        Ok(storage
+            .f_as_strided(&self.size, &self.stride, self.offset)?
+            .f_contiguous()?)
     }
 }
 
@@ -76,7 +83,9 @@ pub(super) fn storages(pickle: &Pickle) -> Result<IndexMap<String, Storage>, Rea
         Object::Persistent(id) => Some(*id),
         _ => None,
     });
-    references.map(|id| storage(pickle, id).map(|storage| (storage.key.clone(), storage))).collect()
+    references
+        .map(|id| storage(pickle, id).map(|storage| (storage.key.clone(), storage)))
+        .collect()
 }
 
 fn dictionary(pickle: &Pickle, id: Id) -> Option<&Vec<(Id, Id)>> {
@@ -89,7 +98,9 @@ fn dictionary(pickle: &Pickle, id: Id) -> Option<&Vec<(Id, Id)>> {
 /// The view that an object describes; none for another object.
 fn view(pickle: &Pickle, mut id: Id) -> Result<Option<View>, Reason> {
     for _ in 0..DEPTH {
-        let Object::Called { callable, args } = pickle.get(id) else { return Ok(None) };
+        let Object::Called { callable, args } = pickle.get(id) else {
+            return Ok(None);
+        };
         let (Object::Global { module, name }, Object::Tuple(args)) = (pickle.get(*callable), pickle.get(*args)) else {
             return Ok(None);
         };
@@ -107,8 +118,12 @@ fn view(pickle: &Pickle, mut id: Id) -> Result<Option<View>, Reason> {
 
 fn rebuilt(pickle: &Pickle, args: &[Id]) -> Result<View, Reason> {
     let undescribed = || Reason::new("a tensor is not described as torch does");
-    let [reference, offset, size, stride, ..] = args else { return Err(undescribed()) };
-    let Object::Persistent(id) = pickle.get(*reference) else { return Err(undescribed()) };
+    let [reference, offset, size, stride, ..] = args else {
+        return Err(undescribed());
+    };
+    let Object::Persistent(id) = pickle.get(*reference) else {
+        return Err(undescribed());
+    };
     Ok(View {
         storage: storage(pickle, *id)?,
         offset: integer(pickle, *offset)?,
@@ -120,8 +135,12 @@ fn rebuilt(pickle: &Pickle, args: &[Id]) -> Result<View, Reason> {
 /// `("storage", type, key, device, elements)`, before torch 0.4 with a view behind it.
 fn storage(pickle: &Pickle, id: Id) -> Result<Storage, Reason> {
     let undescribed = || Reason::new("a storage is not described as torch does");
-    let Object::Tuple(parts) = pickle.get(id) else { return Err(undescribed()) };
-    let [_, class, key, _, elements, rest @ ..] = parts.as_slice() else { return Err(undescribed()) };
+    let Object::Tuple(parts) = pickle.get(id) else {
+        return Err(undescribed());
+    };
+    let [_, class, key, _, elements, rest @ ..] = parts.as_slice() else {
+        return Err(undescribed());
+    };
     let (Object::Global { name, .. }, Some(key)) = (pickle.get(*class), pickle.text(*key)) else {
         return Err(undescribed());
     };
@@ -129,7 +148,11 @@ fn storage(pickle: &Pickle, id: Id) -> Result<Storage, Reason> {
         return Err(Reason::new("storages that are views of others are not supported"));
     }
     let elements = usize::try_from(integer(pickle, *elements)?)?;
-    Ok(Storage { key: key.to_owned(), kind: kind(name)?, elements })
+    Ok(Storage {
+        key: key.to_owned(),
+        kind: kind(name)?,
+        elements,
+    })
 }
 
 fn kind(storage_class: &str) -> Result<Kind, Reason> {
@@ -164,7 +187,14 @@ fn integers(pickle: &Pickle, id: Id) -> Result<Vec<i64>, Reason> {
 pub(super) fn flat(storage: &Storage, bytes: &[u8]) -> Result<Tensor, Reason> {
     let length = storage.elements.checked_mul(storage.kind.elt_size_in_bytes());
     let bytes = length.and_then(|length| bytes.get(..length)).ok_or_else(|| {
-        Reason::new(format!("storage {} is shorter than said; is the file cut off?", storage.key))
+        Reason::new(format!(
+            "storage {} is shorter than said; is the file cut off?",
+            storage.key
+        ))
     })?;
-    Ok(Tensor::f_from_data_size(bytes, &[storage.elements as i64], storage.kind)?)
+    Ok(Tensor::f_from_data_size(
+        bytes,
+        &[storage.elements as i64],
+        storage.kind,
+    )?)
 }
