@@ -257,7 +257,7 @@ fn predict(session: &mut Session, manifest: &Manifest, tensor: ArrayView4<'_, f3
     })
 }
 
-/// The numbers of the first image of an output [N,K].
+/// The numbers of the first image of an output `[N,K]`.
 fn row(outputs: &Outputs<'_>, name: &str) -> Result<Vec<f32>, ModelError> {
     let array = outputs.array::<f32>(name)?;
     let array = array.into_dimensionality::<Ix2>().map_err(|_| wrong_shape(name))?;
@@ -265,7 +265,7 @@ fn row(outputs: &Outputs<'_>, name: &str) -> Result<Vec<f32>, ModelError> {
     finite(first.to_vec(), name)
 }
 
-/// The number of the first image of an output [N].
+/// The number of the first image of an output `[N]`.
 fn single(outputs: &Outputs<'_>, name: &str) -> Result<f32, ModelError> {
     let array = outputs.array::<f32>(name)?;
     let value = array.iter().next().copied().ok_or_else(|| wrong_shape(name))?;

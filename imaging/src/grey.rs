@@ -27,7 +27,7 @@ pub use table::GreyTable;
 pub(crate) use transform::bit_mask;
 pub use transform::{LookupTable, ModalityLut, Voi, WindowFunction};
 
-/// Stored values, [H, W], row-major.
+/// Stored values, `[H, W]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pixels {
     /// Up to 8 bits, unsigned.
@@ -117,7 +117,7 @@ pub struct ImageMeta {
     pub warnings: Vec<String>,
 }
 
-/// One grey image, [H, W], with everything that is needed to show it or to measure in it.
+/// One grey image, `[H, W]`, with everything that is needed to show it or to measure in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GreyImage {
     /// Stored values.
@@ -148,7 +148,7 @@ impl GreyImage {
         }
     }
 
-    /// A 16-bit image from display values, [H, W] in 0..=1; values outside (and NaN) are clipped.
+    /// A 16-bit image from display values, `[H, W]` in 0..=1; values outside (and NaN) are clipped.
     pub fn from_unit(display: ArrayView2<f32>) -> Self {
         let stored = display.mapv(|unit| (unit.clamp(0.0, 1.0) * f32::from(u16::MAX)).round() as u16);
         GreyImage::new(Pixels::U16(stored), 16)
@@ -208,12 +208,12 @@ impl GreyImage {
         })
     }
 
-    /// What a viewer shows, [H, W] in 0..=1. Four bytes a pixel: for large images take `display_table` row by row.
+    /// What a viewer shows, `[H, W]` in 0..=1. Four bytes a pixel: for large images take `display_table` row by row.
     pub fn display(&self) -> Array2<f32> {
         self.display_table().map(&self.pixels)
     }
 
-    /// What a viewer shows, [H, W] in 0..=255.
+    /// What a viewer shows, `[H, W]` in 0..=255.
     pub fn display_u8(&self) -> Array2<u8> {
         self.display_table().to_u8().map(&self.pixels)
     }
@@ -223,7 +223,7 @@ impl GreyImage {
         self.window_table(center, width).map(&self.pixels)
     }
 
-    /// Modality values, [H, W]: HU for CT, else what the modality's rescale gives.
+    /// Modality values, `[H, W]`: HU for CT, else what the modality's rescale gives.
     pub fn modality_values(&self) -> Array2<f32> {
         GreyTable::build(self.stored_range(), |stored| self.modality_lut.value(stored) as f32).map(&self.pixels)
     }

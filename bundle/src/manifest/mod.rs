@@ -130,7 +130,7 @@ pub struct Model {
     pub architecture: String,
     /// Numbers in the file: `int8-u8s8`, `int8-s8s8` or `float32`.
     pub precision: String,
-    /// Name of the input, f32 [N,C,H,W].
+    /// Name of the input, f32 `[N,C,H,W]`.
     pub input: String,
     /// Names of the outputs.
     pub outputs: Outputs,
@@ -139,15 +139,15 @@ pub struct Model {
 /// Names of the network's outputs; N images, K labels, k maps of h x w.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outputs {
-    /// f32 [N,K], before temperature.
+    /// f32 `[N,K]`, before temperature.
     pub logits: String,
-    /// f32 [N,K], calibrated.
+    /// f32 `[N,K]`, calibrated.
     pub probabilities: String,
-    /// f32 [N,k,h,w], Grad-CAM after ReLU.
+    /// f32 `[N,k,h,w]`, Grad-CAM after ReLU.
     pub cam: String,
-    /// i64 [N,k], the label index of each map.
+    /// i64 `[N,k]`, the label index of each map.
     pub cam_class: String,
-    /// f32 [N], distance to the training features; absent if the graph has none.
+    /// f32 `[N]`, distance to the training features; absent if the graph has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub novelty: Option<String>,
 }
@@ -170,7 +170,7 @@ impl Default for Outputs {
 pub struct GoldenCase {
     /// What it shows, for messages.
     pub name: String,
-    /// Payload file: the prepared tensor, f32 little endian, [C,H,W].
+    /// Payload file: the prepared tensor, f32 little endian, `[C,H,W]`.
     pub input: String,
     /// Payload file: a [`GoldenOutputs`] as JSON.
     pub expected: String,
@@ -202,13 +202,13 @@ impl Default for GoldenTolerance {
 /// Expected outputs of a golden case for one image; a payload file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoldenOutputs {
-    /// [K].
+    /// `[K]`.
     pub probabilities: Vec<f32>,
-    /// [k], label indices.
+    /// `[k]`, label indices.
     pub cam_class: Vec<i64>,
     /// k, h and w.
     pub cam_shape: [usize; 3],
-    /// [k,h,w], row by row.
+    /// `[k,h,w]`, row by row.
     pub cam: Vec<f32>,
     /// Absent if the graph has no such output.
     #[serde(default, skip_serializing_if = "Option::is_none")]

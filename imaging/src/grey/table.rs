@@ -33,7 +33,7 @@ impl<T: Copy + Default> GreyTable<T> {
         }
     }
 
-    /// All pixels through the table, [H, W].
+    /// All pixels through the table, `[H, W]`.
     pub fn map(&self, pixels: &Pixels) -> Array2<T> {
         match pixels {
             Pixels::U8(pixels) => pixels.map(|&stored| self.get(i32::from(stored))),

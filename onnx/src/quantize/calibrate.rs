@@ -129,7 +129,7 @@ impl Seen<'_> {
     }
 }
 
-/// Watches every tensor of the plan over all images; each item of `images` is [N, C, H, W].
+/// Watches every tensor of the plan over all images; each item of `images` is `[N, C, H, W]`.
 ///
 /// # Errors
 /// [`QuantizeError`]: no images, an image that could not be read, a tensor with undefined values,

@@ -146,7 +146,7 @@ pub enum QuantizeError {
     },
 }
 
-/// Quantizes a float model. Each item of `images` is a batch [N, C, H, W], prepared exactly as for
+/// Quantizes a float model. Each item of `images` is a batch `[N, C, H, W]`, prepared exactly as for
 /// inference; 100 to 500 images from the training set are enough.
 ///
 /// The weights are held a few times over and the tensors of one image at a time, so memory does not

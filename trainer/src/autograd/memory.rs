@@ -2,13 +2,13 @@
 
 use tch::{TchError, Tensor};
 
-/// How the axes of an [N,C,H,W] tensor lie in memory; its shape is the same either way.
+/// How the axes of an `[N,C,H,W]` tensor lie in memory; its shape is the same either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum MemoryOrder {
-    /// [N,C,H,W], libtorch's default.
+    /// `[N,C,H,W]`, libtorch's default.
     #[default]
     ChannelsFirst,
-    /// [N,H,W,C], which convolutions in bfloat16 and tensor cores prefer.
+    /// `[N,H,W,C]`, which convolutions in bfloat16 and tensor cores prefer.
     ChannelsLast,
 }
 

@@ -190,7 +190,7 @@ pub fn tensor_of(array: &ArrayD<f32>) -> Tensor {
     }
 }
 
-/// A float32 copy of the tensor, in [N,C,H,W] order.
+/// A float32 copy of the tensor, in `[N,C,H,W]` order.
 ///
 /// # Errors
 /// When libtorch refuses the copy.

@@ -44,7 +44,7 @@ pub struct Explanation {
     pub class: usize,
     /// Probability of every class (softmax of the logits, temperature 1).
     pub probabilities: Vec<f32>,
-    /// The map [h,w] before ReLU: positive where the image speaks for the class, negative where against.
+    /// The map `[h,w]` before ReLU: positive where the image speaks for the class, negative where against.
     pub map: Array2<f32>,
 }
 
@@ -55,7 +55,7 @@ impl Explanation {
     }
 }
 
-/// The names of the layers that give maps [C,h,w], from the image to the output.
+/// The names of the layers that give maps `[C,h,w]`, from the image to the output.
 pub fn layers(network: &Network) -> Vec<&str> {
     let graph = network.interpreter.graph();
     let maps = graph
@@ -65,7 +65,7 @@ pub fn layers(network: &Network) -> Vec<&str> {
     maps.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Explains `class` (or the most probable class) of one image [1,C,H,W] at `layer` (or the last one): the layer's
+/// Explains `class` (or the most probable class) of one image `[1,C,H,W]` at `layer` (or the last one): the layer's
 /// channels, each weighted by the mean of the logit's gradient over it, summed.
 ///
 /// # Errors

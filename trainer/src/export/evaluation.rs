@@ -88,15 +88,15 @@ pub struct Evaluation {
 /// Outputs with what is known of their images, row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct Labelled<'a> {
-    /// [N,K].
+    /// `[N,K]`.
     pub probabilities: ArrayView2<'a, f32>,
-    /// Their rows in the data set [N].
+    /// Their rows in the data set `[N]`.
     pub rows: &'a [usize],
     /// The data set.
     pub samples: &'a [Sample],
-    /// Labels [K].
+    /// Labels `[K]`.
     pub labels: &'a [String],
-    /// Threshold of each label [K]; none for a label that is no finding.
+    /// Threshold of each label `[K]`; none for a label that is no finding.
     pub thresholds: &'a [Option<f32>],
 }
 

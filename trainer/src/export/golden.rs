@@ -26,9 +26,9 @@ const SIDE_RANGE: [u32; 2] = [128, 512];
 pub struct Phantom {
     /// What it shows.
     pub name: String,
-    /// Grey values 0 to 1, [H,W].
+    /// Grey values 0 to 1, `[H,W]`.
     pub picture: Array2<f32>,
-    /// As the network sees it, [C,H,W].
+    /// As the network sees it, `[C,H,W]`.
     pub tensor: Array3<f32>,
 }
 

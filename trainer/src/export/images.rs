@@ -16,7 +16,7 @@ const BATCH_IMAGES: usize = 16;
 pub struct Prepared {
     /// Row of each image in the data set.
     pub rows: Vec<usize>,
-    /// [N,C,H,W].
+    /// `[N,C,H,W]`.
     pub images: Array4<f32>,
 }
 

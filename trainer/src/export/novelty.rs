@@ -34,7 +34,7 @@ pub struct Limit {
     pub components: usize,
 }
 
-/// Statistics of training `features` [N,D] with their `truth` [N], in `components` directions at most D, for `classes`.
+/// Statistics of training `features` `[N,D]` with their `truth` `[N]`, in `components` directions at most D, for `classes`.
 ///
 /// # Errors
 /// libtorch's eigenvalue solver fails.
@@ -65,7 +65,7 @@ pub fn statistics(
     })
 }
 
-/// Distance of each row of `features` [N,D] to the nearest centre, as the graph computes it.
+/// Distance of each row of `features` `[N,D]` to the nearest centre, as the graph computes it.
 pub fn distances(statistics: &Novelty, features: ArrayView2<'_, f32>) -> Vec<f32> {
     let reduced = (&features - &statistics.mean).dot(&statistics.projection);
     let to_nearest = |row: ndarray::ArrayView1<'_, f32>| {
@@ -97,7 +97,7 @@ pub fn limit(distances: &[f32], components: usize) -> Option<Limit> {
     })
 }
 
-/// Eigenvectors of the covariance with the largest eigenvalues, [D,R].
+/// Eigenvectors of the covariance with the largest eigenvalues, `[D,R]`.
 fn principal_directions(centred: &Array2<f64>, components: usize) -> Result<Array2<f64>, ExportError> {
     let covariance = centred.t().dot(centred) / (centred.nrows().max(1) as f64);
     let (_, vectors) = eigen(&covariance)?;
@@ -107,7 +107,7 @@ fn principal_directions(centred: &Array2<f64>, components: usize) -> Result<Arra
     Ok(vectors.slice(ndarray::s![.., all - wanted..;1]).to_owned())
 }
 
-/// Means of the classes, [K,R]; the overall mean, 0, for a class without rows.
+/// Means of the classes, `[K,R]`; the overall mean, 0, for a class without rows.
 fn class_means(reduced: &Array2<f64>, truth: &[usize], classes: usize) -> Array2<f64> {
     let mut sums = Array2::zeros((classes, reduced.ncols()));
     let mut counts = vec![0.0_f64; classes];
@@ -122,7 +122,7 @@ fn class_means(reduced: &Array2<f64>, truth: &[usize], classes: usize) -> Array2
     sums
 }
 
-/// Covariance of centred `rows` [N,R], shrunk; and the share of the identity in it (Ledoit and Wolf 2004).
+/// Covariance of centred `rows` `[N,R]`, shrunk; and the share of the identity in it (Ledoit and Wolf 2004).
 fn shrunk_covariance(rows: &Array2<f64>) -> (Array2<f64>, f64) {
     let (n, r) = (rows.nrows().max(1) as f64, rows.ncols().max(1) as f64);
     let sample = rows.t().dot(rows) / n;
@@ -139,7 +139,7 @@ fn shrunk_covariance(rows: &Array2<f64>) -> (Array2<f64>, f64) {
     (sample * (1.0 - share) + target * share, share)
 }
 
-/// W with Wᵀ C W = 1, [R,R].
+/// W with Wᵀ C W = 1, `[R,R]`.
 fn inverse_root(covariance: &Array2<f64>) -> Result<Array2<f64>, ExportError> {
     let (values, mut vectors) = eigen(covariance)?;
     let floor = values.iter().copied().fold(0.0, f64::max) * SMALLEST_VARIANCE;

@@ -12,17 +12,17 @@ use super::images::Prepared;
 pub struct Observed {
     /// Row of each image in the data set.
     pub rows: Vec<usize>,
-    /// [N,K].
+    /// `[N,K]`.
     pub logits: Array2<f32>,
-    /// [N,K].
+    /// `[N,K]`.
     pub probabilities: Array2<f32>,
-    /// Maps of the first images [M,k,h,w]; M is what was asked for, or N if that is less.
+    /// Maps of the first images `[M,k,h,w]`; M is what was asked for, or N if that is less.
     pub cam: Array4<f32>,
-    /// Classes of the maps [N,k].
+    /// Classes of the maps `[N,k]`.
     pub cam_class: Array2<i64>,
-    /// [N]; empty if the network has no such output.
+    /// `[N]`; empty if the network has no such output.
     pub novelty: Vec<f32>,
-    /// The inner value that was asked for [N,D]; [N,0] if none was.
+    /// The inner value that was asked for `[N,D]`; `[N,0]` if none was.
     pub features: Array2<f32>,
 }
 
@@ -45,7 +45,7 @@ impl Observed {
 pub struct Keep {
     /// Maps of this many images.
     pub maps: usize,
-    /// An output [N,D] of this name.
+    /// An output `[N,D]` of this name.
     pub features: Option<String>,
 }
 

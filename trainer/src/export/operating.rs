@@ -53,7 +53,7 @@ impl Decision {
     }
 }
 
-/// Decides on `logits` [N,K] with their `truth` [N].
+/// Decides on `logits` `[N,K]` with their `truth` `[N]`.
 ///
 /// # Errors
 /// No label means "no finding", or a label has validation images on one side only.
@@ -89,7 +89,7 @@ pub fn decide(
     })
 }
 
-/// softmax(`logits` [N,K] / `temperature`), as the graph computes it.
+/// softmax(`logits` `[N,K]` / `temperature`), as the graph computes it.
 pub fn probabilities(logits: ArrayView2<'_, f32>, temperature: f32) -> Array2<f32> {
     let mut probabilities = logits.to_owned();
     for mut row in probabilities.rows_mut() {

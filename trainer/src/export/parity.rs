@@ -60,7 +60,7 @@ pub struct Parity {
     pub maps: Option<MapParity>,
 }
 
-/// Compares two files on the same images, whose classes are `truth` [N]. Both get the temperature and the thresholds of
+/// Compares two files on the same images, whose classes are `truth` `[N]`. Both get the temperature and the thresholds of
 /// the INT8 file, because those ship.
 pub fn compare(float: &Observed, int8: &Observed, truth: &[usize], labels: &[String], decision: &Decision) -> Parity {
     let before = probabilities(float.logits.view(), decision.temperature);

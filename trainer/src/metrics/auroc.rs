@@ -3,7 +3,7 @@
 
 use ndarray::ArrayView2;
 
-/// Areas of every class of `probabilities` [N,K] against the rest; `None` for a class of which, or of whose rest,
+/// Areas of every class of `probabilities` `[N,K]` against the rest; `None` for a class of which, or of whose rest,
 /// there is no image.
 pub fn one_vs_rest(probabilities: ArrayView2<'_, f32>, truth: &[usize]) -> Vec<Option<f64>> {
     (0..probabilities.ncols())
@@ -28,7 +28,7 @@ pub struct RankedScores {
 }
 
 impl RankedScores {
-    /// Ranks `scores` [N]; `positive` [N] says which rows belong to the class. Surplus elements of the longer slice are
+    /// Ranks `scores` `[N]`; `positive` `[N]` says which rows belong to the class. Surplus elements of the longer slice are
     /// ignored.
     pub fn new(scores: &[f32], positive: &[bool]) -> Self {
         let n = scores.len().min(positive.len());
@@ -44,7 +44,7 @@ impl RankedScores {
         }
     }
 
-    /// Ranks column `class` of `probabilities` [N,K]; rows whose truth is `class` are the positives.
+    /// Ranks column `class` of `probabilities` `[N,K]`; rows whose truth is `class` are the positives.
     pub fn of_class(probabilities: ArrayView2<'_, f32>, truth: &[usize], class: usize) -> Self {
         let scores = probabilities.column(class).to_vec();
         let positive: Vec<bool> = truth.iter().map(|&truth| truth == class).collect();

@@ -18,7 +18,7 @@ pub fn softmax(logits: ArrayView1<'_, f32>, temperature: f64) -> Vec<f64> {
     exponentials.into_iter().map(|value| value / sum).collect()
 }
 
-/// Mean negative log likelihood of `truth` [N] under softmax(`logits` [N,K] / `temperature`) with Platt's targets
+/// Mean negative log likelihood of `truth` `[N]` under softmax(`logits` `[N,K]` / `temperature`) with Platt's targets
 /// (Platt 1999): the true label counts (N+1)/(N+K) and each other one 1/(N+K), as if every label had been seen once
 /// more. Without that, images that the network separates perfectly would ask for temperature 0. 0 for no rows.
 pub fn negative_log_likelihood(logits: ArrayView2<'_, f32>, truth: &[usize], temperature: f64) -> f64 {

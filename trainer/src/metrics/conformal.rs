@@ -17,7 +17,7 @@ pub fn quantile(scores: &[f64], alpha: f64) -> f64 {
     ascending[rank - 1]
 }
 
-/// Score of the true label of each row of `probabilities` [N,K].
+/// Score of the true label of each row of `probabilities` `[N,K]`.
 pub fn scores(probabilities: ArrayView2<'_, f32>, truth: &[usize]) -> Vec<f64> {
     truth
         .iter()
@@ -31,7 +31,7 @@ pub fn marginal(probabilities: ArrayView2<'_, f32>, truth: &[usize], alpha: f64)
     quantile(&scores(probabilities, truth), alpha)
 }
 
-/// One quantile per label [K], each from the images of that label: coverage holds within every class.
+/// One quantile per label `[K]`, each from the images of that label: coverage holds within every class.
 pub fn class_conditional(probabilities: ArrayView2<'_, f32>, truth: &[usize], alpha: f64) -> Vec<f64> {
     (0..probabilities.ncols())
         .map(|class| {

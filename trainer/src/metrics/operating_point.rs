@@ -26,7 +26,7 @@ pub struct OperatingPoint {
     pub specificity: Estimate,
 }
 
-/// Chooses the threshold for `criterion` on `scores` [N] of which `positive` [N] belong to the label. The threshold
+/// Chooses the threshold for `criterion` on `scores` `[N]` of which `positive` `[N]` belong to the label. The threshold
 /// lies midway between two scores, so that a score's last bits do not decide. `None` if one side is empty.
 pub fn choose(scores: &[f32], positive: &[bool], criterion: Criterion) -> Option<OperatingPoint> {
     let mut rows: Vec<(f32, bool)> = scores.iter().copied().zip(positive.iter().copied()).collect();
@@ -74,7 +74,7 @@ fn threshold_of_cut(rows: &[(f32, bool)], cut: usize) -> f32 {
     if middle > below { middle } else { above }
 }
 
-/// What `threshold` does on `scores` [N] of which `positive` [N] belong to the label; `None` if one side is empty.
+/// What `threshold` does on `scores` `[N]` of which `positive` `[N]` belong to the label; `None` if one side is empty.
 pub fn measure(scores: &[f32], positive: &[bool], threshold: f32) -> Option<OperatingPoint> {
     let count = |wanted: bool, above: bool| {
         scores

@@ -19,7 +19,7 @@ pub struct Shot {
     pub centre: bool,
 }
 
-/// Plays one image. `heatmap` [h,w] covers the same field as `mask` [H,W]; it points at the centre of its largest cell,
+/// Plays one image. `heatmap` `[h,w]` covers the same field as `mask` `[H,W]`; it points at the centre of its largest cell,
 /// so callers hand in the map at the size in which it is shown. `None` if the mask is empty, the map has no maximum
 /// (constant), or a size is 0.
 pub fn shoot(heatmap: ArrayView2<'_, f32>, mask: ArrayView2<'_, bool>) -> Option<Shot> {

@@ -8,7 +8,7 @@
 //! [data]
 //! labels = ["normal", "consolidation"]
 //! [preprocess]            # imaging::PreprocessSpec, as it will stand in the bundle
-//! size = [128, 128]
+//! size = `[128, 128]`
 //! [network]
 //! architecture = "small_cnn"
 //! [bundle]

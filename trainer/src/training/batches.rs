@@ -9,14 +9,14 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 /// Images and labels that go through the network together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// [N,C,H,W], as `PreprocessSpec::apply` makes them.
+    /// `[N,C,H,W]`, as `PreprocessSpec::apply` makes them.
     pub images: Array4<f32>,
     /// Class of each image.
     pub labels: Vec<i64>,
 }
 
 impl Batch {
-    /// Images [N,C,H,W] and labels [N] on the CPU.
+    /// Images `[N,C,H,W]` and labels `[N]` on the CPU.
     ///
     /// # Errors
     /// When libtorch has no memory.

@@ -28,7 +28,7 @@ pub struct Network {
 pub struct StepSettings<'a> {
     /// Which parts learn.
     pub modes: &'a Modes,
-    /// Weights of the classes in the loss, [K].
+    /// Weights of the classes in the loss, `[K]`.
     pub class_weights: Option<&'a Tensor>,
     /// Probability spread over all classes.
     pub label_smoothing: f64,
@@ -91,7 +91,7 @@ impl Network {
         })
     }
 
-    /// Logits [N,K] of images [N,C,H,W], in eval mode and float32.
+    /// Logits `[N,K]` of images `[N,C,H,W]`, in eval mode and float32.
     ///
     /// # Errors
     /// [`TrainError`].
@@ -181,7 +181,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Figures of logits [N,K] against the true classes.
+    /// Figures of logits `[N,K]` against the true classes.
     pub fn of(logits: ArrayView2<'_, f32>, truth: &[usize]) -> Self {
         let mut probabilities = logits.to_owned();
         let mut loss = 0.0;

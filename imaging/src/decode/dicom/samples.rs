@@ -100,7 +100,7 @@ fn swapped(frame: &[u8], frame_start: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Stored values, [H, W]: signed values are `I16`; unsigned ones `U8` up to 8 bits stored, else `U16`.
+/// Stored values, `[H, W]`: signed values are `I16`; unsigned ones `U8` up to 8 bits stored, else `U16`.
 pub(super) fn to_pixels(words: CodeWords, header: &ImageHeader, unused: UnusedBits) -> Result<Pixels, DecodeError> {
     let stored = header.bits_stored;
     let shift = if unused == UnusedBits::Around {

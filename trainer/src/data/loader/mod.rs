@@ -27,7 +27,7 @@ pub use queue::Batches;
 pub struct Batch {
     /// Number of the batch in its epoch, from 0.
     pub index: usize,
-    /// [N, C, H, W], prepared by the recipe's [`PreprocessSpec`].
+    /// `[N, C, H, W]`, prepared by the recipe's [`PreprocessSpec`].
     pub images: Array4<f32>,
     /// Class of each image.
     pub labels: Vec<i64>,

@@ -53,9 +53,9 @@ pub struct Request {
 /// A phantom.
 #[derive(Debug, Clone)]
 pub struct Phantom {
-    /// Grey values from 0 (black, air) to 1 (white, bone), [H, W].
+    /// Grey values from 0 (black, air) to 1 (white, bone), `[H, W]`.
     pub picture: Array2<f32>,
-    /// The lesion's pixels, [H, W], and what it is.
+    /// The lesion's pixels, `[H, W]`, and what it is.
     pub lesion: Option<(Array2<bool>, LesionRecord)>,
     /// Age of the patient in years.
     pub age_years: u32,
