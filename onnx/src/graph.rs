@@ -15,7 +15,7 @@
 //! let x = b.relu("relu", x)?;
 //! b.output("features", x)?;
 //! let graph = b.finish()?;
-//! assert_eq!(graph.value(x).shape.to_string(), "`[N, 8, 16, 16]`");
+//! assert_eq!(graph.value(x).shape.to_string(), "[N, 8, 16, 16]");
 //! # Ok::<(), scanside_onnx::graph::GraphError>(())
 //! ```
 

@@ -51,5 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     heading("build");
     run_command(&mut cargo(["build", "--workspace", "--locked"]))?;
     heading("tests");
-    run_command(cargo(["test", "--workspace", "--locked"]).args(&args.rest))
+    // libtorch's threads spin while they wait, which beside other tests makes seconds into minutes.
+    let mut tests = cargo(["test", "--workspace", "--locked"]);
+    run_command(tests.env("OMP_WAIT_POLICY", "passive").args(&args.rest))
 }
