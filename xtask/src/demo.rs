@@ -148,12 +148,16 @@ impl Places {
 /// The training set, and a few images that training never sees.
 fn make_phantoms(programs: &Programs, places: &Places) -> Result<PathBuf> {
     heading("chest phantoms");
-    for (folder, count, seed) in [
-        (&places.phantoms, TRAINING_PER_CLASS, TRAINING_SEED),
-        (&places.unseen, UNSEEN_PER_CLASS, UNSEEN_SEED),
-    ] {
+    // Training reads the PNG files; what the appliance sees comes as DICOM.
+    let sets: [(_, _, _, &[&str]); 2] = [
+        (&places.phantoms, TRAINING_PER_CLASS, TRAINING_SEED, &[]),
+        (&places.unseen, UNSEEN_PER_CLASS, UNSEEN_SEED, &["--dicom"]),
+    ];
+    for (folder, count, seed, files) in sets {
         let mut phantoms = Command::new(&programs.trainer);
-        phantoms.args(["data", "phantoms", "--classes", ABNORMAL, "--size", "256", "--dicom"]);
+        phantoms
+            .args(["data", "phantoms", "--classes", ABNORMAL, "--size", "256"])
+            .args(files);
         phantoms
             .args(["--per-class", count, "--seed", seed, "--out"])
             .arg(folder);
