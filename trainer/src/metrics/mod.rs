@@ -46,6 +46,9 @@ mod goldens {
 
     use serde::Deserialize;
 
+    use super::argmax;
+    use super::confusion::ConfusionMatrix;
+
     #[derive(Debug, Deserialize)]
     pub struct Goldens {
         pub truth: Vec<usize>,
@@ -67,6 +70,14 @@ mod goldens {
         pub pearson: f64,
         pub top_20_iou: f64,
         pub mcnemar_exact: Vec<McNemar>,
+    }
+
+    impl Goldens {
+        /// The recorded truth against the most probable class of the recorded probabilities.
+        pub fn predicted(&self) -> ConfusionMatrix {
+            let images = self.truth.iter().zip(&self.probabilities);
+            ConfusionMatrix::from_pairs(3, images.map(|(&truth, row)| (truth, argmax(row).unwrap())))
+        }
     }
 
     #[derive(Debug, Deserialize)]

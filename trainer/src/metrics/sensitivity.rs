@@ -16,18 +16,13 @@ pub fn specificity(matrix: &ConfusionMatrix, class: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{argmax, goldens};
+    use super::super::goldens;
     use super::*;
 
     #[test]
     fn equals_scikit_learn() {
         let golden = goldens::load();
-        let pairs = golden
-            .truth
-            .iter()
-            .zip(&golden.probabilities)
-            .map(|(&truth, row)| (truth, argmax(row).unwrap()));
-        let matrix = ConfusionMatrix::from_pairs(3, pairs);
+        let matrix = golden.predicted();
         for class in 0..3 {
             goldens::assert_near(sensitivity(&matrix, class).unwrap(), golden.sensitivity[class], 1e-12);
             goldens::assert_near(specificity(&matrix, class).unwrap(), golden.specificity[class], 1e-12);
