@@ -1,0 +1,129 @@
+//! One role with its pair of slots: the record, how it is written, and the upload in progress.
+
+use std::sync::Arc;
+
+use super::counter::SecurityCounter;
+use super::error::{SlotError, storage as storage_error};
+use super::gate::{Context, Gatekeeper};
+use super::kept::Kept;
+use super::record::{Image, ImageFacts, Record, Side, Slot};
+use super::storage::Storage;
+use super::upload::Upload;
+
+/// What every role works with.
+#[derive(Clone)]
+pub(super) struct Means {
+    pub storage: Arc<dyn Storage>,
+    pub gatekeeper: Arc<dyn Gatekeeper>,
+    pub counter: Arc<dyn SecurityCounter>,
+}
+
+pub(super) struct Role {
+    /// Its number.
+    pub image: u32,
+    pub name: String,
+    pub kept: Kept,
+    /// What is true now. It is what is on the medium, but for an upload that was just completed.
+    pub record: Record,
+    /// The medium holds something else.
+    pub unwritten: bool,
+    /// Counts the changes of what lies in the slots: a verification of something older is void.
+    pub generation: u64,
+    pub upload: Upload,
+}
+
+impl Role {
+    /// The file of a place.
+    pub fn file(&self, side: Side) -> String {
+        file_name(&self.name, side)
+    }
+
+    /// Writes a new state down, and only then makes it true.
+    pub fn commit(&mut self, new: Record) -> Result<(), SlotError> {
+        if new == self.record && !self.unwritten && self.kept.copies_agree() {
+            return Ok(());
+        }
+        let failed = storage_error("write the record", &self.name);
+        self.kept.write(&new.to_bytes()).map_err(failed)?;
+        self.record = new;
+        self.unwritten = false;
+        Ok(())
+    }
+
+    /// The lowest security counter that is acceptable.
+    pub fn lowest(&self, means: &Means) -> Result<u32, SlotError> {
+        let counter = means.counter.read(&self.name).map_err(|source| SlotError::Counter {
+            role: self.name.clone(),
+            doing: "read",
+            source,
+        })?;
+        Ok(counter.max(self.record.highest_counter))
+    }
+
+    /// As [`lowest`](Self::lowest), with what the record says if the counter cannot be read: what is here must go on
+    /// serving without it.
+    pub fn lowest_known(&self, means: &Means) -> u32 {
+        self.lowest(means).unwrap_or(self.record.highest_counter)
+    }
+
+    /// The counter follows what is confirmed; it is behind after a power cut between the two, or after damage.
+    pub fn advance_counter(&self, means: &Means) -> Result<(), SlotError> {
+        means
+            .counter
+            .advance(&self.name, self.record.highest_counter)
+            .map_err(|source| SlotError::Counter {
+                role: self.name.clone(),
+                doing: "advanced",
+                source,
+            })
+    }
+
+    pub fn context(&self, total: u64, upgrade: bool, lowest_counter: u32) -> Context<'_> {
+        Context {
+            image: self.image,
+            role: &self.name,
+            total,
+            lowest_counter,
+            upgrade,
+            active: self.active_facts(),
+        }
+    }
+
+    fn active_facts(&self) -> Option<&ImageFacts> {
+        self.record
+            .slot(self.record.active()?)
+            .image()
+            .map(|image| &image.facts)
+    }
+
+    /// A whole image for which `is` holds. One that did not load does not count: a new upload of it is welcome.
+    pub fn complete(&self, is: impl Fn(&Image) -> bool) -> Option<&Image> {
+        let whole = |slot| match slot {
+            &Slot::Valid { damaged: true, .. } => None,
+            slot => Slot::image(slot),
+        };
+        self.record.slots.iter().filter_map(whole).find(|image| is(image))
+    }
+
+    pub fn in_use(&self, side: Side, why: &'static str) -> SlotError {
+        SlotError::InUse {
+            image: self.image,
+            side,
+            why,
+        }
+    }
+
+    pub fn wrong_state(&self, why: &'static str) -> SlotError {
+        SlotError::WrongState { image: self.image, why }
+    }
+}
+
+pub(super) fn file_name(role: &str, side: Side) -> String {
+    format!("{role}.{side}")
+}
+
+/// Whether a role's name can be part of file names.
+pub(super) fn is_role_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    (1..=48).contains(&name.len()) && name.bytes().all(plain)
+}
