@@ -34,6 +34,7 @@ pub mod image;
 pub mod link;
 pub mod message;
 pub mod os;
+pub mod port;
 
 mod raw;
 pub mod refusal;
