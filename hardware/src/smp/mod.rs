@@ -40,6 +40,7 @@ mod raw;
 pub mod refusal;
 pub mod scanside;
 mod server;
+mod shared;
 mod simulated;
 pub mod statistics;
 pub mod time;
@@ -55,5 +56,5 @@ pub use scanside::{
     ScansideGroup, Status,
 };
 pub use server::{BUFFER_RANGE, Device, Parameters, Request, ServeError, Server};
-pub use simulated::{Simulated, Slot};
+pub use simulated::{Simulated, SimulatedLine, Slot};
 pub use statistics::{LinkStatistics, StatisticsGroup};

@@ -1,0 +1,301 @@
+//! The simulated twin: a device in memory that answers every group, for tests here and of the engineer's tool.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::image::UploadReply;
+use super::os::Restart;
+use super::refusal::{Code, Refusal};
+use super::scanside::{Outcome, OutcomeKind};
+
+mod groups;
+mod line;
+
+pub use line::SimulatedLine;
+
+const MAGIC: [u8; 4] = 0x96f3_b83d_u32.to_le_bytes();
+const HEADER_BYTES: u64 = 32;
+
+/// A slot that holds an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// `MAJOR.MINOR.REVISION+BUILD` of its MCUboot header.
+    pub version: String,
+    /// The SHA-256 of its last TLV; of the whole file if it has none there.
+    pub hash: [u8; 32],
+    /// The next restart tries it.
+    pub pending: bool,
+    /// Once tried, it is confirmed.
+    pub permanent: bool,
+    /// The one to return to.
+    pub confirmed: bool,
+}
+
+impl Slot {
+    /// A slot with a file in it.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let version = match bytes.get(20..28) {
+            Some([major, minor, r0, r1, build @ ..]) => {
+                let build = build.iter().rev().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte));
+                format!("{major}.{minor}.{}+{build}", u16::from_le_bytes([*r0, *r1]))
+            }
+            _ => "0.0.0".to_owned(),
+        };
+        let tlv = bytes.last_chunk::<36>().filter(|tlv| tlv[..4] == [0x10, 0, 32, 0]);
+        let hash = tlv.and_then(|tlv| tlv[4..].try_into().ok());
+        Self {
+            version,
+            hash: hash.unwrap_or_else(|| Sha256::digest(&bytes).into()),
+            bytes,
+            pending: false,
+            permanent: false,
+            confirmed: false,
+        }
+    }
+}
+
+/// An upload, at work or complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Upload {
+    image: u32,
+    length: u64,
+    sha: Option<[u8; 32]>,
+    bytes: Vec<u8>,
+    delta: Option<Delta>,
+    /// Set when complete.
+    matches: Option<Option<bool>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Delta {
+    base: [u8; 32],
+    target: [u8; 32],
+    target_bytes: u64,
+}
+
+impl Upload {
+    fn reply(&self) -> UploadReply {
+        UploadReply {
+            offset: self.bytes.len() as u64,
+            matches: self.matches.flatten(),
+        }
+    }
+}
+
+/// A device in memory. Its fields are open, so that a test can look and interfere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Simulated {
+    /// The slots of each image: active, other.
+    pub pairs: Vec<[Option<Slot>; 2]>,
+    /// The role of each image.
+    pub roles: Vec<String>,
+    /// The files that may leave.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The clock; it stands still.
+    pub time: Option<Duration>,
+    /// The restart that was asked for.
+    pub restart: Option<Restart>,
+    /// Every upload that begins, and every preflight, is refused with this.
+    pub refuse: Option<Refusal>,
+    /// The piece at this offset is thrown away once, as if its checksum were wrong.
+    pub damage_at: Option<u64>,
+    /// Whether trials and self-tests pass.
+    pub passes: bool,
+    /// The largest upload in bytes.
+    pub max_image_bytes: u64,
+    /// How the last updates ended.
+    pub outcomes: Vec<Outcome>,
+    upload: Option<Upload>,
+    preflight: Vec<u8>,
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Simulated {
+    /// A device with one empty pair of slots and two files.
+    #[must_use]
+    pub fn new() -> Self {
+        let files = [
+            ("logs/service.log", b"started\n".repeat(200)),
+            ("results/2026-01-31.json", b"{}\n".to_vec()),
+        ];
+        Self {
+            pairs: vec![[None, None]],
+            roles: vec!["chest-xray".to_owned()],
+            files: files.map(|(name, bytes)| (name.to_owned(), bytes)).into(),
+            time: None,
+            restart: None,
+            refuse: None,
+            damage_at: None,
+            passes: true,
+            max_image_bytes: 64 << 20,
+            outcomes: Vec::new(),
+            upload: None,
+            preflight: Vec::new(),
+        }
+    }
+
+    /// What a restart does: a trial that was not confirmed ends, a pending image is tried.
+    pub fn restart_now(&mut self) {
+        self.restart = None;
+        for image in 0..self.pairs.len() {
+            if self.on_trial(image) {
+                self.pairs[image].swap(0, 1);
+                self.note(image, OutcomeKind::Reverted, "restarted before the trial was confirmed");
+            }
+            self.begin_trial(image);
+        }
+    }
+
+    fn begin_trial(&mut self, image: usize) {
+        let Some(other) = self.pairs[image][1].as_mut().filter(|slot| slot.pending) else {
+            return;
+        };
+        other.pending = false;
+        if !self.passes {
+            other.permanent = false;
+            return self.note(image, OutcomeKind::Reverted, "a golden case differs");
+        }
+        self.pairs[image].swap(0, 1);
+        if self.pairs[image][0].as_ref().is_some_and(|slot| slot.permanent) {
+            self.confirm(image);
+        }
+    }
+
+    fn confirm(&mut self, image: usize) {
+        let [active, other] = &mut self.pairs[image];
+        if let Some(active) = active.as_mut().filter(|active| !active.confirmed) {
+            (active.confirmed, active.permanent) = (true, false);
+            other.iter_mut().for_each(|other| other.confirmed = false);
+            self.note(image, OutcomeKind::Confirmed, "");
+        }
+    }
+
+    fn note(&mut self, image: usize, kind: OutcomeKind, reason: &str) {
+        let image = image as u32;
+        self.outcomes.retain(|outcome| outcome.image != image);
+        self.outcomes.push(Outcome {
+            image,
+            kind,
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn on_trial(&self, image: usize) -> bool {
+        self.pairs[image][0].as_ref().is_some_and(|slot| !slot.confirmed)
+    }
+
+    fn check_image(&self, image: u32) -> Result<usize, Refusal> {
+        let image = image as usize;
+        let known = image < self.pairs.len();
+        known
+            .then_some(image)
+            .ok_or_else(|| Refusal::new(Code::InvalidSlot, "there is no such image"))
+    }
+
+    fn begin(&mut self, upload: Upload) -> Result<UploadReply, Refusal> {
+        let image = self.check_image(upload.image)?;
+        if let Some(refusal) = &self.refuse {
+            return Err(refusal.clone());
+        }
+        if upload.length > self.max_image_bytes {
+            return Err(Refusal::new(Code::ImageTooLarge, "larger than a slot"));
+        }
+        if self.on_trial(image) {
+            return Err(Refusal::new(Code::BadState, "a trial runs; confirm or revert it first"));
+        }
+        let reply = upload.reply();
+        self.upload = Some(upload);
+        Ok(reply)
+    }
+
+    /// Appends a piece to the upload at work, if it is the next.
+    fn append(&mut self, offset: u64, data: &[u8]) -> Result<UploadReply, Refusal> {
+        let Some(upload) = &mut self.upload else {
+            return Ok(UploadReply {
+                offset: 0,
+                matches: None,
+            });
+        };
+        let held = upload.bytes.len() as u64;
+        if offset != held || upload.matches.is_some() || self.damage_at.take_if(|at| *at == offset).is_some() {
+            return Ok(upload.reply());
+        }
+        if held + data.len() as u64 > upload.length {
+            return Err(Refusal::new(Code::DataOverrun, "more than len announced"));
+        }
+        upload.bytes.extend(data);
+        if upload.bytes.len() as u64 == upload.length {
+            self.complete()?;
+        }
+        Ok(self.upload.as_ref().map_or(
+            UploadReply {
+                offset: 0,
+                matches: None,
+            },
+            Upload::reply,
+        ))
+    }
+
+    fn complete(&mut self) -> Result<(), Refusal> {
+        let Some(upload) = &mut self.upload else {
+            return Ok(());
+        };
+        let digest: [u8; 32] = Sha256::digest(&upload.bytes).into();
+        let matches = upload.sha.map(|sha| sha == digest);
+        upload.matches = Some(matches);
+        if matches == Some(false) {
+            return Ok(());
+        }
+        let image = upload.image as usize;
+        let file = match &upload.delta {
+            None => upload.bytes.clone(),
+            Some(delta) => rebuild(&self.pairs[image], delta, &upload.bytes)?,
+        };
+        self.pairs[image][1] = Some(Slot::new(file));
+        self.note(image, OutcomeKind::Stored, "");
+        Ok(())
+    }
+
+    /// The same upload once more: how far it is.
+    fn known_upload(&self, image: u32, length: u64, sha: Option<&[u8; 32]>) -> Option<UploadReply> {
+        sha?;
+        let same = |upload: &&Upload| upload.image == image && upload.length == length && upload.sha.as_ref() == sha;
+        if let Some(upload) = self.upload.as_ref().filter(same) {
+            return Some(upload.reply());
+        }
+        let slots = self.pairs.get(image as usize)?;
+        let held = slots
+            .iter()
+            .flatten()
+            .any(|slot| Sha256::digest(&slot.bytes).as_slice() == sha.map_or(&[][..], |sha| sha));
+        held.then_some(UploadReply {
+            offset: length,
+            matches: Some(true),
+        })
+    }
+}
+
+/// The twin's difference: the target's bytes, each XOR the base's at the same place, 0 behind the base's end.
+fn rebuild(slots: &[Option<Slot>; 2], delta: &Delta, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let base = slots.iter().flatten().find(|slot| slot.hash == delta.base);
+    let base = base.ok_or_else(|| Refusal::new(Code::WrongBase, "the base is gone"))?;
+    let masks = base.bytes.iter().copied().chain(std::iter::repeat(0));
+    let file: Vec<u8> = bytes.iter().zip(masks).map(|(byte, mask)| byte ^ mask).collect();
+    if file.len() as u64 != delta.target_bytes || Slot::new(file.clone()).hash != delta.target {
+        return Err(Refusal::new(
+            Code::Corrupt,
+            "the difference does not lead to the bundle that it names",
+        ));
+    }
+    Ok(file)
+}
