@@ -6,12 +6,16 @@
 mod banner;
 mod column;
 pub mod layout;
+mod notice;
 mod painter;
 pub mod palette;
 mod panels;
 mod result;
 mod shapes;
+mod status_line;
 mod view;
 
+pub use notice::{NoticeScreen, NoticeView, Tone};
 pub use result::ResultScreen;
+pub use status_line::StatusLine;
 pub use view::{Bar, HeatmapView, ResultState, ResultView};

@@ -27,6 +27,8 @@ pub const MUTED: Rgb888 = Rgb888::new(0x9B, 0xA7, 0xB6);
 pub const BRAND: Rgb888 = Rgb888::new(0x56, 0xC8, 0xE8);
 /// The device works.
 pub const HEALTHY: Rgb888 = Rgb888::new(0x5F, 0xD3, 0x8D);
+/// Something was taken back or is missing; the device works.
+pub const SETBACK: Rgb888 = Rgb888::new(0xFF, 0xBF, 0x3C);
 /// The device does not work.
 pub const FAULT: Rgb888 = Rgb888::new(0xFF, 0x5A, 0x4F);
 

@@ -1,16 +1,15 @@
 //! The result screen.
 
 use embedded_graphics::draw_target::DrawTarget;
-use embedded_graphics::geometry::{OriginDimensions, Point, Size};
+use embedded_graphics::geometry::OriginDimensions;
 use embedded_graphics::pixelcolor::Rgb888;
-use embedded_graphics::primitives::Rectangle;
 use imaging::colormap::Colormap;
 use imaging::overlay::OverlayTable;
 
 use super::layout::Layout;
 use super::painter::{Ink, Painter};
 use super::panels::HeatColours;
-use super::{ResultView, banner, palette, shapes};
+use super::{ResultView, banner, palette};
 use crate::text::{Fonts, words};
 
 /// Draws results; keeps its fonts and tables from one to the next.
@@ -53,7 +52,7 @@ impl ResultScreen {
             target,
             fonts: &self.fonts,
         };
-        painter.status(view, &layout)?;
+        painter.status_line(view.status_line(), &layout)?;
         painter.panels(view, &layout, &self.heat)?;
         painter.column(view, &layout)?;
         painter.banner(view, &layout, &lines)?;
@@ -62,60 +61,6 @@ impl ResultScreen {
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
-    /// Brand and model on the left; life sign, state and time on the right.
-    fn status(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
-        let area = layout.status;
-        self.target.fill_solid(&area, palette::STATUS_GROUND)?;
-        let size = layout.sizes.small;
-        let ink = Ink::text(size).on(palette::STATUS_GROUND);
-        let bold = Ink::bold(size).on(palette::STATUS_GROUND);
-        let middle = area.size.height as i32 / 2;
-        let right = area.size.width as i32 - layout.margin;
-        // Time and model come first in room; the state's words and the engine give way.
-        let clock = self.write_to(&view.time, right, middle, right / 3, bold)?;
-        let brand = self.write(
-            words::BRAND,
-            layout.margin,
-            middle,
-            right,
-            bold.coloured(palette::BRAND),
-        )?;
-        let mut left = brand + layout.gap;
-        let dot = (size * 2 / 3).max(6) as i32;
-        let least_state = layout.gap * 3 + dot;
-        let model_room = clock - least_state - left;
-        let with_engine = format!("{} · {}", view.model, view.engine);
-        let state_width = self.width(&view.status, ink);
-        let fits_all = self.width(&with_engine, ink) + state_width <= model_room;
-        let model = if fits_all && !view.engine.is_empty() {
-            &with_engine
-        } else {
-            &view.model
-        };
-        left = self.write(model, left, middle, model_room, ink)?;
-
-        let room = clock - layout.gap - left - least_state;
-        let state_left = if room >= state_width {
-            self.write_to(
-                &view.status,
-                clock - layout.gap,
-                middle,
-                room,
-                ink.coloured(palette::MUTED),
-            )?
-        } else {
-            clock
-        };
-        let colour = if view.healthy { palette::HEALTHY } else { palette::FAULT };
-        let at = Point::new(state_left - layout.gap / 2 - dot, middle - dot / 2);
-        shapes::dot(
-            self.target,
-            Rectangle::new(at, Size::new(dot as u32, dot as u32)),
-            colour,
-            palette::STATUS_GROUND,
-        )
-    }
-
     /// Disclaimer on the left; on the right where the image came from, or the code if the banner had no room for it.
     fn footer(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
         let area = layout.footer;

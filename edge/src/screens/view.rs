@@ -4,6 +4,8 @@ use imaging::grey::GreyImage;
 use imaging::preprocess::Rect;
 use ndarray::Array2;
 
+use super::status_line::StatusLine;
+
 /// One result, ready to be read: words are complete sentences or labels in the screen's language.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultView<'a> {
@@ -41,6 +43,20 @@ pub struct ResultView<'a> {
     pub healthy: bool,
     /// Where the image came from: a file name.
     pub source: String,
+}
+
+impl ResultView<'_> {
+    /// What stands above the result.
+    #[must_use]
+    pub fn status_line(&self) -> StatusLine<'_> {
+        StatusLine {
+            model: &self.model,
+            engine: &self.engine,
+            status: &self.status,
+            healthy: self.healthy,
+            time: &self.time,
+        }
+    }
 }
 
 /// The four kinds of result.
