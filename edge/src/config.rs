@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use onnx::runtime::Provider;
 use serde::Deserialize;
 
+use crate::daemon::config::ApplianceConfig;
+
 /// Threads that a config may ask for.
 const MAX_THREADS: usize = 256;
 
@@ -23,6 +25,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Execution providers in order of preference.
     pub providers: Vec<Provider>,
+    /// What only `run` looks at.
+    pub appliance: Option<ApplianceConfig>,
 }
 
 /// Why a config was refused.
@@ -67,10 +71,14 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
         match config.threads {
             Some(threads) if threads > MAX_THREADS => {
-                Err(format!("threads is {threads}; use 0 (one a core) to {MAX_THREADS}"))
+                return Err(format!("threads is {threads}; use 0 (one a core) to {MAX_THREADS}"));
             }
-            _ => Ok(config),
+            _ => {}
         }
+        if let Some(appliance) = &config.appliance {
+            appliance.check().map_err(|reason| format!("appliance.{reason}"))?;
+        }
+        Ok(config)
     }
 }
 

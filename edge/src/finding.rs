@@ -4,6 +4,7 @@ use bundle::Manifest;
 use imaging::ImageMeta;
 use imaging::quality::Quality;
 use ndarray::Array2;
+use onnx::runtime::{Provider, Runtime, SessionOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{self, Decision};
@@ -166,6 +167,20 @@ pub struct Engine {
     pub precision: String,
     /// Threads of one inference.
     pub threads: usize,
+}
+
+impl Engine {
+    /// What a bundle's network runs on with these options.
+    #[must_use]
+    pub fn new(runtime: &Runtime, session: &SessionOptions, manifest: &Manifest) -> Self {
+        let provider = session.providers.first().copied().unwrap_or(Provider::Cpu);
+        Self {
+            provider: provider.to_string(),
+            onnxruntime: runtime.library().version.clone(),
+            precision: manifest.model.precision.clone(),
+            threads: session.intra_threads,
+        }
+    }
 }
 
 /// Milliseconds of each step of one image.

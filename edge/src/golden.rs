@@ -23,13 +23,24 @@ pub struct GoldenResult {
     pub passed: bool,
 }
 
-/// Runs every golden case of a model; `files` are the golden files of its bundle by path.
+/// Runs every golden case of a model; `files` are the golden files of its bundle by path. `tell` hears how many are
+/// done, from 0 on.
 ///
 /// # Errors
 /// [`ModelError::Golden`] for a malformed file, and what running the model gives.
-pub fn run(model: &mut Model, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<GoldenResult>, ModelError> {
+pub fn run(
+    model: &mut Model,
+    files: &BTreeMap<String, Vec<u8>>,
+    mut tell: impl FnMut(usize),
+) -> Result<Vec<GoldenResult>, ModelError> {
     let cases = model.manifest().golden.clone();
-    cases.iter().map(|case| run_case(model, case, files)).collect()
+    tell(0);
+    let mut results = Vec::with_capacity(cases.len());
+    for case in &cases {
+        results.push(run_case(model, case, files)?);
+        tell(results.len());
+    }
+    Ok(results)
 }
 
 fn run_case(

@@ -9,17 +9,21 @@
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
+//! - [`intake`], [`daemon`]: images from a folder, new models over the serial line
 //! - [`cli`], [`config`], [`exit`]: the program
 
+pub mod appliance;
 pub mod cli;
 pub mod codes;
 pub mod config;
+pub mod daemon;
 pub mod decision;
 pub mod examination;
 pub mod exit;
 pub mod finding;
 pub mod golden;
 pub mod inference;
+pub mod intake;
 pub mod intended_use;
 pub mod memory;
 pub mod presentation;

@@ -93,7 +93,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit> {
     } = settings.load(true)?;
     // The first run is the profiled one.
     let latency = latency(&mut model, engine.threads)?;
-    let golden = golden::run(&mut model, &golden).map_err(model_failed)?;
+    let golden = golden::run(&mut model, &golden, |_| ()).map_err(model_failed)?;
     let displays: Vec<DisplayReport> = args.framebuffer.iter().map(|path| check_framebuffer(path)).collect();
     let library = runtime.library();
     let failed = exit(&golden, &displays);

@@ -1,8 +1,12 @@
 //! The command line: one file a verb.
 
 mod doctor;
+mod logging;
 mod output;
+mod run;
 mod triage;
+
+pub(crate) use output::write_output;
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -32,6 +36,8 @@ pub struct Cli {
 enum Verb {
     /// Assess images and show the results
     Triage(Box<triage::TriageArgs>),
+    /// Serve: images from a folder, results on the display, new models over the serial line
+    Run(run::RunArgs),
     /// Check this appliance: library, provider, golden cases, latency, displays
     Doctor(Box<doctor::DoctorArgs>),
     /// Look at bundles and check them
@@ -47,6 +53,7 @@ enum Verb {
 pub fn run(cli: &Cli) -> Exit {
     let done = match &cli.verb {
         Verb::Triage(args) => triage::run(args),
+        Verb::Run(args) => run::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::Bundle(command) => command
             .run(None, &mut io::stdout().lock())
@@ -147,18 +154,7 @@ impl Settings {
         // A refused bundle is the graver news.
         let bundle = bundle?;
         let runtime = runtime.unwrap_or_else(|_| Err(library_panicked()))?;
-        let engine = Engine {
-            provider: self
-                .session
-                .providers
-                .first()
-                .copied()
-                .unwrap_or(Provider::Cpu)
-                .to_string(),
-            onnxruntime: runtime.library().version.clone(),
-            precision: bundle.manifest().model.precision.clone(),
-            threads: self.session.intra_threads,
-        };
+        let engine = Engine::new(runtime, &self.session, bundle.manifest());
         let name = || format!("bundle {}", self.bundle.display());
         let (model, golden) = bundle.load(runtime, &self.session).with_context(name)?;
         Ok(Loaded {

@@ -1,0 +1,241 @@
+//! `run`: the service.
+
+use std::ffi::CString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use bundle::Policy;
+use bundle::cli::TrustArgs;
+use clap::Args;
+use hardware::display::{Display, FramebufferDisplay, PngDisplay};
+use hardware::slots::{FileCounter, Folder, Storage};
+use hardware::smp::port::{FlowControl, Port, PortOptions};
+use hardware::smp::{Identity, Information};
+use onnx::runtime::SessionOptions;
+
+use super::logging;
+use crate::appliance::Appliance;
+use crate::config::Config;
+use crate::daemon::config::{ApplianceConfig, DisplayConfig, SerialConfig};
+use crate::daemon::models::Loading;
+use crate::daemon::service::Description;
+use crate::daemon::{self, Ended, Line, Parts};
+use crate::exit::{Exit, Failure};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Config file (TOML)
+    #[arg(long, value_name = "FILE.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Serves until SIGINT or SIGTERM; begins anew when a restart is asked for over the serial line.
+///
+/// # Errors
+/// What keeps the service from beginning: config, keys, folders.
+pub fn run(args: &RunArgs) -> Result<Exit> {
+    let config = Config::load(&args.config)?;
+    let appliance = config.appliance.clone().ok_or_else(|| {
+        let path = args.config.display();
+        Failure::new(
+            Exit::Usage,
+            format!("config {path}: [appliance] is missing; give it at least `state`, a folder"),
+        )
+    })?;
+    let stopped = stop_signal()?;
+    let loading = loading(args, &config)?;
+    let parts = parts(&appliance, loading).context("the service cannot begin")?;
+    let _log = logging::begin(&appliance.logs())?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service begins");
+    let description = description(&appliance, &parts);
+    let ended = daemon::run(&appliance, parts, description, &|| stopped.load(Ordering::SeqCst))?;
+    tracing::info!(?ended, "the service ends");
+    match ended {
+        Ended::Stopped => Ok(Exit::Done),
+        Ended::Restart => Err(begin_anew()),
+    }
+}
+
+/// The same program with the same arguments, in the same process: a supervisor sees no end.
+fn begin_anew() -> anyhow::Error {
+    let mut arguments = std::env::args_os();
+    let itself = std::env::current_exe()
+        .ok()
+        .or_else(|| arguments.next().map(PathBuf::from));
+    let error = Command::new(itself.unwrap_or_default())
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::Error::new(error).context("the service cannot begin anew; start it again")
+}
+
+fn stop_signal() -> Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let flag = stopped.clone();
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for signals")?;
+    Ok(stopped)
+}
+
+fn loading(args: &RunArgs, config: &Config) -> Result<Loading> {
+    let mut session = SessionOptions::default();
+    if let Some(threads) = config.threads {
+        session.intra_threads = threads;
+    }
+    if !config.providers.is_empty() {
+        session.providers.clone_from(&config.providers);
+    }
+    Ok(Loading {
+        keys: args.trust.trusted(config.trusted_keys.as_deref())?,
+        policy: Policy {
+            lowest_security_counter: config.lowest_security_counter,
+            ..Policy::default()
+        },
+        onnxruntime: config.onnxruntime.clone(),
+        session,
+    })
+}
+
+fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
+    std::fs::create_dir_all(&config.state).with_context(|| format!("folder {}", config.state.display()))?;
+    let slots = folder(config.slots())?;
+    let monotonic = folder(config.monotonic())?;
+    Ok(Parts {
+        slots,
+        counter: Arc::new(FileCounter::new(monotonic.clone())),
+        clock: Box::new(SystemClock),
+        line: config.serial.as_ref().map(line),
+        display: display(&config.display)?,
+        appliance: Appliance::here(&loading.session.providers),
+        loading,
+    })
+}
+
+fn folder(path: PathBuf) -> Result<Arc<dyn Storage>> {
+    let opened = Folder::open(&path).with_context(|| {
+        format!(
+            "folder {}: it cannot be used, or another service uses it already",
+            path.display()
+        )
+    })?;
+    Ok(Arc::new(opened))
+}
+
+fn line(config: &SerialConfig) -> Box<dyn Line> {
+    let mut options = PortOptions::new(config.port.as_str());
+    options.baud = config.baud;
+    if config.hardware_flow_control {
+        options.flow_control = FlowControl::Hardware;
+    }
+    Box::new(Port::new(options))
+}
+
+fn display(config: &DisplayConfig) -> Result<Option<Box<dyn Display>>> {
+    Ok(match config {
+        DisplayConfig::None => None,
+        DisplayConfig::Framebuffer { device } => Some(Box::new(FramebufferDisplay::open(device)?)),
+        DisplayConfig::Png { path, width, height } => {
+            let size = embedded_graphics::geometry::Size::new(*width, *height);
+            Some(Box::new(PngDisplay::new(path.clone(), size)))
+        }
+    })
+}
+
+fn description(config: &ApplianceConfig, parts: &Parts) -> Description {
+    let software = format!("scanside-edge {}", env!("CARGO_PKG_VERSION"));
+    let display = parts
+        .display
+        .as_ref()
+        .map_or_else(|| "none".to_owned(), |display| display.describe());
+    let providers: Vec<String> = parts
+        .loading
+        .session
+        .providers
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let details = [("display", display), ("providers", providers.join(", "))];
+    Description {
+        roles: config.roles.clone(),
+        identity: Identity {
+            product: "Scanside".to_owned(),
+            serial: serial_number(),
+            software,
+            roles: config.roles.clone(),
+            details: details.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        },
+        information: information(),
+        trial_inferences: config.update.trial_inferences,
+    }
+}
+
+/// The board's serial number from the device tree, else the machine's id.
+fn serial_number() -> String {
+    let files = ["/proc/device-tree/serial-number", "/etc/machine-id"];
+    let read = |path: &&str| std::fs::read_to_string(path).ok();
+    let clean = |text: String| text.trim_matches(['\0', '\n', ' ']).to_owned();
+    files
+        .iter()
+        .find_map(read)
+        .map(clean)
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn information() -> Information {
+    let [kernel_name, node, release, _, machine] = uname();
+    Information {
+        kernel: "Scanside".to_owned(),
+        node,
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        version: release,
+        build: String::new(),
+        machine: machine.clone(),
+        processor: machine,
+        platform: std::fs::read_to_string("/proc/device-tree/model")
+            .map_or_else(|_| "generic".to_owned(), |text| text.trim_end_matches('\0').to_owned()),
+        os: kernel_name,
+    }
+}
+
+/// sysname, nodename, release, version, machine.
+fn uname() -> [String; 5] {
+    // SAFETY: utsname is plain bytes, for which zeros are valid, and uname fills it with C strings.
+    let name = unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut name);
+        name
+    };
+    [
+        &name.sysname,
+        &name.nodename,
+        &name.release,
+        &name.version,
+        &name.machine,
+    ]
+    .map(|field| {
+        let bytes: Vec<u8> = field.iter().map(|c| *c as u8).take_while(|c| *c != 0).collect();
+        CString::new(bytes)
+            .map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    })
+}
+
+struct SystemClock;
+
+impl daemon::Clock for SystemClock {
+    fn now(&self) -> std::time::Duration {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default()
+    }
+
+    fn set(&self, _time: std::time::Duration) -> Result<(), String> {
+        Err("the clock cannot be set".to_owned())
+    }
+}

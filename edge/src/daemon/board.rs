@@ -1,0 +1,128 @@
+//! What goes on, in one place: the serial line reports it and the display shows it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hardware::smp::{Outcome, OutcomeKind};
+
+/// How far a long step is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What is done.
+    pub done: u64,
+    /// What there is to do, in the same unit.
+    pub total: u64,
+}
+
+/// A long step of the service itself; what an upload does, the slots know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A received bundle is read back, in bytes.
+    Verifying(Progress),
+    /// Golden cases run, in cases.
+    SelfTest(Progress),
+}
+
+/// How many images came to what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Images that were assessed.
+    pub results: u64,
+    /// Of those, flagged.
+    pub flagged: u64,
+    /// Of those, uncertain.
+    pub uncertain: u64,
+    /// Images without a result: no image, or not readable.
+    pub refused: u64,
+    /// Images that no model was there for; they wait.
+    pub waiting: u64,
+    /// Faults of the model or the storage.
+    pub faults: u64,
+}
+
+/// What goes on.
+#[derive(Debug, Default)]
+pub struct Board {
+    steps: BTreeMap<u32, Step>,
+    outcomes: BTreeMap<u32, (Outcome, Option<Instant>)>,
+    /// Counts since the service began.
+    pub tally: Tally,
+    /// What the whole appliance suffers from, for the display and `status`: no library, no room ...
+    pub fault: Option<String>,
+}
+
+impl Board {
+    /// Role `image` is at a long step.
+    pub fn begin(&mut self, image: u32, step: Step) {
+        self.steps.insert(image, step);
+    }
+
+    /// The long step of role `image` is over.
+    pub fn end(&mut self, image: u32) {
+        self.steps.remove(&image);
+    }
+
+    /// The long step of a role.
+    #[must_use]
+    pub fn step(&self, image: u32) -> Option<Step> {
+        self.steps.get(&image).copied()
+    }
+
+    /// Something came to its end in role `image`.
+    pub fn report(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>, now: Instant) {
+        let reason = reason.into();
+        self.outcomes
+            .insert(image, (Outcome { image, kind, reason }, Some(now)));
+    }
+
+    /// What came to its end before the service began: it is told, but is no news.
+    pub fn remember(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.outcomes.insert(image, (Outcome { image, kind, reason }, None));
+    }
+
+    /// How the last update of each role came out.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        self.outcomes.values().map(|(outcome, _)| outcome.clone()).collect()
+    }
+
+    /// What came to its end within `age` before `now`, the latest first.
+    #[must_use]
+    pub fn news(&self, now: Instant, age: Duration) -> Option<&Outcome> {
+        let recent = |at: &Instant| now.saturating_duration_since(*at) < age;
+        let dated = self
+            .outcomes
+            .values()
+            .filter_map(|(outcome, at)| Some((at.filter(recent)?, outcome)));
+        dated.max_by_key(|(at, _)| *at).map(|(_, outcome)| outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_recent_ends_are_news_and_the_latest_comes_first() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut board = Board::default();
+        board.remember(2, OutcomeKind::Reverted, "long ago");
+        board.report(0, OutcomeKind::Stored, "", start);
+        board.report(1, OutcomeKind::Failed, "golden case 2", start + second);
+        let news = board.news(start + 2 * second, 5 * second).unwrap();
+        assert_eq!((news.image, news.reason.as_str()), (1, "golden case 2"));
+        assert_eq!(board.news(start + 60 * second, 5 * second), None);
+        assert_eq!(board.outcomes().len(), 3);
+    }
+
+    #[test]
+    fn a_step_lasts_until_it_ends() {
+        let mut board = Board::default();
+        board.begin(0, Step::SelfTest(Progress { done: 1, total: 4 }));
+        assert_eq!(board.step(0), Some(Step::SelfTest(Progress { done: 1, total: 4 })));
+        board.end(0);
+        assert_eq!(board.step(0), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! What `run` takes from the config file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use embedded_graphics::geometry::Size;
+use serde::Deserialize;
+
+/// The sections of the config that only `run` looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplianceConfig {
+    /// Folder that the service keeps everything in: slots, counter, clock, results, logs.
+    pub state: PathBuf,
+    /// Roles, each with its pair of slots; SMP's image n is the n-th.
+    #[serde(default = "default_roles")]
+    pub roles: Vec<String>,
+    /// The serial line; without it no model can be flashed.
+    pub serial: Option<SerialConfig>,
+    /// Where results are shown.
+    #[serde(default)]
+    pub display: DisplayConfig,
+    /// The watched folder.
+    pub intake: Option<IntakeConfig>,
+    /// How a new model is confirmed.
+    #[serde(default)]
+    pub update: UpdateConfig,
+}
+
+/// The serial line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialConfig {
+    /// Device or pattern: `/dev/ttyGS0`, `/dev/ttyTHS*`.
+    pub port: String,
+    /// Bits per second; a USB gadget ignores it.
+    #[serde(default = "default_baud")]
+    pub baud: u32,
+    /// Whether RTS and CTS are wired.
+    #[serde(default)]
+    pub hardware_flow_control: bool,
+}
+
+/// Where results are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum DisplayConfig {
+    /// Nowhere.
+    #[default]
+    None,
+    /// A Linux framebuffer.
+    Framebuffer {
+        /// The device.
+        device: PathBuf,
+    },
+    /// A PNG file that is replaced with each change.
+    Png {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels, 160 to 4096.
+        width: u32,
+        /// Height in pixels, 160 to 4096.
+        height: u32,
+    },
+}
+
+/// The watched folder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeConfig {
+    /// The folder.
+    pub folder: PathBuf,
+    /// A file is whole when it has not changed for so long.
+    #[serde(default = "default_quiet")]
+    quiet_seconds: u32,
+}
+
+/// How a new model is confirmed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpdateConfig {
+    /// After so many results of the model on trial it is confirmed without an engineer; absent: never.
+    pub trial_inferences: Option<u32>,
+}
+
+fn default_roles() -> Vec<String> {
+    vec!["chest-xray".to_owned()]
+}
+
+fn default_baud() -> u32 {
+    921_600
+}
+
+fn default_quiet() -> u32 {
+    2
+}
+
+impl IntakeConfig {
+    /// The quiet time.
+    #[must_use]
+    pub fn quiet(&self) -> Duration {
+        Duration::from_secs(self.quiet_seconds.into())
+    }
+}
+
+impl DisplayConfig {
+    /// The size that is configured; a framebuffer knows its own.
+    #[must_use]
+    pub fn size(&self) -> Option<Size> {
+        match self {
+            Self::Png { width, height, .. } => Some(Size::new(*width, *height)),
+            Self::None | Self::Framebuffer { .. } => None,
+        }
+    }
+}
+
+impl ApplianceConfig {
+    /// The folder of slots; nothing else lies in it.
+    #[must_use]
+    pub fn slots(&self) -> PathBuf {
+        self.state.join("slots")
+    }
+
+    /// The folder of what must never go back, apart from the slots: security counters and the clock.
+    #[must_use]
+    pub fn monotonic(&self) -> PathBuf {
+        self.state.join("monotonic")
+    }
+
+    /// The folder of results.
+    #[must_use]
+    pub fn results(&self) -> PathBuf {
+        self.state.join("results")
+    }
+
+    /// The folder of logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
+    /// The last report of the self-test.
+    #[must_use]
+    pub fn doctor(&self) -> PathBuf {
+        self.state.join("doctor.json")
+    }
+
+    /// The first value that cannot be: key, value and what is allowed.
+    ///
+    /// # Errors
+    /// A sentence for the person who wrote the file.
+    pub fn check(&self) -> Result<(), String> {
+        if self.roles.is_empty() || self.roles.len() > MAX_ROLES {
+            return Err(format!("roles has {} entries; give 1 to {MAX_ROLES}", self.roles.len()));
+        }
+        if let Some(serial) = self.serial.as_ref().filter(|serial| !BAUD.contains(&serial.baud)) {
+            return Err(format!(
+                "serial.baud is {}; give {} to {}",
+                serial.baud,
+                BAUD.start(),
+                BAUD.end()
+            ));
+        }
+        match self.display.size() {
+            Some(size) if ![size.width, size.height].iter().all(|side| SIDES.contains(side)) => Err(format!(
+                "display is {} x {}; sides are {} to {} pixels",
+                size.width,
+                size.height,
+                SIDES.start(),
+                SIDES.end()
+            )),
+            _ => check_absolute(&self.state),
+        }
+    }
+}
+
+const MAX_ROLES: usize = 8;
+const BAUD: std::ops::RangeInclusive<u32> = 1_200..=12_000_000;
+const SIDES: std::ops::RangeInclusive<u32> = 160..=4096;
+
+/// A service's working folder is nobody's intention.
+fn check_absolute(state: &Path) -> Result<(), String> {
+    if state.is_absolute() {
+        return Ok(());
+    }
+    Err(format!(
+        "state is {}; give an absolute path such as /var/lib/scanside",
+        state.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ApplianceConfig, String> {
+        let config: ApplianceConfig = toml::from_str(text).map_err(|e| e.to_string())?;
+        config.check().map(|()| config)
+    }
+
+    #[test]
+    fn a_state_folder_is_enough() {
+        let config = parse("state = \"/var/lib/scanside\"").unwrap();
+        assert_eq!(config.roles, ["chest-xray"]);
+        assert_eq!((config.display.size(), config.update.trial_inferences), (None, None));
+        assert_eq!(config.slots(), Path::new("/var/lib/scanside/slots"));
+    }
+
+    #[test]
+    fn a_full_section_is_read() {
+        let config = parse(
+            "state = \"/s\"\nroles = [\"chest-xray\", \"chest-ct\"]\n[serial]\nport = \"/dev/ttyGS*\"\n\
+             [display]\nkind = \"png\"\npath = \"/run/screen.png\"\nwidth = 800\nheight = 480\n\
+             [intake]\nfolder = \"/in\"\n[update]\ntrial_inferences = 20",
+        )
+        .unwrap();
+        assert_eq!(config.serial.unwrap().baud, 921_600);
+        assert_eq!(config.intake.unwrap().quiet(), Duration::from_secs(2));
+        assert_eq!(config.update.trial_inferences, Some(20));
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_allowed() {
+        let refusal = |text: &str| parse(text).unwrap_err();
+        assert!(refusal("state = \"here\"").contains("absolute"));
+        assert!(refusal("state = \"/s\"\nroles = []").contains("1 to 8"));
+        assert!(refusal("state = \"/s\"\n[serial]\nport = \"x\"\nbaud = 1").contains("1200 to"));
+        let picture = "state = \"/s\"\n[display]\nkind = \"png\"\npath = \"/x\"\nwidth = 1\nheight = 480";
+        assert!(refusal(picture).contains("160 to 4096"));
+        assert!(refusal("state = \"/s\"\n[display]\nkind = \"vga\"").contains("framebuffer"));
+    }
+}

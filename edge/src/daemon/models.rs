@@ -1,0 +1,275 @@
+//! The model that serves each role: loaded from its slot, tried if it is new, replaced if it fails.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bundle::{Manifest, Policy, TrustedKeys};
+use hardware::slots::{Cause, Load, Side};
+use hardware::smp::OutcomeKind;
+use imaging::decode::Limits;
+use onnx::runtime::{Runtime, SessionOptions};
+
+use super::board::{Progress, Step};
+use super::shared::Shared;
+use crate::examination::Examiner;
+use crate::finding::Engine;
+use crate::golden::{self, GoldenResult};
+use crate::inference::{Model, ModelError, ReadBundle};
+
+/// Loads tried before a role is left without a model: both images, each as confirmed and on trial.
+const MAX_LOADS: usize = 4;
+
+/// What models are loaded with.
+#[derive(Debug, Clone)]
+pub struct Loading {
+    /// Whose signatures are trusted.
+    pub keys: TrustedKeys,
+    /// Limits of a bundle.
+    pub policy: Policy,
+    /// Library or its folder; searched for if absent.
+    pub onnxruntime: Option<PathBuf>,
+    /// Threads and providers.
+    pub session: SessionOptions,
+}
+
+/// Why a model does not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The slot is empty although it should not be.
+    #[error("the slot holds no whole file")]
+    Empty,
+    /// The ONNX Runtime library is missing or does not fit.
+    #[error(transparent)]
+    Library(#[from] onnx::runtime::LibraryError),
+    /// The bundle is refused, or does not load or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The slots could not be asked.
+    #[error(transparent)]
+    Slots(#[from] hardware::slots::SlotError),
+    /// Golden cases came out differently.
+    #[error("self-test: {failed} of {cases} golden cases differ, {first} the most by {difference:.4}")]
+    SelfTest {
+        /// Number of cases that differ.
+        failed: usize,
+        /// Number of cases.
+        cases: usize,
+        /// Name of the first that differs.
+        first: String,
+        /// Its largest difference of a probability.
+        difference: f32,
+    },
+}
+
+/// A model in use.
+struct Serving {
+    side: Side,
+    examiner: Examiner,
+}
+
+/// The models of all roles.
+pub struct Models {
+    shared: Arc<Shared>,
+    loading: Loading,
+    serving: BTreeMap<u32, Serving>,
+}
+
+impl Models {
+    /// None yet.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, loading: Loading) -> Self {
+        Self {
+            shared,
+            loading,
+            serving: BTreeMap::new(),
+        }
+    }
+
+    /// The model of a role.
+    pub fn examiner(&mut self, image: u32) -> Option<&mut Examiner> {
+        self.serving.get_mut(&image).map(|serving| &mut serving.examiner)
+    }
+
+    /// What the model of a role says about itself.
+    #[must_use]
+    pub fn manifest(&self, image: u32) -> Option<&Manifest> {
+        self.serving
+            .get(&image)
+            .map(|serving| serving.examiner.model().manifest())
+    }
+
+    /// Name and version of a role's model.
+    #[must_use]
+    pub fn name(&self, image: u32) -> Option<String> {
+        self.manifest(image)
+            .map(|manifest| format!("{} {}", manifest.name, manifest.version))
+    }
+
+    /// The roles that have a model, in their order.
+    #[must_use]
+    pub fn images(&self) -> Vec<u32> {
+        self.serving.keys().copied().collect()
+    }
+
+    /// Serves what `load` says, or what the slots name instead if that does not load or fails its self-test. The
+    /// model that served so far goes on until the new one is ready.
+    pub fn serve(&mut self, image: u32, load: Load) {
+        let mut load = load;
+        for _ in 0..MAX_LOADS {
+            let failed = match load {
+                Load::Nothing => {
+                    self.serving.remove(&image);
+                    return;
+                }
+                Load::Confirmed(side) => match self.serve_confirmed(image, side) {
+                    Ok(()) => return,
+                    Err(error) => self.fall_back(image, &error),
+                },
+                Load::Trial(side) => match self.serve_trial(image, side) {
+                    Ok(()) => return,
+                    Err(error) => self.revert(image, &error),
+                },
+            };
+            match failed {
+                Some(next) => load = next,
+                None => break,
+            }
+        }
+        self.serving.remove(&image);
+    }
+
+    /// Runs the golden cases of a role's model once more.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn self_test(&mut self, image: u32) -> Result<Vec<GoldenResult>, ServeError> {
+        let side = self
+            .serving
+            .get(&image)
+            .map(|serving| serving.side)
+            .ok_or(ServeError::Empty)?;
+        // The cases are not kept in memory between two tests.
+        let (model, golden, _) = self.load(image, side)?;
+        self.check(image, model, &golden).map(|(_, results)| results)
+    }
+
+    fn serve_confirmed(&mut self, image: u32, side: Side) -> Result<(), ServeError> {
+        if self.serving.get(&image).is_some_and(|serving| serving.side == side) {
+            return Ok(());
+        }
+        let (model, _, engine) = self.load(image, side)?;
+        self.put(image, side, model, engine);
+        Ok(())
+    }
+
+    fn serve_trial(&mut self, image: u32, side: Side) -> Result<(), ServeError> {
+        let (model, golden, engine) = self.load(image, side)?;
+        let (model, _) = self.check(image, model, &golden)?;
+        let confirmed = self.shared.slots().trial_passed(image)?;
+        self.put(image, side, model, engine);
+        let (kind, reason) = match confirmed {
+            true => (OutcomeKind::Confirmed, "its self-test passed, as was asked for"),
+            false => (OutcomeKind::Passed, "on trial until it is confirmed"),
+        };
+        tracing::info!(image, "the self-test of the new model passed; {reason}");
+        self.shared.board().report(image, kind, reason, Instant::now());
+        Ok(())
+    }
+
+    fn put(&mut self, image: u32, side: Side, model: Model, engine: Engine) {
+        let identity = model.identity();
+        tracing::info!(
+            image,
+            name = identity.name,
+            version = identity.version,
+            digest = identity.digest,
+            "serving"
+        );
+        let examiner = Examiner::new(model, engine, Limits::default());
+        self.serving.insert(image, Serving { side, examiner });
+    }
+
+    fn load(&self, image: u32, side: Side) -> Result<(Model, BTreeMap<String, Vec<u8>>, Engine), ServeError> {
+        let reader = self.shared.slots().reader(image, side)?.ok_or(ServeError::Empty)?;
+        let Loading {
+            keys,
+            policy,
+            onnxruntime,
+            session,
+        } = &self.loading;
+        let bundle = ReadBundle::read(BufReader::new(reader), keys, policy, true)?;
+        let runtime: &Runtime = onnx::runtime::load(onnxruntime.as_deref())?;
+        let engine = Engine::new(runtime, session, bundle.manifest());
+        let (model, golden) = bundle.load(runtime, session)?;
+        Ok((model, golden, engine))
+    }
+
+    /// Runs the golden cases; gives the model back if all pass.
+    fn check(
+        &self,
+        image: u32,
+        mut model: Model,
+        golden: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(Model, Vec<GoldenResult>), ServeError> {
+        let total = model.manifest().golden.len() as u64;
+        let tell = |done: usize| {
+            let done = done as u64;
+            self.shared
+                .board()
+                .begin(image, Step::SelfTest(Progress { done, total }));
+        };
+        let results = golden::run(&mut model, golden, tell);
+        self.shared.board().end(image);
+        let results = results?;
+        let failed: Vec<&GoldenResult> = results.iter().filter(|case| !case.passed).collect();
+        match failed.first() {
+            None => Ok((model, results)),
+            Some(first) => Err(ServeError::SelfTest {
+                failed: failed.len(),
+                cases: results.len(),
+                first: first.name.clone(),
+                difference: first.probability_difference,
+            }),
+        }
+    }
+
+    /// The confirmed model does not load.
+    fn fall_back(&self, image: u32, error: &ServeError) -> Option<Load> {
+        tracing::error!(image, "the confirmed model does not load: {error}");
+        self.fault(error);
+        let message = error.to_string();
+        let next = self.shared.slots().fall_back(image, &message);
+        self.next(next)
+    }
+
+    /// The model on trial failed.
+    fn revert(&self, image: u32, error: &ServeError) -> Option<Load> {
+        tracing::error!(image, "the model on trial is taken back: {error}");
+        let (cause, kind) = match error {
+            ServeError::SelfTest { .. } => (Cause::SelfTest, OutcomeKind::Failed),
+            _ => (Cause::Load, OutcomeKind::Reverted),
+        };
+        let message = error.to_string();
+        self.shared
+            .board()
+            .report(image, kind, message.as_str(), Instant::now());
+        let next = self.shared.slots().revert(image, cause, &message);
+        self.next(next)
+    }
+
+    fn next(&self, next: Result<Load, hardware::slots::SlotError>) -> Option<Load> {
+        next.inspect_err(|error| {
+            tracing::error!("the slots cannot say what to serve instead: {error}");
+            self.fault(error);
+        })
+        .ok()
+    }
+
+    fn fault(&self, error: &dyn std::fmt::Display) {
+        self.shared.board().fault = Some(error.to_string());
+    }
+}

@@ -1,0 +1,208 @@
+//! The service as a process on a pseudo-terminal: flashed, tried, confirmed, killed.
+
+mod service;
+mod support;
+
+use hardware::smp::Code;
+use service::Site;
+
+#[test]
+fn a_first_model_arrives_is_tried_confirmed_and_stays() {
+    let Some(site) = Site::new() else { return };
+    let bundle = site.bundle(|_| ());
+    let image = site.image("waiting.png");
+    let mut service = site.start();
+    assert!(service.states().is_empty(), "nothing was flashed yet");
+
+    service.upload(&bundle);
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    assert!(service.states()[0].pending);
+    assert!(image.exists(), "without a model an image waits");
+
+    service.restart();
+    service.wait_for_outcome("passed");
+    assert!(service.states()[0].active && !service.states()[0].confirmed);
+    let result = site.wait_for_result();
+    assert_eq!(result["decision"]["kind"], "flagged", "{result}");
+    site.wait("the image to be put away", || (!image.exists()).then_some(()));
+
+    service.confirm(&hash);
+    let states = service.states();
+    assert!(states[0].active && states[0].confirmed, "{states:?}");
+    service.kill();
+    let mut service = site.start();
+    service.wait_for("the confirmed model", |states| states[0].active && states[0].confirmed);
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn a_model_that_fails_its_self_test_leaves_the_old_one_serving() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let wrong = site.bundle(|files| {
+        let expected = files.iter_mut().find(|file| file.path.ends_with(".json")).unwrap();
+        let mut outputs: serde_json::Value = serde_json::from_slice(&expected.bytes).unwrap();
+        outputs["probabilities"] = serde_json::json!([0.9, 0.05, 0.05]);
+        expected.bytes = serde_json::to_vec(&outputs).unwrap();
+    });
+    let old = service.states()[0].hash.clone();
+    service.upload(&wrong);
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    service.restart();
+    let reason = service.wait_for_outcome("failed");
+    assert!(reason.contains("golden case"), "{reason}");
+    let states = service.states();
+    let active = states.iter().find(|state| state.active).unwrap();
+    assert!(active.hash == old && active.confirmed, "{states:?}");
+    site.image("after.png");
+    site.wait_for_result();
+}
+
+#[test]
+fn a_crash_during_the_trial_brings_the_old_model_back_with_the_reason() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let old = service.states()[0].hash.clone();
+    service.upload(&site.bundle(|_| ()));
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    service.restart();
+    service.wait_for_outcome("passed");
+    service.kill();
+
+    let mut service = site.start();
+    service.wait_for("the old model", |states| {
+        states.iter().any(|s| s.active && s.hash == old)
+    });
+    let reason = service.wait_for_outcome("reverted");
+    assert!(reason.contains("without being stopped in order"), "{reason}");
+}
+
+#[test]
+fn an_engineer_takes_a_trial_back_without_a_restart() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let old = service.states()[0].hash.clone();
+    service.upload(&site.bundle(|_| ()));
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    service.restart();
+    service.wait_for("the trial", |states| states.iter().any(|s| s.active && s.hash == hash));
+    service.revert();
+    service.wait_for("the old model", |states| {
+        states.iter().any(|s| s.active && s.hash == old)
+    });
+    site.image("after.png");
+    let result = site.wait_for_result();
+    assert_eq!(result["model"]["digest"], hex(&old), "{result}");
+}
+
+#[test]
+fn what_may_not_be_stored_is_refused_with_its_reason_and_changes_nothing() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let before = service.states();
+    for (bundle, code) in [
+        (site.stranger(), Code::Signature),
+        (site.of_role("chest-ct"), Code::Role),
+        (site.with_counter(0), Code::Downgrade),
+        (
+            b"this is no bundle, however long it is, and never will be one".repeat(20),
+            Code::Format,
+        ),
+    ] {
+        let rc = service.try_upload(&bundle).expect_err("it must not be taken");
+        assert_eq!(rc, u64::from(code.rc()), "{code:?}");
+        assert_eq!(service.states(), before, "{code:?}");
+    }
+    let damaged = site.damaged_payload();
+    let rc = service
+        .try_upload(&damaged)
+        .expect_err("a block that never fits its checksum");
+    assert_eq!(rc, u64::from(Code::Corrupt.rc()));
+    assert_eq!(service.states(), before);
+    service.upload(&site.bundle(|_| ()));
+    service.wait_for_bootable();
+}
+
+#[test]
+fn an_upload_goes_on_where_a_power_cut_ended_it() {
+    let Some(site) = Site::new() else { return };
+    let bundle = site.bundle(|_| ());
+    let mut service = site.start();
+    let half = service.upload_until(&bundle, bundle.len() as u64 / 2);
+    service.kill();
+    let mut service = site.start();
+    let went_on = service.begin_upload(&bundle);
+    assert!(went_on > 0 && went_on <= half, "{went_on} of {half}");
+    service.upload(&bundle);
+    service.wait_for_bootable();
+}
+
+#[test]
+fn results_and_logs_can_be_fetched_and_nothing_else() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    site.image("a.png");
+    site.wait_for_result();
+    let files = service.files();
+    assert!(files.iter().any(|name| name.starts_with("logs/edge")), "{files:?}");
+    let result = files
+        .iter()
+        .find(|name| name.starts_with("results/"))
+        .expect("a result");
+    let text = service.download(result).unwrap();
+    assert!(String::from_utf8(text).unwrap().contains("scanside-finding/1"));
+    for name in [
+        "/etc/passwd",
+        "../slots/x",
+        "slots/chest-xray.0",
+        "results/../../edge.toml",
+    ] {
+        assert!(service.download(name).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_self_test_on_demand_writes_its_report() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    service.self_test();
+    let reason = service.wait_for_outcome("passed");
+    assert!(reason.contains("golden cases agree"), "{reason}");
+    let report = service.download("doctor.json").unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["healthy"], true, "{report}");
+}
+
+#[test]
+fn a_trial_ends_by_itself_after_enough_results_if_so_configured() {
+    let Some(mut site) = Site::new() else { return };
+    site.trial_inferences = Some(2);
+    let mut service = site.start();
+    service.upload(&site.bundle(|_| ()));
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    service.restart();
+    for name in ["one.png", "two.png"] {
+        site.image(name);
+        site.wait_for_result();
+    }
+    service.wait_for("the confirmation", |states| states[0].confirmed);
+    assert!(service.wait_for_outcome("confirmed").contains("good results"));
+}
+
+#[test]
+fn the_display_tells_what_goes_on() {
+    let Some(site) = Site::new() else { return };
+    let service = site.start();
+    let screen = site.wait_for_screen();
+    assert_eq!(screen.dimensions(), (800, 480));
+    drop(service);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
