@@ -126,14 +126,16 @@ fn copy_name(name: &str, copy: usize) -> String {
 }
 
 fn read_copy(storage: &dyn Storage, name: &str) -> Copy {
-    let mut bytes = vec![0; MAX_HEADER_BYTES + MAX_BODY_BYTES];
-    match read_full(storage, name, 0, &mut bytes) {
-        Ok(length) => {
-            bytes.truncate(length);
-            decode(&bytes).map_or(Copy::Damaged, |(sequence, body)| Copy::Whole(sequence, body.to_vec()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Copy::Absent,
-        Err(_) => Copy::Damaged,
+    let length = match storage.length(name) {
+        Ok(Some(length)) => length.min((MAX_HEADER_BYTES + MAX_BODY_BYTES) as u64),
+        Ok(None) => return Copy::Absent,
+        Err(_) => return Copy::Damaged,
+    };
+    let mut bytes = vec![0; length as usize];
+    let whole = read_full(storage, name, 0, &mut bytes).is_ok_and(|n| n == bytes.len());
+    match decode(&bytes).filter(|_| whole) {
+        Some((sequence, body)) => Copy::Whole(sequence, body.to_vec()),
+        None => Copy::Damaged,
     }
 }
 

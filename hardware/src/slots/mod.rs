@@ -22,9 +22,14 @@ mod gate;
 pub mod kept;
 mod open;
 mod pair;
+#[cfg(test)]
+mod power_cuts;
 mod record;
 mod role;
+pub mod simulated;
 pub mod storage;
+#[cfg(test)]
+mod toy;
 mod upload;
 mod verify;
 
