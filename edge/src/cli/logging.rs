@@ -19,6 +19,7 @@ const DAYS: usize = 14;
 /// # Errors
 /// If the folder cannot be written.
 pub fn begin(folder: &Path) -> Result<impl Drop + use<>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("logs {}: cannot make the folder", folder.display()))?;
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("edge")

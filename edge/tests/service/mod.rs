@@ -1,6 +1,10 @@
 //! A place for the service, and a client on its serial line. The client speaks raw frames of its own making; clients
 //! that are not ours drive the service in `tests/`.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod cable;
+
 use std::cell::RefCell;
 use std::fs;
 use std::io::{Read, Write};
@@ -30,6 +34,8 @@ pub struct Site {
     pty: RefCell<Pty>,
     made: AtomicU32,
     pub trial_inferences: Option<u32>,
+    /// The service's port, if it is not the pseudo-terminal of [`Service`].
+    pub port: Option<PathBuf>,
 }
 
 impl Site {
@@ -42,6 +48,7 @@ impl Site {
             pty: RefCell::new(Pty::open().unwrap()),
             made: AtomicU32::new(0),
             trial_inferences: None,
+            port: None,
         };
         fs::create_dir(site.path("keys")).unwrap();
         fs::create_dir(site.path("inbox")).unwrap();
@@ -53,8 +60,19 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// Starts the service.
+    /// Starts the service and waits until it answers.
     pub fn start(&self) -> Service<'_> {
+        let mut service = self.spawn();
+        service.wait_until_it_answers();
+        service
+    }
+
+    /// Starts the service.
+    pub fn spawn(&self) -> Service<'_> {
+        let port = self
+            .port
+            .clone()
+            .unwrap_or_else(|| self.pty.borrow().path().to_path_buf());
         let trial = self
             .trial_inferences
             .map(|n| format!("[appliance.update]\ntrial_inferences = {n}\n"));
@@ -64,7 +82,6 @@ impl Site {
              [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}",
             keys = self.path("keys"),
             state = self.path("state"),
-            port = self.pty.borrow().path(),
             screen = self.path("screen.png"),
             inbox = self.path("inbox"),
             trial = trial.unwrap_or_default(),
@@ -83,13 +100,17 @@ impl Site {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut service = Service {
+        Service {
             site: self,
             child,
             sequence: 0,
-        };
-        service.wait_until_it_answers();
-        service
+        }
+    }
+
+    /// Writes a bundle that is like no other into a file, and gives its path.
+    pub fn file(&self, name: &str) -> String {
+        fs::write(self.path(name), self.bundle(|_| ())).unwrap();
+        self.path(name).to_string_lossy().into_owned()
     }
 
     /// A service whose first model is confirmed, with security counter 1.

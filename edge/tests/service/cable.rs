@@ -1,0 +1,67 @@
+//! A cable between two serial ports: what one program writes, another reads.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::thread;
+
+/// Two pseudo-terminals joined by threads, for as long as the process lives.
+pub struct Cable {
+    /// The ends that programs open.
+    pub ends: [PathBuf; 2],
+    /// They keep the ends alive while no program has them open.
+    _kept: [OwnedFd; 2],
+}
+
+impl Cable {
+    pub fn new() -> io::Result<Self> {
+        let (left, left_end, left_path) = terminal()?;
+        let (right, right_end, right_path) = terminal()?;
+        join(left.try_clone()?, right.try_clone()?);
+        join(right, left);
+        Ok(Self {
+            ends: [left_path, right_path],
+            _kept: [left_end, right_end],
+        })
+    }
+}
+
+fn join(mut from: File, mut to: File) {
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            if to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+/// The controlling side, the other side, and the path of the latter.
+fn terminal() -> io::Result<(File, OwnedFd, PathBuf)> {
+    let (mut controller, mut end) = (0, 0);
+    let mut name = [0_u8; 128];
+    // SAFETY: the descriptors go to fresh variables, the name fits Linux's /dev/pts/N, and no attributes are given;
+    // cfmakeraw and tcsetattr work on an initialised copy.
+    unsafe {
+        let null = std::ptr::null_mut();
+        if libc::openpty(
+            &raw mut controller,
+            &raw mut end,
+            name.as_mut_ptr().cast(),
+            null,
+            null.cast(),
+        ) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        let mut attributes: libc::termios = std::mem::zeroed();
+        libc::tcgetattr(end, &raw mut attributes);
+        libc::cfmakeraw(&raw mut attributes);
+        libc::tcsetattr(end, libc::TCSANOW, &raw const attributes);
+        let path = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
+        Ok((File::from_raw_fd(controller), OwnedFd::from_raw_fd(end), path))
+    }
+}
