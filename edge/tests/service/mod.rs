@@ -377,6 +377,45 @@ impl Service<'_> {
         self.wait_until_it_answers();
     }
 
+    /// Sends a request and does not wait for what it does.
+    pub fn send_test(&mut self, hash: &[u8]) {
+        self.ask(
+            true,
+            1,
+            0,
+            vec![bytes("hash", hash), (Value::from("confirm"), Value::from(false))],
+        );
+    }
+
+    pub fn send_confirm(&mut self, hash: &[u8]) {
+        self.ask(
+            true,
+            1,
+            0,
+            vec![bytes("hash", hash), (Value::from("confirm"), Value::from(true))],
+        );
+    }
+
+    pub fn send_restart(&mut self) {
+        self.ask(true, 0, 5, Vec::new());
+    }
+
+    /// Uploads until that many bytes are there; gives the `rc` if it is refused.
+    pub fn try_upload_until(&mut self, bundle: &[u8], bytes: u64) -> Result<u64, u64> {
+        self.send(bundle, bytes)
+    }
+
+    /// Ends whatever is under way: confirms a trial, withdraws what is pending.
+    pub fn settle(&mut self) {
+        let states = self.states();
+        if states.iter().any(|state| state.active && !state.confirmed) || states.iter().any(|state| state.pending) {
+            self.revert();
+        }
+        self.wait_for("rest", |states| {
+            states.iter().all(|s| !s.pending && s.active == s.confirmed)
+        });
+    }
+
     pub fn revert(&mut self) {
         let answer = self.ask(true, 64, 7, Vec::new());
         assert!(get(&answer, "rc").is_none(), "{answer:?}");
