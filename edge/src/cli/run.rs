@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use bundle::cli::TrustArgs;
 use clap::Args;
 use hardware::display::{Display, FramebufferDisplay, PngDisplay};
 use hardware::slots::{FileCounter, Folder, Storage};
-use hardware::smp::port::{FlowControl, Port, PortOptions};
+use hardware::smp::port::{FlowControl, Port, PortOptions, Pty};
 use hardware::smp::{Identity, Information};
 use onnx::runtime::SessionOptions;
 
@@ -109,7 +109,7 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
         slots,
         counter: Arc::new(FileCounter::new(monotonic.clone())),
         clock: Box::new(SystemClock),
-        line: config.serial.as_ref().map(line),
+        line: config.serial.as_ref().map(line).transpose()?,
         display: display(&config.display)?,
         appliance: Appliance::here(&loading.session.providers),
         loading,
@@ -126,13 +126,29 @@ fn folder(path: PathBuf) -> Result<Arc<dyn Storage>> {
     Ok(Arc::new(opened))
 }
 
-fn line(config: &SerialConfig) -> Box<dyn Line> {
+/// `pty:LINK` stands for a cable on a desk: a pseudo-terminal, and a link to the end that a client opens.
+const PTY: &str = "pty:";
+
+fn line(config: &SerialConfig) -> Result<Box<dyn Line>> {
+    if let Some(link) = config.port.strip_prefix(PTY) {
+        return pseudo_terminal(Path::new(link)).with_context(|| format!("serial line {}", config.port));
+    }
     let mut options = PortOptions::new(config.port.as_str());
     options.baud = config.baud;
     if config.hardware_flow_control {
         options.flow_control = FlowControl::Hardware;
     }
-    Box::new(Port::new(options))
+    Ok(Box::new(Port::new(options)))
+}
+
+fn pseudo_terminal(link: &Path) -> Result<Box<dyn Line>> {
+    let pty = Pty::open()?;
+    // Only a link of an earlier start is replaced.
+    if std::fs::symlink_metadata(link).is_ok_and(|found| found.is_symlink()) {
+        std::fs::remove_file(link)?;
+    }
+    std::os::unix::fs::symlink(pty.path(), link).with_context(|| format!("cannot make the link {}", link.display()))?;
+    Ok(Box::new(pty))
 }
 
 fn display(config: &DisplayConfig) -> Result<Option<Box<dyn Display>>> {

@@ -31,7 +31,7 @@ pub struct ApplianceConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SerialConfig {
-    /// Device or pattern: `/dev/ttyGS0`, `/dev/ttyTHS*`.
+    /// Device or pattern: `/dev/ttyGS0`, `/dev/ttyTHS*`; or `pty:LINK` for a desk without a cable.
     pub port: String,
     /// Bits per second; a USB gadget ignores it.
     #[serde(default = "default_baud")]
