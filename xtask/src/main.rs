@@ -1,4 +1,4 @@
-//! One entry for people: `cargo xtask setup | demo | test | bench | peers | fuzz`.
+//! One entry for people: `cargo xtask setup | demo | test | bench | peers | fuzz | soak`.
 
 mod bench;
 mod command;
@@ -7,6 +7,7 @@ mod fuzz;
 mod licences;
 mod native;
 mod peers;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Verb {
     Peers(peers::Args),
     /// Fuzz the parsers of files from outside
     Fuzz(fuzz::Args),
+    /// Run in their long form what `test` runs in short: power cuts, kills
+    Soak(soak::Args),
     /// Check that every dependency's licence is one we may ship
     Licences,
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Licences => licences::check(),
     };
     match done {

@@ -482,7 +482,7 @@ fn a_first_install_survives_cuts() {
 
 /// Every pair of cuts in which the second falls into what follows the first, and many seeds of up to five.
 #[test]
-#[ignore = "takes minutes; `cargo xtask power-cuts`"]
+#[ignore = "takes minutes; `cargo xtask soak power`"]
 fn every_pair_of_cuts() {
     const BOTH: [Moment; 2] = [Moment::Before, Moment::Within];
     for life in LIVES {

@@ -1,0 +1,75 @@
+//! `cargo xtask soak`: what runs in short form in `test`, in its long form.
+
+use anyhow::{Result, bail};
+
+use crate::command::{cargo, heading, run as run_command};
+use crate::native;
+
+/// One long run: the test, and the variables that make it long.
+struct Soak {
+    name: &'static str,
+    what: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+    command: &'static [&'static str],
+}
+
+const SOAKS: &[Soak] = &[
+    Soak {
+        name: "power",
+        what: "the power cut at every storage operation, up to five times in a row",
+        variables: &[],
+        command: &[
+            "test",
+            "--release",
+            "--package",
+            "scanside-hardware",
+            "--lib",
+            "power_cuts",
+            "--",
+            "--include-ignored",
+            "--nocapture",
+        ],
+    },
+    Soak {
+        name: "kills",
+        what: "the service killed 200 times at random moments of updates",
+        variables: &[("SCANSIDE_KILLS", "200")],
+        command: &[
+            "test",
+            "--package",
+            "scanside-edge",
+            "--test",
+            "kills",
+            "--",
+            "--nocapture",
+        ],
+    },
+];
+
+/// Arguments of `soak`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this one
+    name: Option<String>,
+}
+
+/// Runs the long forms one after the other.
+///
+/// # Errors
+/// An unknown name, or a run that fails.
+pub fn run(args: &Args) -> Result<()> {
+    native::setup_all()?;
+    let mut wanted = SOAKS
+        .iter()
+        .filter(|soak| args.name.as_deref().is_none_or(|name| name == soak.name))
+        .peekable();
+    if wanted.peek().is_none() {
+        let names: Vec<&str> = SOAKS.iter().map(|soak| soak.name).collect();
+        bail!("no such soak; there are: {}", names.join(", "));
+    }
+    for soak in wanted {
+        heading(&format!("{}: {}", soak.name, soak.what));
+        run_command(cargo(soak.command).envs(soak.variables.iter().copied()))?;
+    }
+    Ok(())
+}
