@@ -66,6 +66,21 @@ impl Front {
         &self.signature
     }
 
+    /// What the manifest says, without a check of who signed it: for a program that has no key and only carries the file
+    /// to one that has. Nothing may rest on it.
+    ///
+    /// # Errors
+    /// [`BundleError`] if the header does not hold what a header holds.
+    pub fn unverified_manifest(&self) -> Result<Manifest, BundleError> {
+        Ok(parse_header(&self.signed[PROLOGUE_BYTES..])?.0)
+    }
+
+    /// Length of the front in bytes: MCUboot header, signed header and signature.
+    #[must_use]
+    pub fn front_bytes(&self) -> usize {
+        HEADER_BYTES + self.signed.len() + 4 + self.signature.len()
+    }
+
     /// Checks the signature first, then everything else that the front says.
     ///
     /// # Errors
@@ -78,7 +93,7 @@ impl Front {
         check_policy(&manifest, policy)?;
         check_lengths(&manifest, &blocks)?;
         let front = VerifiedFront {
-            payload_offset: (HEADER_BYTES + self.signed.len() + 4 + self.signature.len()) as u64,
+            payload_offset: self.front_bytes() as u64,
             manifest,
             blocks,
             signed_by,
