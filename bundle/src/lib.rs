@@ -5,6 +5,7 @@
 //! | [`manifest`] | what a bundle says about itself, and what must be true of it |
 //! | [`container`] | packing and reading the file, as a stream in bounded memory |
 //! | [`blocks`] | CRC-32C per block, for transfers |
+//! | [`delta`] | the difference between two bundles, for slow lines |
 //! | [`sign`] | minisign keys and signatures |
 //! | [`mcuboot`] | the MCUboot face: image header and TLVs |
 //! | [`version`] | the version in MCUboot's four fields |
@@ -37,6 +38,7 @@ pub mod blocks;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod container;
+pub mod delta;
 pub mod example;
 pub mod manifest;
 pub mod mcuboot;

@@ -26,6 +26,7 @@ pub use error::BundleError;
 pub use front::{Front, VerifiedFront};
 pub use read::{Bundle, Checked, Reader, open, verify};
 pub use write::{Packed, PayloadFile, write};
+pub(crate) use write::{compress_frame, frame_encoder};
 
 /// The first bytes of the stream; as in PNG they show a transfer that changed line ends or lost the eighth bit.
 pub const MAGIC: [u8; 8] = *b"\x89SCNS\r\n\x1a";

@@ -11,8 +11,9 @@ use crate::manifest::{FileEntry, FileKind, Manifest};
 use crate::mcuboot::{ImageHeader, Trailer};
 use crate::sign::{self, SecretKey};
 
-/// Weights hardly compress, so that higher levels cost minutes and gain nothing.
-const COMPRESSION_LEVEL: i32 = 9;
+/// Weights hardly compress: higher levels gain nothing, and an appliance that rebuilds a frame from a
+/// [delta](crate::delta) needs their tables in memory.
+const COMPRESSION_LEVEL: i32 = 6;
 
 /// A file to pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,12 +128,25 @@ fn compress(files: &[PayloadFile]) -> Result<(Vec<FileEntry>, Vec<u8>), BundleEr
 }
 
 fn compress_into(payload: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
-    let mut encoder = Encoder::new(payload, COMPRESSION_LEVEL)?;
-    encoder.window_log(WINDOW_LOG)?;
-    encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
+    let mut encoder = frame_encoder(payload, bytes.len() as u64)?;
     encoder.write_all(bytes)?;
     encoder.finish()?;
     Ok(())
+}
+
+/// One frame as a packer makes it.
+pub(crate) fn compress_frame(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    compress_into(&mut frame, bytes)?;
+    Ok(frame)
+}
+
+/// Compresses `length` bytes into the frame that a packer makes of them.
+pub(crate) fn frame_encoder<W: Write>(out: W, length: u64) -> io::Result<Encoder<'static, W>> {
+    let mut encoder = Encoder::new(out, COMPRESSION_LEVEL)?;
+    encoder.window_log(WINDOW_LOG)?;
+    encoder.set_pledged_src_size(Some(length))?;
+    Ok(encoder)
 }
 
 /// Magic, format version, header length, header: what the signature covers.

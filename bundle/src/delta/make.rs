@@ -1,0 +1,158 @@
+//! Making a delta: on the engineer's computer, with both bundles in memory.
+
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
+use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, PACKED, PLAIN};
+use crate::BundleError;
+use crate::container::{Front, compress_frame};
+use crate::manifest::FileEntry;
+use crate::mcuboot::{TRAILER_BYTES, Trailer};
+
+/// The host has time, and the line is slow.
+const LEVEL: i32 = 19;
+
+/// A bundle in memory and where its files lie. Nobody checked its signature: the device will.
+struct Parts<'a> {
+    bytes: &'a [u8],
+    front: usize,
+    files: Vec<(FileEntry, Range<usize>)>,
+    trailer: Range<usize>,
+}
+
+/// The delta from `base` to `target`, both whole bundles. Worth sending only if it is shorter than the target.
+///
+/// # Errors
+/// [`DeltaError::Bundle`] if either is no bundle, or its lengths contradict each other.
+pub fn make(base: &[u8], target: &[u8]) -> Result<Vec<u8>, DeltaError> {
+    let base = Parts::of(base)?;
+    let target = Parts::of(target)?;
+    let mut delta = prologue(&base, target.bytes)?;
+    packed(&mut delta, &target.bytes[..target.front])?;
+    for (entry, range) in &target.files {
+        file(&mut delta, &base, &target, entry, range.clone())?;
+    }
+    plain(&mut delta, &target.bytes[target.trailer.clone()]);
+    delta.push(END);
+    Ok(delta)
+}
+
+impl<'a> Parts<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, DeltaError> {
+        let front = Front::read(bytes)?;
+        let truncated = |offset: usize| BundleError::Truncated {
+            part: "the payload",
+            offset: offset as u64,
+        };
+        let mut start = front.front_bytes();
+        let front_bytes = start;
+        let mut files = Vec::new();
+        for entry in front.unverified_manifest()?.files {
+            let stored = usize::try_from(entry.stored).ok();
+            let end = stored.and_then(|stored| start.checked_add(stored));
+            let end = end
+                .filter(|end| *end <= bytes.len())
+                .ok_or_else(|| truncated(bytes.len()))?;
+            files.push((entry, start..end));
+            start = end;
+        }
+        let trailer = start..bytes.len();
+        if trailer.len() != TRAILER_BYTES {
+            return Err(truncated(start).into());
+        }
+        Ok(Self {
+            bytes,
+            front: front_bytes,
+            files,
+            trailer,
+        })
+    }
+}
+
+fn prologue(base: &Parts<'_>, target: &[u8]) -> Result<Vec<u8>, DeltaError> {
+    let trailer = base.bytes[base.trailer.clone()]
+        .first_chunk()
+        .ok_or(DeltaError::Target)?;
+    let trailer = Trailer::parse(trailer).map_err(BundleError::from)?;
+    let mut delta = MAGIC.to_vec();
+    delta.extend(FORMAT_VERSION.to_le_bytes());
+    delta.extend([0, 0]);
+    delta.extend(trailer.digest);
+    delta.extend((target.len() as u64).to_le_bytes());
+    delta.extend(Sha256::digest(target));
+    Ok(delta)
+}
+
+/// The frame of a file by the cheapest step that gives it.
+fn file(
+    delta: &mut Vec<u8>,
+    base: &Parts<'_>,
+    target: &Parts<'_>,
+    entry: &FileEntry,
+    range: Range<usize>,
+) -> Result<(), DeltaError> {
+    let frame = &target.bytes[range];
+    let same = base.files.iter().find(|(_, range)| base.bytes[range.clone()] == *frame);
+    if let Some((_, range)) = same {
+        delta.push(COPY);
+        delta.extend((range.start as u64).to_le_bytes());
+        delta.extend((range.len() as u64).to_le_bytes());
+        return Ok(());
+    }
+    let alike = base
+        .files
+        .iter()
+        .find(|(old, _)| old.path == entry.path && old.length == entry.length);
+    let before = delta.len();
+    if let Some((_, old)) = alike {
+        difference(delta, base, old.clone(), frame)?;
+    }
+    if delta.len() == before || delta.len() - before > frame.len() {
+        delta.truncate(before);
+        plain(delta, frame);
+    }
+    Ok(())
+}
+
+/// Leaves the delta as it was if the frame is not what our packer makes of its content.
+fn difference(delta: &mut Vec<u8>, base: &Parts<'_>, old: Range<usize>, frame: &[u8]) -> Result<(), DeltaError> {
+    let read = |source| DeltaError::Read {
+        what: "a bundle's file",
+        source,
+    };
+    let old_content = zstd::decode_all(&base.bytes[old.clone()]).map_err(read)?;
+    let new_content = zstd::decode_all(frame).map_err(read)?;
+    if old_content.len() != new_content.len() || compress_frame(&new_content).map_err(read)? != frame {
+        return Ok(());
+    }
+    let differences: Vec<u8> = new_content
+        .iter()
+        .zip(&old_content)
+        .map(|(n, o)| n.wrapping_sub(*o))
+        .collect();
+    let packed = zstd::encode_all(differences.as_slice(), LEVEL).map_err(read)?;
+    delta.push(DIFFERENCE);
+    delta.extend((old.start as u64).to_le_bytes());
+    delta.extend((old.len() as u64).to_le_bytes());
+    delta.extend((new_content.len() as u64).to_le_bytes());
+    delta.extend((packed.len() as u32).to_le_bytes());
+    delta.extend(packed);
+    Ok(())
+}
+
+fn plain(delta: &mut Vec<u8>, bytes: &[u8]) {
+    for piece in bytes.chunks(u32::MAX as usize) {
+        delta.push(PLAIN);
+        delta.extend((piece.len() as u32).to_le_bytes());
+        delta.extend(piece);
+    }
+}
+
+fn packed(delta: &mut Vec<u8>, bytes: &[u8]) -> Result<(), DeltaError> {
+    let frame = zstd::encode_all(bytes, LEVEL).map_err(DeltaError::Write)?;
+    delta.push(PACKED);
+    delta.extend((frame.len() as u32).to_le_bytes());
+    delta.extend(frame);
+    Ok(())
+}
