@@ -142,6 +142,32 @@ fn an_upload_goes_on_where_a_power_cut_ended_it() {
 }
 
 #[test]
+fn a_delta_brings_the_new_bundle_bit_by_bit() {
+    let Some(site) = Site::new() else { return };
+    let (old, new) = (site.bundle(|_| ()), site.bundle(|_| ()));
+    let delta = bundle::delta::make(&old, &new).unwrap();
+    assert!(delta.len() * 2 < new.len(), "{} of {}", delta.len(), new.len());
+    let mut service = site.start();
+    let refused = service
+        .delta(&delta, [7; 32], &new)
+        .expect_err("the device does not have that base");
+    assert_eq!(refused, u64::from(Code::WrongBase.rc()));
+
+    service.upload(&old);
+    let base = service.wait_for_bootable();
+    service.test(&base);
+    service.restart();
+    service.wait_for_outcome("passed");
+    service.confirm(&base);
+    service.delta(&delta, base.try_into().unwrap(), &new).unwrap();
+    let hash = service.wait_for_bootable();
+    assert_eq!(hash, site.hash(&new));
+    service.test(&hash);
+    service.restart();
+    service.wait_for_outcome("passed");
+}
+
+#[test]
 fn results_and_logs_can_be_fetched_and_nothing_else() {
     let Some(site) = Site::new() else { return };
     let mut service = site.with_confirmed_model();

@@ -127,6 +127,12 @@ impl ApplianceConfig {
         self.state.join("monotonic")
     }
 
+    /// The folder in which deltas arrive.
+    #[must_use]
+    pub fn deltas(&self) -> PathBuf {
+        self.state.join("deltas")
+    }
+
     /// The folder of results.
     #[must_use]
     pub fn results(&self) -> PathBuf {

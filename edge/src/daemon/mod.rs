@@ -9,6 +9,7 @@
 
 pub mod board;
 pub mod config;
+pub mod delta;
 pub mod files;
 pub mod gatekeeper;
 pub mod main_loop;
@@ -33,6 +34,7 @@ use hardware::smp::{Parameters, Server};
 use crate::appliance::Appliance;
 use crate::intake::watch_folder::{WatchError, WatchFolder};
 use config::ApplianceConfig;
+use delta::Inbox;
 use files::ReadableFiles;
 use gatekeeper::BundleGate;
 use main_loop::MainLoop;
@@ -136,7 +138,7 @@ pub fn run(
             vec![("logs", config.logs()), ("results", config.results())],
             vec![("doctor.json", config.doctor())],
         );
-        let service = Service::new(shared.clone(), files, description);
+        let service = Service::new(shared.clone(), files, Inbox::new(config.deltas()), description);
         threads.push(serve_line(shared.clone(), service, line).map_err(DaemonError::Thread)?);
     }
     // What was asked for before a power cut must be read back before the start decides.

@@ -11,6 +11,7 @@ use hardware::smp::{
 };
 
 use super::board::{Step, Tally};
+use super::delta::Inbox;
 use super::files::ReadableFiles;
 use super::shared::{Shared, Wish};
 
@@ -23,6 +24,7 @@ const TRIAGE: &str = "triage";
 pub struct Service {
     shared: Arc<Shared>,
     files: ReadableFiles,
+    deltas: Inbox,
     roles: Vec<String>,
     identity: Identity,
     information: Information,
@@ -45,12 +47,13 @@ pub struct Description {
 }
 
 impl Service {
-    /// Of what the threads share, and what may be read.
+    /// Of what the threads share, what may be read, and where deltas arrive.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, files: ReadableFiles, description: Description) -> Self {
+    pub fn new(shared: Arc<Shared>, files: ReadableFiles, deltas: Inbox, description: Description) -> Self {
         Self {
             shared,
             files,
+            deltas,
             roles: description.roles,
             identity: description.identity,
             information: description.information,
@@ -324,11 +327,12 @@ impl ScansideGroup for Service {
         self.shared.slots().states().into_iter().map(bundle).collect()
     }
 
-    fn delta(&mut self, _chunk: DeltaChunk<'_>) -> Result<UploadReply, Refusal> {
-        Err(Refusal::new(
-            Code::NotSupported,
-            "this appliance takes whole bundles only",
-        ))
+    fn delta(&mut self, chunk: DeltaChunk<'_>) -> Result<UploadReply, Refusal> {
+        let (reply, received) = self.deltas.take(&self.shared.slots(), chunk)?;
+        if let Some(received) = received {
+            self.shared.rebuild(received);
+        }
+        Ok(reply)
     }
 
     fn revert(&mut self, image: u32) -> Result<(), Refusal> {

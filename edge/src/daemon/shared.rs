@@ -8,6 +8,7 @@ use hardware::slots::{Load, Slots};
 
 use super::Clock;
 use super::board::Board;
+use super::delta::Received;
 
 /// A wish from the serial line that the serving thread carries out between two images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub struct Shared {
     slots: Mutex<Slots>,
     board: Mutex<Board>,
     wishes: Mutex<VecDeque<Wish>>,
+    rebuilds: Mutex<VecDeque<Received>>,
     clock: Box<dyn Clock>,
     restart: AtomicBool,
     ended: AtomicBool,
@@ -36,6 +38,7 @@ impl Shared {
             slots: Mutex::new(slots),
             board: Mutex::default(),
             wishes: Mutex::default(),
+            rebuilds: Mutex::default(),
             clock,
             restart: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -69,6 +72,16 @@ impl Shared {
     /// The oldest wish.
     pub fn next_wish(&self) -> Option<Wish> {
         lock(&self.wishes).pop_front()
+    }
+
+    /// Leaves a delta to be followed.
+    pub fn rebuild(&self, received: Received) {
+        lock(&self.rebuilds).push_back(received);
+    }
+
+    /// The oldest delta that waits.
+    pub fn next_rebuild(&self) -> Option<Received> {
+        lock(&self.rebuilds).pop_front()
     }
 
     /// Asks for an orderly restart of the service.

@@ -1,4 +1,4 @@
-//! Received bundles are read back from the medium here, beside everything else: it takes seconds.
+//! Deltas are followed and received bundles read back from the medium here, beside everything else: it takes seconds.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use hardware::slots::{Outcome, SlotReader, Verification};
 use hardware::smp::OutcomeKind;
 
 use super::board::{Progress, Step};
+use super::delta;
 use super::gatekeeper::refusal;
 use super::shared::Shared;
 
@@ -20,9 +21,12 @@ const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(2);
 /// The board is told after so many bytes.
 const REPORT_BYTES: u64 = 1 << 20;
 
-/// Reads files back until the service ends.
-pub fn run(shared: &Shared, keys: &TrustedKeys, policy: &Policy) {
+/// Follows deltas and reads files back until the service ends.
+pub fn run(shared: &Arc<Shared>, keys: &TrustedKeys, policy: &Policy) {
     while !shared.is_ending() {
+        while let Some(received) = shared.next_rebuild() {
+            delta::rebuild(shared, &received);
+        }
         verify_waiting(shared, keys, policy);
         thread::sleep(INTERVAL);
     }

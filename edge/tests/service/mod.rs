@@ -171,6 +171,13 @@ impl Site {
         bundle
     }
 
+    /// The hash of a bundle, by which the line names it.
+    pub fn hash(&self, bundle: &[u8]) -> Vec<u8> {
+        let trusted = bundle::TrustedKeys::new(vec![self.keys.public.clone()]);
+        let checked = container::verify(bundle, &trusted, &bundle::Policy::default()).unwrap();
+        checked.image_digest.to_vec()
+    }
+
     /// Puts an image into the inbox.
     pub fn image(&self, name: &str) -> PathBuf {
         let path = self.path("inbox").join(name);
@@ -348,6 +355,32 @@ impl Service<'_> {
         match get(&answer, "off") {
             Some(offset) => Ok(number(offset)),
             None => Err(number(get(&answer, "rc").expect("rc"))),
+        }
+    }
+
+    /// Sends a delta; gives the `rc` if it is refused.
+    pub fn delta(&mut self, delta: &[u8], base: [u8; 32], target: &[u8]) -> Result<(), u64> {
+        let mut offset = 0;
+        loop {
+            let start = offset as usize;
+            let data = &delta[start..(start + PIECE).min(delta.len())];
+            let mut body = vec![(Value::from("off"), Value::from(offset)), bytes("data", data)];
+            if offset == 0 {
+                body.push((Value::from("len"), Value::from(delta.len() as u64)));
+                body.push(bytes("sha", &Sha256::digest(delta)));
+                body.push(bytes("base", &base));
+                body.push(bytes("hash", &self.site.hash(target)));
+                body.push((Value::from("total"), Value::from(target.len() as u64)));
+            }
+            let answer = self.ask(true, 64, 5, body);
+            match get(&answer, "off") {
+                Some(next) => offset = number(next),
+                None => return Err(number(get(&answer, "rc").expect("rc"))),
+            }
+            if let Some(matches) = get(&answer, "match") {
+                assert_eq!(matches.as_bool(), Some(true));
+                return Ok(());
+            }
         }
     }
 
