@@ -62,6 +62,40 @@ pub enum ManifestError {
 
 type Result<T = ()> = std::result::Result<T, ManifestError>;
 
+/// Checks the labels of a manifest alone: a packer can ask before it has anything else.
+///
+/// # Errors
+/// The first [`ManifestError`] found, naming the field.
+pub fn check_labels(labels: &[Label]) -> Result {
+    let count = labels.len();
+    if !(2..=MAX_LABELS).contains(&count) {
+        return Err(field(
+            "labels",
+            format!("{count} labels"),
+            format!("a model has 2 to {MAX_LABELS}"),
+        ));
+    }
+    for (i, label) in labels.iter().enumerate() {
+        check_label(i, label)?;
+    }
+    unique("labels", labels.iter().map(|l| l.id.as_str()))?;
+    let no_finding = labels.iter().filter(|l| l.no_finding).count();
+    if no_finding != 1 {
+        let wanted = "exactly one label must have no_finding = true";
+        return Err(field("labels", format!("{no_finding} labels with no_finding"), wanted));
+    }
+    Ok(())
+}
+
+fn check_label(i: usize, label: &Label) -> Result {
+    name(&format!("labels[{i}].id"), &label.id)?;
+    text(&format!("labels[{i}].name"), &label.name)?;
+    for (language, translation) in &label.translations {
+        text(&format!("labels[{i}].translations.{language}"), translation)?;
+    }
+    Ok(())
+}
+
 impl Manifest {
     /// Parses and checks a manifest.
     ///
@@ -91,7 +125,7 @@ impl Manifest {
         name("role", &self.role)?;
         text("created", &self.created)?;
         self.preprocess.check()?;
-        self.check_labels()?;
+        check_labels(&self.labels)?;
         self.check_files()?;
         self.check_model()?;
         self.check_decision()?;
@@ -99,36 +133,6 @@ impl Manifest {
         self.check_golden()?;
         self.check_evidence()?;
         self.check_intended_use()
-    }
-
-    fn check_labels(&self) -> Result {
-        let count = self.labels.len();
-        if !(2..=MAX_LABELS).contains(&count) {
-            return Err(field(
-                "labels",
-                format!("{count} labels"),
-                format!("a model has 2 to {MAX_LABELS}"),
-            ));
-        }
-        for (i, label) in self.labels.iter().enumerate() {
-            self.check_label(i, label)?;
-        }
-        unique("labels", self.labels.iter().map(|l| l.id.as_str()))?;
-        let no_finding = self.labels.iter().filter(|l| l.no_finding).count();
-        if no_finding != 1 {
-            let wanted = "exactly one label must have no_finding = true";
-            return Err(field("labels", format!("{no_finding} labels with no_finding"), wanted));
-        }
-        Ok(())
-    }
-
-    fn check_label(&self, i: usize, label: &Label) -> Result {
-        name(&format!("labels[{i}].id"), &label.id)?;
-        text(&format!("labels[{i}].name"), &label.name)?;
-        for (language, translation) in &label.translations {
-            text(&format!("labels[{i}].translations.{language}"), translation)?;
-        }
-        Ok(())
     }
 
     fn check_files(&self) -> Result {

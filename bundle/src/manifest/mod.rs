@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 
-pub use check::ManifestError;
+pub use check::{ManifestError, check_labels};
 pub use decision::{Conformal, ConformalQuantile, Novelty, OperatingPoint};
 pub use evidence::{Audit, AuditState, Estimate, Evaluation, GateFigure, Metric, Provenance, QuantizationSummary};
 pub use intended_use::{AgeRange, IntendedUse};

@@ -18,11 +18,11 @@ use super::error::ExportError;
 use super::evaluation::{Evaluation, Labelled, evaluate, words};
 use super::images::{Images, Unreadable};
 use super::observe::{Keep, Observed, Observer};
-use super::pack::label_id;
 use crate::data::Dataset;
 use crate::interrupt::Interrupt;
 use crate::metrics::pointing::{PointingGame, Shot, game, shoot};
 use crate::progress::Progress;
+use crate::recipes::label_id;
 
 /// Column of a manifest with the path of the lesion mask: white where the lesion is.
 const MASK_COLUMN: &str = "mask";

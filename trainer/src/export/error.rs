@@ -108,6 +108,14 @@ pub enum ExportError {
         /// The name.
         id: String,
     },
+    /// A bundle cannot hold the labels.
+    #[error("the labels {labels} cannot stand in a bundle: {source}; rename them in the recipe with data.mapping")]
+    Labels {
+        /// The labels of the data.
+        labels: String,
+        /// What is wrong.
+        source: bundle::manifest::ManifestError,
+    },
     /// INT8 lost more than the recipe allows.
     #[error("the parity gate does not hold, so no bundle is written: {}", .0.message())]
     GateFailed(Box<GateReport>),
@@ -181,6 +189,7 @@ impl ExportError {
             | Self::StepMissing { .. }
             | Self::NoFindingLabel { .. }
             | Self::LabelTwice { .. }
+            | Self::Labels { .. }
             | Self::Key(_)
             | Self::Graph(_) => Kind::Usage,
             Self::Data(_) | Self::NoImages { .. } | Self::NoOperatingPoint { .. } => Kind::Refused,

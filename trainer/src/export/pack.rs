@@ -7,6 +7,7 @@ use bundle::container::{self, Packed, PayloadFile};
 use bundle::manifest::{
     AgeRange, Audit, Conformal, ConformalQuantile, Estimate, FileKind, GateFigure, GoldenCase, HardwareRequirement,
     IntendedUse, Label, Manifest, Metric, Model, Novelty, OperatingPoint, Provenance, QuantizationSummary,
+    check_labels,
 };
 use bundle::{SecretKey, Version};
 use onnx::quantize::QuantizationReport;
@@ -23,7 +24,7 @@ use crate::data::manifest::Provenance as RowProvenance;
 use crate::data::split::Part;
 use crate::metrics;
 use crate::metrics::operating_point::Criterion;
-use crate::recipes::CalibrationMethod;
+use crate::recipes::{CalibrationMethod, Recipe, label_id};
 
 /// Path of the network in the payload.
 const MODEL_PATH: &str = "model.int8.onnx";
@@ -93,10 +94,7 @@ fn report<T: Serialize>(path: &str, value: &T) -> Result<PayloadFile, ExportErro
 
 fn manifest(context: &Context, parts: &Parts<'_>) -> Result<Manifest, ExportError> {
     let recipe = &context.recipe;
-    let labels = labels(
-        &context.record.labels,
-        recipe.operating_point.no_finding_index(&context.record.labels),
-    )?;
+    let labels = labels(recipe, &context.record.labels)?;
     let [major, minor, revision] = recipe.bundle.version_numbers().unwrap_or_default();
     Ok(Manifest {
         name: recipe.bundle.name.to_ascii_lowercase().replace('.', "-"),
@@ -129,8 +127,12 @@ fn manifest(context: &Context, parts: &Parts<'_>) -> Result<Manifest, ExportErro
     })
 }
 
-/// The labels with a stable id each: lower case, everything but letters and digits as one underscore.
-fn labels(names: &[String], no_finding: Option<usize>) -> Result<Vec<Label>, ExportError> {
+/// The bundle's labels for the data's `names`, with a stable id each ([`label_id`]).
+///
+/// # Errors
+/// None of them means "no finding flagged", two have one id, or a bundle cannot hold them.
+pub fn labels(recipe: &Recipe, names: &[String]) -> Result<Vec<Label>, ExportError> {
+    let no_finding = recipe.operating_point.no_finding_index(names);
     let no_finding = no_finding.ok_or_else(|| ExportError::NoFindingLabel {
         labels: names.join(", "),
     })?;
@@ -152,24 +154,15 @@ fn labels(names: &[String], no_finding: Option<usize>) -> Result<Vec<Label>, Exp
         };
         labels.push(Label::new(&id, &shown, class == no_finding));
     }
+    check_labels(&labels).map_err(|source| ExportError::Labels {
+        labels: names.join(", "),
+        source,
+    })?;
     Ok(labels)
 }
 
 /// What a screen shows beside the probability of the label that flags nothing.
 const NO_FINDING: &str = "No finding";
-
-/// The stable id of a label in the bundle.
-pub fn label_id(name: &str) -> String {
-    let mut id = String::with_capacity(name.len());
-    for letter in name.trim().chars() {
-        match letter.to_ascii_lowercase() {
-            plain if plain.is_ascii_alphanumeric() || plain == '-' => id.push(plain),
-            _ if !id.is_empty() && !id.ends_with('_') => id.push('_'),
-            _ => {}
-        }
-    }
-    id.trim_end_matches('_').to_owned()
-}
 
 /// What a screen shows: spaces for underscores, a capital first.
 fn shown_name(name: &str) -> String {
@@ -377,14 +370,16 @@ mod tests {
         assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59Z");
     }
 
+    fn recipe(no_finding: &str) -> Recipe {
+        let mut recipe = Recipe::load("folder").unwrap();
+        recipe.operating_point.no_finding = Some(no_finding.to_owned());
+        recipe
+    }
+
     #[test]
     fn labels_get_stable_ids_and_readable_names() {
-        let names = [
-            "No finding".to_owned(),
-            "ground_glass".to_owned(),
-            "COVID-19".to_owned(),
-        ];
-        let labels = labels(&names, Some(0)).unwrap();
+        let names = ["No finding", "ground_glass", "COVID-19"].map(str::to_owned);
+        let labels = labels(&recipe("no_finding"), &names).unwrap();
         let described: Vec<_> = labels
             .iter()
             .map(|l| (l.id.as_str(), l.name.as_str(), l.no_finding))
@@ -399,21 +394,26 @@ mod tests {
 
     #[test]
     fn labels_that_would_be_one_are_refused() {
-        let names = [
-            "normal".to_owned(),
-            "Viral pneumonia".to_owned(),
-            "viral_pneumonia".to_owned(),
-        ];
-        let message = labels(&names, Some(0)).unwrap_err().to_string();
+        let names = ["Normal", "Viral pneumonia", "viral_pneumonia"].map(str::to_owned);
+        let message = labels(&recipe("normal"), &names).unwrap_err().to_string();
         assert!(
             message.contains("Viral pneumonia") && message.contains("`viral_pneumonia`"),
             "{message}"
         );
-        assert!(
-            labels(&names[..2], None)
+    }
+
+    #[test]
+    fn labels_without_one_for_no_finding_or_without_letters_are_refused() {
+        let refusal = |names: [&str; 2]| {
+            labels(&recipe("normal"), &names.map(str::to_owned))
                 .unwrap_err()
                 .to_string()
-                .contains("no_finding")
+        };
+        assert!(refusal(["a", "b"]).contains("operating_point.no_finding"));
+        let message = refusal(["normal", "肺炎"]);
+        assert!(
+            message.contains("肺炎") && message.contains("data.mapping"),
+            "{message}"
         );
     }
 }

@@ -15,12 +15,26 @@ pub enum Measure {
     Specificity,
 }
 
+/// The stable id of a label in the bundle: lower case, everything but letters, digits and hyphens as one underscore.
+#[must_use]
+pub fn label_id(name: &str) -> String {
+    let mut id = String::with_capacity(name.len());
+    for letter in name.trim().chars() {
+        match letter.to_ascii_lowercase() {
+            plain if plain.is_ascii_alphanumeric() || plain == '-' => id.push(plain),
+            _ if !id.is_empty() && !id.ends_with('_') => id.push('_'),
+            _ => {}
+        }
+    }
+    id.trim_end_matches('_').to_owned()
+}
+
 /// `[operating_point]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OperatingPointSection {
-    /// The label that means "no finding flagged"; absent: `normal` where the data has it, else
-    /// every label is a finding.
+    /// The label that means "no finding flagged"; absent: `normal`. A bundle needs one. Compared by
+    /// [`label_id`], so its letters may be capitals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_finding: Option<String>,
     /// Which figure is set.
@@ -43,14 +57,14 @@ impl OperatingPointSection {
     /// The index of the label that means "no finding flagged".
     #[must_use]
     pub fn no_finding_index(&self, labels: &[String]) -> Option<usize> {
-        let wanted = self.no_finding.as_deref().unwrap_or("normal");
-        labels.iter().position(|label| label == wanted)
+        let wanted = label_id(self.no_finding.as_deref().unwrap_or("normal"));
+        labels.iter().position(|label| label_id(label) == wanted)
     }
 
     pub(super) fn check(&self, at: &Origin<'_>, labels: &[String]) -> Result<(), RecipeError> {
         if let Some(label) = &self.no_finding
             && !labels.is_empty()
-            && !labels.contains(label)
+            && self.no_finding_index(labels).is_none()
         {
             return Err(at.not_allowed("operating_point.no_finding", label, labels.join(", ")));
         }
@@ -163,5 +177,8 @@ mod tests {
         assert_eq!(point.no_finding_index(&labels), Some(1));
         point.no_finding = Some("clear".into());
         assert_eq!(point.no_finding_index(&labels), Some(2));
+        point.no_finding = None;
+        assert_eq!(point.no_finding_index(&["b".into(), "NORMAL".into()]), Some(1));
+        assert_eq!(point.no_finding_index(&["a".into(), "abnormal".into()]), None);
     }
 }

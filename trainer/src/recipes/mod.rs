@@ -22,7 +22,7 @@ mod network;
 mod quantize;
 mod train;
 
-pub use bundle::{BundleSection, IntendedUseSection, Measure, OperatingPointSection};
+pub use bundle::{BundleSection, IntendedUseSection, Measure, OperatingPointSection, label_id};
 pub use data::{AugmentSection, DataSection, SplitBy, SplitFractions, SplitSection};
 pub use error::RecipeError;
 pub use network::{Architecture, NetworkSection};
