@@ -126,6 +126,18 @@ fn keys_are_never_overwritten_and_secrets_are_private() {
 }
 
 #[test]
+fn a_public_key_that_exists_leaves_no_half_pair() {
+    let folder = Folder::new();
+    fs::remove_file(folder.path("site.key")).unwrap();
+    let error = run(&["key", "new", "--out", &folder.path("site"), "--no-password"]).unwrap_err();
+    assert!(
+        error.exit_code() == 1 && error.to_string().contains("site.pub"),
+        "{error}"
+    );
+    assert!(!fs::exists(folder.path("site.key")).unwrap());
+}
+
+#[test]
 fn a_password_comes_from_a_file() {
     let folder = Folder::new();
     fs::write(folder.path("password"), "open sesame\n").unwrap();

@@ -1,6 +1,6 @@
 //! `key new`.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -43,11 +43,17 @@ impl KeyCommand {
 }
 
 fn new_key(args: &NewKeyArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let (secret_path, public_path) = (with_ending(&args.out, "key"), with_ending(&args.out, "pub"));
+    // Before a password is asked for.
+    must_be_free(&secret_path)?;
+    must_be_free(&public_path)?;
     let password = password(args)?;
     let keys = sign::generate(password.as_deref())?;
-    let (secret_path, public_path) = (with_ending(&args.out, "key"), with_ending(&args.out, "pub"));
     write_new(&secret_path, &keys.secret_file, 0o600)?;
-    write_new(&public_path, &keys.public_file, 0o644)?;
+    write_new(&public_path, &keys.public_file, 0o644).inspect_err(|_| {
+        // Half a pair is of no use, and would stand in the way of the next attempt.
+        let _ = fs::remove_file(&secret_path);
+    })?;
     let protection = match password {
         Some(_) => "protected by the password",
         None => "NOT protected by a password",
@@ -98,6 +104,19 @@ fn with_ending(name: &Path, ending: &str) -> PathBuf {
     path.push(".");
     path.push(ending);
     PathBuf::from(path)
+}
+
+fn must_be_free(path: &Path) -> Result<(), CliError> {
+    match path.symlink_metadata() {
+        Ok(_) => {
+            let message = "it exists, and keys are never overwritten; give another --out";
+            Err(CliError::io(
+                path,
+                io::Error::new(io::ErrorKind::AlreadyExists, message),
+            ))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
