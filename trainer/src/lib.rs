@@ -12,6 +12,7 @@
 //! | [`progress`] | how long work tells where it is |
 //! | [`interrupt`] | a request to stop, from Ctrl-C or a test |
 //! | [`metrics`] | figures of merit, with their intervals |
+//! | [`replace`] | files that are replaced whole |
 //! | [`seed`] | one seed for every random draw |
 //! | [`native`] | devices, autocast and determinism of libtorch |
 
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod native;
 pub mod progress;
 pub mod recipes;
+pub mod replace;
 pub mod report;
 pub mod seed;
 pub mod training;

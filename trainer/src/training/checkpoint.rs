@@ -2,7 +2,7 @@
 //! written so that a crash leaves the old file or the new one.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -13,6 +13,7 @@ use tch::{Kind, TchError, Tensor};
 use super::weights::{self, WeightsError};
 use crate::autograd::Parameters;
 use crate::autograd::parameters::array_of;
+use crate::replace::replace;
 
 /// Why a checkpoint cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -228,10 +229,6 @@ fn write(
     tensors: Vec<(String, Tensor)>,
     metadata: Option<(String, String)>,
 ) -> Result<(), CheckpointError> {
-    let file_error = |source| CheckpointError::File {
-        path: path.to_owned(),
-        source,
-    };
     let mut blobs = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let bytes = bytes_of(&tensor).map_err(|source| CheckpointError::Tensor {
@@ -252,21 +249,13 @@ fn write(
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(malformed)?;
     let metadata = metadata.map(|entry| HashMap::from([entry]));
-    let temporary = path.with_extension("safetensors.part");
-    safetensors::serialize_to_file(views, metadata, &temporary).map_err(malformed)?;
-    File::open(&temporary)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(path))
-        .map_err(file_error)
-}
-
-/// Makes the rename last over a power cut.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    replace(path, |file| {
+        safetensors::serialize_to_file(views, metadata, file.path()).map_err(io::Error::other)
+    })
+    .map_err(|source| CheckpointError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::weights::Taken;
 use crate::recipes::{Recipe, RecipeError};
+use crate::replace::replace;
 
 /// Why a run folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -233,14 +234,7 @@ impl RunFolder {
 /// # Errors
 /// Input and output; the old content then stands.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), RunError> {
-    let temporary = path.with_extension("part");
-    let write = || {
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|source| RunError::File {
+    replace(path, |file| file.write_all(content)).map_err(|source| RunError::File {
         path: path.to_owned(),
         source,
     })
@@ -283,4 +277,38 @@ fn revision_of(folder: &Path) -> Option<String> {
     let revision = git(&["rev-parse", "HEAD"])?;
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
     Some(if changed { format!("{revision}-dirty") } else { revision })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_planted_link_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_another = folder.path().join("of-another");
+        std::fs::write(&of_another, "precious").unwrap();
+        for name in ["run.part", "run.json.part"] {
+            symlink(&of_another, folder.path().join(name)).unwrap();
+        }
+        write_atomically(&folder.path().join("run.json"), b"{}").unwrap();
+        assert_eq!(std::fs::read(folder.path().join("run.json")).unwrap(), b"{}");
+        assert_eq!(std::fs::read(&of_another).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_file_is_as_readable_as_any_other_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, plain] = ["ours.json", "plain.json"].map(|name| folder.path().join(name));
+        write_atomically(&ours, b"{}").unwrap();
+        std::fs::write(&plain, b"{}").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+        let folder_in_its_place = folder.path().join("folder.json");
+        std::fs::create_dir(&folder_in_its_place).unwrap();
+        write_atomically(&folder_in_its_place, b"{}").unwrap_err();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
 }
