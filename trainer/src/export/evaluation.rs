@@ -222,7 +222,8 @@ fn weighted_accuracy(truth: &[usize], predicted: &[usize], weights: &[f64]) -> O
     let right: f64 = rows
         .filter(|((truth, predicted), _)| truth == predicted)
         .map(|(_, weight)| weight)
-        .sum();
+        // An empty `sum` of floats is -0.0, which would be printed with its sign.
+        .fold(0.0, |sum, weight| sum + weight);
     (n > 0.0).then(|| right / n)
 }
 
@@ -384,6 +385,28 @@ mod tests {
         let read: Evaluation = serde_json::from_str(&json).unwrap();
         assert_eq!(read.sources["b"].confusion, evaluation.sources["b"].confusion);
         assert_eq!(read.curves.roc, evaluation.curves.roc);
+    }
+
+    #[test]
+    fn nothing_right_is_zero_without_a_sign() {
+        let samples: Vec<Sample> = (0..6).map(|at| sample(at % 2, "", &at.to_string())).collect();
+        // Each image is taken for the other class.
+        let probabilities = Array2::from_shape_fn((6, 2), |(at, class)| if at % 2 == class { 0.1 } else { 0.9 });
+        let (rows, labels) = ((0..6).collect::<Vec<_>>(), ["a".to_owned(), "b".to_owned()]);
+        let evaluation = evaluate(
+            "x",
+            Labelled {
+                probabilities: probabilities.view(),
+                rows: &rows,
+                samples: &samples,
+                labels: &labels,
+                thresholds: &[None, None],
+            },
+        );
+        let table = evaluation.table();
+        assert!(table.contains("accuracy 0.000 (0.000-0.000)"), "{table}");
+        let json = serde_json::to_string(&evaluation).unwrap();
+        assert!(!json.contains("-0.0"), "{json}");
     }
 
     #[test]
