@@ -23,7 +23,8 @@ use super::output::Output;
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Run folder of a trained classifier.
+    /// Run folder, the --out of `train`.
+    #[arg(long, value_name = "RUN")]
     run: PathBuf,
     /// Images: PNG, JPEG, TIFF or DICOM.
     #[arg(required = true)]

@@ -91,3 +91,23 @@ fn version(output: &Output) -> Result<(), Failure> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn every_verb_takes_its_run_as_the_same_option() {
+        let command = Cli::command();
+        let mut verbs = Vec::new();
+        for verb in command.get_subcommands() {
+            for argument in verb.get_arguments().filter(|argument| argument.get_id() == "run") {
+                assert_eq!(argument.get_long(), Some("run"), "{}", verb.get_name());
+                verbs.push(verb.get_name());
+            }
+        }
+        assert_eq!(verbs, ["export", "quantize", "gate", "pack", "evaluate", "explain"]);
+    }
+}
