@@ -13,7 +13,6 @@ use crate::command::{heading, root, run as run_command};
 struct Peer {
     name: &'static str,
     script: &'static str,
-    arguments: &'static [&'static str],
     requirements: &'static str,
 }
 
@@ -21,13 +20,26 @@ const PEERS: &[Peer] = &[
     Peer {
         name: "dicom",
         script: "imaging/goldens/record.py",
-        arguments: &[],
         requirements: "imaging/goldens/requirements.txt",
+    },
+    Peer {
+        name: "preprocess",
+        script: "imaging/goldens/preprocess/record.py",
+        requirements: "imaging/goldens/preprocess/requirements.txt",
+    },
+    Peer {
+        name: "metrics",
+        script: "trainer/goldens/record.py",
+        requirements: "trainer/goldens/requirements.txt",
+    },
+    Peer {
+        name: "weights",
+        script: "trainer/goldens/weights/record.py",
+        requirements: "trainer/goldens/weights/requirements.txt",
     },
     Peer {
         name: "torchvision",
         script: "onnx/peers/torchvision_names.py",
-        arguments: &[],
         requirements: "onnx/peers/requirements-torchvision.txt",
     },
 ];
@@ -55,12 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     for peer in wanted {
         heading(peer.name);
         let python = environment(peer)?;
-        run_command(
-            Command::new(python)
-                .arg(root().join(peer.script))
-                .args(peer.arguments)
-                .current_dir(root()),
-        )?;
+        run_command(Command::new(python).arg(root().join(peer.script)).current_dir(root()))?;
     }
     Ok(())
 }
@@ -79,4 +86,50 @@ fn environment(peer: &Peer) -> Result<PathBuf> {
             .arg(requirements),
     )?;
     Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The Python scripts below `folder` that record.
+    fn recorders(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                recorders(&path, found);
+            } else if name.starts_with("record") && name.ends_with(".py") {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_recorder_is_a_peer() {
+        let mut found = Vec::new();
+        recorders(&root(), &mut found);
+        assert!(!found.is_empty());
+        for script in found {
+            assert!(
+                PEERS.iter().any(|peer| Path::new(peer.script) == script),
+                "{} is not among the peers",
+                script.display()
+            );
+        }
+    }
+
+    #[test]
+    fn every_peer_is_pinned() {
+        for peer in PEERS {
+            let script = fs::read_to_string(root().join(peer.script)).unwrap();
+            assert!(!script.contains("pip install"), "{} names packages itself", peer.script);
+            let requirements = fs::read_to_string(root().join(peer.requirements)).unwrap();
+            for line in requirements.lines().filter(|line| !line.starts_with('#')) {
+                assert!(line.contains("=="), "{}: {line}", peer.requirements);
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Record tensors.json: what PreprocessSpec must make of generated images, by Pillow and NumPy.
 
-    pip install pillow numpy && python imaging/goldens/preprocess/record.py
+    cargo xtask peers preprocess
 
 Pillow's resize is antialiased (its kernels widen with the scale). 8-bit images go through mode L, everything else
 through mode F after the window, so the peer has no 16-bit rounding of its own.

@@ -175,6 +175,7 @@ mod tests {
     use rand_distr::{Distribution, StandardNormal};
 
     use super::*;
+    use crate::metrics::goldens;
 
     /// Two classes apart by 6 in the first direction; the second direction varies ten times as much as the others.
     fn features(n: usize, seed: u64) -> (Array2<f32>, Vec<usize>) {
@@ -224,15 +225,13 @@ mod tests {
         assert_eq!(limit(&[], 6), None);
     }
 
-    /// scikit-learn's `ledoit_wolf(rows, assume_centered=True)` gives this share (goldens/record_shrinkage.py).
+    /// scikit-learn's `ledoit_wolf(rows, assume_centered=True)` on the same rows.
     #[test]
     fn shrinkage_equals_scikit_learn() {
         let rows = Array2::from_shape_fn((12, 4), |(row, column)| {
             ((row * 7 + column * 3) % 11) as f64 - 5.0 + 0.5 * ((row * column) % 3) as f64
         });
         let (_, share) = shrunk_covariance(&rows);
-        assert!((share - SHRINKAGE).abs() < 1e-9, "{share}");
+        goldens::assert_near(share, goldens::load().shrinkage, 1e-9);
     }
-
-    const SHRINKAGE: f64 = 0.725_997_134_980_719_7;
 }

@@ -41,8 +41,8 @@ pub fn argmax(values: &[f32]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod goldens {
-    //! Values recorded from scikit-learn, SciPy and NumPy by `goldens/record_metrics.py`.
+pub(crate) mod goldens {
+    //! Values recorded from scikit-learn, SciPy and NumPy by `goldens/record.py`.
 
     use serde::Deserialize;
 
@@ -70,6 +70,7 @@ mod goldens {
         pub pearson: f64,
         pub top_20_iou: f64,
         pub mcnemar_exact: Vec<McNemar>,
+        pub shrinkage: f64,
     }
 
     impl Goldens {

@@ -1,15 +1,17 @@
-"""Records goldens/metrics.json: figures of merit as scikit-learn, SciPy and NumPy compute them.
+"""Records metrics.json beside it: figures of merit as scikit-learn, SciPy and NumPy compute them.
 
-pip install numpy scipy scikit-learn; python3 record_metrics.py > metrics.json
+    cargo xtask peers metrics
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
 from sklearn import metrics
+from sklearn.covariance import ledoit_wolf
 
 rng = np.random.default_rng(20240517)
 n, classes = 157, 3
@@ -61,7 +63,10 @@ def wilson(hits, count):
     return {"hits": hits, "n": count, "low": interval.low, "high": interval.high}
 
 
-print(
+# The rows that the test of src/export/novelty.rs makes.
+rows = np.array([[(r * 7 + c * 3) % 11 - 5.0 + 0.5 * ((r * c) % 3) for c in range(4)] for r in range(12)])
+
+Path(__file__).with_name("metrics.json").write_text(
     json.dumps(
         {
             "truth": truth.tolist(),
@@ -86,8 +91,10 @@ print(
                 {"only_first": a, "only_second": b, "p": binomtest(min(a, b), a + b).pvalue}
                 for a, b in [(1, 0), (3, 9), (5, 5), (12, 40), (230, 280)]
             ],
+            "shrinkage": float(ledoit_wolf(rows, assume_centered=True)[1]),
         },
         indent=None,
         separators=(",", ":"),
     )
+    + "\n"
 )
