@@ -119,6 +119,15 @@ pub struct NewKeys {
     pub public: PublicKey,
 }
 
+/// Content of the `.pub` file that belongs to a secret key.
+///
+/// # Errors
+/// [`SignError::CannotSign`] if the key cannot be written as text.
+pub fn public_file(secret: &SecretKey) -> Result<String, SignError> {
+    let public = PublicKey::from_secret_key(secret).and_then(|key| key.to_box());
+    Ok(public.map_err(cannot_sign)?.into_string())
+}
+
 /// The key id as minisign prints it: 16 hexadecimal digits.
 #[must_use]
 pub fn key_id(keynum: &[u8]) -> String {

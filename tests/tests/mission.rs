@@ -147,6 +147,9 @@ fn evaluation_counts_every_image(mission: &Mission) {
         &format!("evaluate {TRUSTED} --data unseen/manifest.csv --json"),
     );
     assert_eq!(report["all"]["n"], 4, "{report}");
+    // The run knows the key that its bundle was signed with.
+    let of_run = mission.json(&mission.trainer, "evaluate --run run --data unseen/manifest.csv --json");
+    assert_eq!(of_run["all"], report["all"]);
 }
 
 fn triage_says_the_same_as_its_files(mission: &Mission) {

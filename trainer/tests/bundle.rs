@@ -14,7 +14,7 @@ use trainer::data::{Dataset, Part, Split};
 use trainer::export::appliance::Appliance;
 use trainer::export::context::{BUNDLE_FILE, Context, FLOAT_FILE, INT8_FILE};
 use trainer::export::images::Images;
-use trainer::export::{ExportError, FinishOptions, Finished, Kind, finish, finish_run};
+use trainer::export::{ExportError, Finished, Kind, SigningKey, finish, finish_run};
 use trainer::interrupt::Interrupt;
 use trainer::progress::Silent;
 use trainer::recipes::Recipe;
@@ -67,7 +67,7 @@ impl Trained {
     }
 
     fn keys(&self) -> TrustedKeys {
-        TrustedKeys::from_files(&[self.finished.public_key.clone().unwrap()]).unwrap()
+        TrustedKeys::from_files(&[self.finished.public_key.clone()]).unwrap()
     }
 
     fn copy(&self) -> tempfile::TempDir {
@@ -97,12 +97,9 @@ fn trained() -> Option<&'static Trained> {
         .get_or_init(|| match onnx::runtime::load(None) {
             Ok(runtime) => {
                 let folder = make();
-                let finished = finish_run(
-                    &folder.path().join("run"),
-                    &FinishOptions::default(),
-                    &Silent,
-                    &Interrupt::new(),
-                );
+                let run = folder.path().join("run");
+                let key = SigningKey::of_run(&run, &Silent).unwrap();
+                let finished = finish_run(&run, &key, None, &Silent, &Interrupt::new());
                 Some(Trained {
                     folder,
                     finished: finished.unwrap(),
@@ -288,8 +285,8 @@ fn a_bundle_that_fails_the_gate_is_not_written() {
     let gate = finish::calibrate_and_judge(&context, trained.runtime, &Silent, &Interrupt::new()).unwrap();
     assert!(!gate.held, "{}", gate.table());
     finish::evaluate_run(&context, trained.runtime, &Silent, &Interrupt::new()).unwrap();
-    let key = finish::signing_key(run.path(), &FinishOptions::default(), &Silent).unwrap();
-    let error = finish::pack(&context, trained.runtime, &key.secret, &Silent).unwrap_err();
+    let key = SigningKey::of_run(run.path(), &Silent).unwrap();
+    let error = finish::pack(&context, trained.runtime, &key, &Silent).unwrap_err();
     assert_eq!(error.kind(), Kind::Verification);
     assert!(
         error.to_string().contains("correlation of the Grad-CAM maps is 0.9"),
@@ -304,8 +301,8 @@ fn a_file_that_was_not_judged_is_not_packed() {
     let run = trained.copy();
     let context = Context::open(run.path(), None).unwrap();
     std::fs::copy(run.path().join(FLOAT_FILE), run.path().join(INT8_FILE)).unwrap();
-    let key = finish::signing_key(run.path(), &FinishOptions::default(), &Silent).unwrap();
-    let error = finish::pack(&context, trained.runtime, &key.secret, &Silent).unwrap_err();
+    let key = SigningKey::of_run(run.path(), &Silent).unwrap();
+    let error = finish::pack(&context, trained.runtime, &key, &Silent).unwrap_err();
     assert!(matches!(error, ExportError::GateStale { .. }), "{error}");
 }
 

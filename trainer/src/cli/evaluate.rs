@@ -64,11 +64,11 @@ pub fn run(args: &EvaluateArgs, output: &Output) -> Result<(), Failure> {
         let message = format!("{}: no such bundle; `train` or `pack` makes a run's", path.display());
         return Err(Failure::new(Code::Usage, message));
     }
-    // A run trusts its own key: its bundle was signed a moment ago beside it.
+    // A run trusts the key that it keeps: its bundle was signed a moment ago beside it.
     let own = args
         .run
         .as_deref()
-        .map(|run| run.join(trainer::export::finish::RUN_PUBLIC_KEY));
+        .map(|run| run.join(trainer::export::signing::RUN_PUBLIC_KEY));
     let keys = match own.filter(|own| own.is_file() && args.trust.key.is_empty() && args.trust.keys.is_none()) {
         Some(own) => bundle::TrustedKeys::from_files(&[own]).code(Code::Usage)?,
         None => args.trust.trusted(None).map_err(super::bundle::failure)?,

@@ -1,11 +1,13 @@
 //! `pack`: the signed bundle of a run that passed the gate.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use trainer::export::{FinishOptions, context, finish};
+use trainer::export::finish::SignedBundle;
+use trainer::export::{SigningKey, context, finish};
 
-use super::failure::{Code, Failure, WithCode};
+use super::failure::Failure;
 use super::output::Output;
 use super::steps::{RunArgs, failure};
 
@@ -30,25 +32,23 @@ pub struct SignArgs {
 }
 
 impl SignArgs {
-    /// The options of export, for images that lie at `data`.
+    /// The key that the arguments name; none where the run is to have one of its own.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn options(&self, data: Option<PathBuf>) -> Result<FinishOptions, Failure> {
-        let password = match &self.password_file {
-            None => None,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-                    .code(Code::Usage)?;
-                Some(text.lines().next().unwrap_or_default().to_owned())
-            }
-        };
-        Ok(FinishOptions {
-            secret_key: self.secret_key.clone(),
-            password,
-            data,
-        })
+    /// The key cannot be read, or its password is missing or wrong.
+    pub fn given(&self) -> Result<Option<SigningKey>, Failure> {
+        let load = |path| SigningKey::load(path, || self.password()).map_err(failure);
+        self.secret_key.as_deref().map(load).transpose()
+    }
+
+    /// The password of the key, from the file that was named.
+    fn password(&self) -> io::Result<String> {
+        if let Some(file) = &self.password_file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| io::Error::other(format!("its password file {}: {error}", file.display())))?;
+            return Ok(text.lines().next().unwrap_or_default().to_owned());
+        }
+        Err(io::Error::other("a password protects it; give --password-file"))
     }
 }
 
@@ -59,14 +59,15 @@ impl SignArgs {
 pub fn run(args: &PackArgs, output: &Output) -> Result<(), Failure> {
     let context = args.run.open()?;
     let runtime = context::runtime().map_err(failure)?;
-    let options = args.key.options(args.run.data.clone())?;
-    let key = finish::signing_key(&args.run.run, &options, output).map_err(failure)?;
-    let path = finish::pack(&context, runtime, &key.secret, output).map_err(failure)?;
-    trainer::report::training::write(&context, runtime).map_err(failure)?;
-    let text = match &key.public {
-        Some(public) => format!("wrote {}; it verifies with {}", path.display(), public.display()),
-        None => format!("wrote {}", path.display()),
+    let key = match args.key.given()? {
+        Some(key) => key,
+        None => SigningKey::of_run(&args.run.run, output).map_err(failure)?,
     };
-    output.result(&serde_json::json!({ "bundle": path, "public_key": key.public }), &text);
+    let SignedBundle { bundle, public_key } = finish::pack(&context, runtime, &key, output).map_err(failure)?;
+    trainer::report::training::write(&context, runtime).map_err(failure)?;
+    output.result(
+        &serde_json::json!({ "bundle": bundle, "public_key": public_key }),
+        &format!("wrote {}; it verifies with {}", bundle.display(), public_key.display()),
+    );
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use trainer::data::{Dataset, Part, Split};
-use trainer::export::{Finished, context, finish, finish_run};
+use trainer::export::{Finished, SigningKey, context, finish_run};
 use trainer::interrupt::Interrupt;
 use trainer::native;
 use trainer::progress::Progress;
@@ -71,11 +71,14 @@ pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
         split,
         weights,
     } = prepared;
-    let sign = arguments.sign.options(arguments.data.clone())?;
+    let mut key = None;
     if !arguments.no_bundle {
         // What the bundle at the end needs: better missed now than after hours of training.
         context::runtime().map_err(super::steps::failure)?;
-        finish::signing_key(run.path(), &sign, output).map_err(super::steps::failure)?;
+        key = Some(match arguments.sign.given()? {
+            Some(given) => given,
+            None => SigningKey::of_run(run.path(), output).map_err(super::steps::failure)?,
+        });
     }
     let [train, validation, test] = record.rows;
     output.line(&format!(
@@ -102,11 +105,11 @@ pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
         output.line(&format!("not used: {refused}"));
     }
     told(&outcome, &run, output)?;
-    if arguments.no_bundle {
-        return Ok(());
+    if let Some(key) = key {
+        let data = arguments.data.as_deref();
+        let finished = finish_run(run.path(), &key, data, output, &interrupt).map_err(super::steps::failure)?;
+        announce(&finished, output);
     }
-    let finished = finish_run(run.path(), &sign, output, &interrupt).map_err(super::steps::failure)?;
-    announce(&finished, output);
     Ok(())
 }
 
@@ -115,18 +118,15 @@ fn announce(finished: &Finished, output: &Output) {
     if let Some(evaluation) = finished.evaluations.last() {
         output.line(&evaluation.table());
     }
-    let verify = finished
-        .public_key
-        .as_ref()
-        .map_or_else(String::new, |key| format!(", verifies with {}", key.display()));
     output.result(
         &json!({
             "record": "finished", "bundle": finished.bundle, "public_key": finished.public_key,
             "report": finished.report,
         }),
         &format!(
-            "bundle {}{verify}\nreport {}",
+            "bundle {}, verifies with {}\nreport {}",
             finished.bundle.display(),
+            finished.public_key.display(),
             finished.report.display()
         ),
     );

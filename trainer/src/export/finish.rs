@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bundle::{SecretKey, sign};
 use onnx::proto::ModelProto;
 use onnx::quantize::QuantizationReport;
 use onnx::runtime::Runtime;
@@ -17,6 +16,7 @@ use super::gate::GateReport;
 use super::images::Images;
 use super::observe::{Keep, Observed, Observer};
 use super::pack::{Calibration, Parts};
+use super::signing::SigningKey;
 use super::{calibration_set, golden, model, novelty, operating, pack, parity};
 use crate::data::order;
 use crate::data::split::Part;
@@ -24,34 +24,17 @@ use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::seed;
 use crate::training::checkpoint;
-use crate::training::run::write_atomically;
 
 /// Training images whose features make the novelty statistics: more change them little.
 const NOVELTY_IMAGES: usize = 2000;
-
-/// The key pair in the run folder of a run that was given none.
-const RUN_SECRET_KEY: &str = "signing.key";
-/// Its public half.
-pub const RUN_PUBLIC_KEY: &str = "signing.pub";
-
-/// What [`finish_run`] can be told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FinishOptions {
-    /// The minisign key that signs; without one the run gets its own, `RUN/signing.key`.
-    pub secret_key: Option<PathBuf>,
-    /// Its password, if it has one.
-    pub password: Option<String>,
-    /// Where the data lies now, if not where the run remembers it.
-    pub data: Option<PathBuf>,
-}
 
 /// What a finished run has.
 #[derive(Clone, Debug)]
 pub struct Finished {
     /// The signed bundle.
     pub bundle: PathBuf,
-    /// The public key that verifies it, where it is known.
-    pub public_key: Option<PathBuf>,
+    /// The public key that verifies it, in the run folder too.
+    pub public_key: PathBuf,
     /// The report page.
     pub report: PathBuf,
     /// The gate.
@@ -60,21 +43,21 @@ pub struct Finished {
     pub evaluations: Vec<Evaluation>,
 }
 
-/// Takes a trained run to its bundle: exports, quantizes, calibrates, judges, packs, evaluates, reports.
+/// Takes a trained run to its bundle: exports, quantizes, calibrates, judges, evaluates, reports, packs. `data` is where
+/// the images lie now, if not where the run remembers them.
 ///
 /// # Errors
 /// [`ExportError::GateFailed`] if INT8 loses too much; the report is written all the same, the bundle is not. Else what
 /// stopped a step.
 pub fn finish_run(
     run: &Path,
-    options: &FinishOptions,
+    key: &SigningKey,
+    data: Option<&Path>,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Finished, ExportError> {
-    // First, so that a wrong password is not found after minutes of work.
-    let key = signing_key(run, options, progress)?;
     let runtime = runtime()?;
-    let context = Context::open(run, options.data.as_deref())?;
+    let context = Context::open(run, data)?;
     export_float(&context)?;
     quantize(&context, runtime, progress, interrupt)?;
     let gate = calibrate_and_judge(&context, runtime, progress, interrupt)?;
@@ -88,67 +71,14 @@ pub fn finish_run(
     if !gate.held {
         return Err(ExportError::GateFailed(Box::new(gate)));
     }
-    let bundle = pack(&context, runtime, &key.secret, progress)?;
+    let SignedBundle { bundle, public_key } = pack(&context, runtime, key, progress)?;
     Ok(Finished {
         bundle,
-        public_key: key.public,
+        public_key,
         report,
         gate,
         evaluations,
     })
-}
-
-/// A key that signs.
-pub struct SigningKey {
-    /// The key.
-    pub secret: SecretKey,
-    /// File of the public key, where it is known.
-    pub public: Option<PathBuf>,
-}
-
-/// The key that `options` name, else the run's own, which is made if it is not there yet.
-///
-/// # Errors
-/// The key cannot be read or written.
-pub fn signing_key(run: &Path, options: &FinishOptions, progress: &dyn Progress) -> Result<SigningKey, ExportError> {
-    let (own, public) = (run.join(RUN_SECRET_KEY), run.join(RUN_PUBLIC_KEY));
-    let path = match &options.secret_key {
-        Some(given) => given,
-        None => {
-            if !own.is_file() {
-                let keys = sign::generate(None)?;
-                write_private(&own, keys.secret_file.as_bytes())?;
-                write_atomically(&public, keys.public_file.as_bytes())?;
-                progress.line(&format!(
-                    "no signing key was given: made {} and {} for this run; for appliances in use, make one key with \
-                     `scanside-trainer key new` and give it with --secret-key",
-                    own.display(),
-                    public.display()
-                ));
-            }
-            &own
-        }
-    };
-    let no_password = || std::io::Error::other("the key is protected by a password and none was given");
-    let secret = sign::load_secret(path, || options.password.clone().ok_or_else(no_password))?;
-    let beside = path.with_extension("pub");
-    Ok(SigningKey {
-        secret,
-        public: beside.is_file().then_some(beside),
-    })
-}
-
-/// Writes a file that only its owner may read.
-fn write_private(path: &Path, content: &[u8]) -> Result<(), ExportError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .map_err(|source| ExportError::file(path, source))
 }
 
 /// Step 1: `model.onnx` from the best checkpoint.
@@ -376,6 +306,15 @@ pub fn evaluate_run(
     Ok(evaluations)
 }
 
+/// A bundle with what verifies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBundle {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// The public half of the key that signed it.
+    pub public_key: PathBuf,
+}
+
 /// Step 4: golden cases and the signed bundle `model.scanside`.
 ///
 /// # Errors
@@ -383,9 +322,9 @@ pub fn evaluate_run(
 pub fn pack(
     context: &Context,
     runtime: &Runtime,
-    key: &SecretKey,
+    key: &SigningKey,
     progress: &dyn Progress,
-) -> Result<PathBuf, ExportError> {
+) -> Result<SignedBundle, ExportError> {
     let int8 = context.read(INT8_FILE, "quantize")?;
     let quantization: QuantizationReport = context.read_json(QUANTIZATION_FILE, "quantize")?;
     let calibration: Calibration = context.read_json(CALIBRATION_FILE, "gate")?;
@@ -401,7 +340,8 @@ pub fn pack(
         evaluations: &evaluations,
         golden: golden::cases(&phantoms, &observed)?,
     };
-    let (bytes, packed) = pack::pack(context, parts, key)?;
+    let (bytes, packed) = pack::pack(context, parts, key.secret())?;
+    let public_key = key.keep_public(context.folder.path())?;
     let path = context.write(BUNDLE_FILE, &bytes)?;
     let manifest = &packed.manifest;
     progress.record(
@@ -414,5 +354,8 @@ pub fn pack(
             "digest": bundle::container::hexadecimal(&packed.image_digest),
         }),
     );
-    Ok(path)
+    Ok(SignedBundle {
+        bundle: path,
+        public_key,
+    })
 }

@@ -27,6 +27,8 @@ pub mod observe;
 pub mod operating;
 pub mod pack;
 pub mod parity;
+pub mod signing;
 
 pub use error::{ExportError, Kind};
-pub use finish::{FinishOptions, Finished, finish_run};
+pub use finish::{Finished, finish_run};
+pub use signing::SigningKey;
