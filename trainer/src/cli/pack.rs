@@ -1,7 +1,7 @@
 //! `pack`: the signed bundle of a run that passed the gate.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use trainer::export::finish::SignedBundle;
@@ -26,7 +26,7 @@ pub struct SignArgs {
     /// Secret key that signs the bundle; without it the run gets a key of its own, RUN/signing.key.
     #[arg(long, value_name = "FILE.key")]
     pub secret_key: Option<PathBuf>,
-    /// File whose first line is the secret key's password.
+    /// File whose first line is the secret key's password, instead of asking for it.
     #[arg(long, value_name = "FILE", requires = "secret_key")]
     pub password_file: Option<PathBuf>,
 }
@@ -37,18 +37,22 @@ impl SignArgs {
     /// # Errors
     /// The key cannot be read, or its password is missing or wrong.
     pub fn given(&self) -> Result<Option<SigningKey>, Failure> {
-        let load = |path| SigningKey::load(path, || self.password()).map_err(failure);
+        let load = |path| SigningKey::load(path, || self.password(path)).map_err(failure);
         self.secret_key.as_deref().map(load).transpose()
     }
 
-    /// The password of the key, from the file that was named.
-    fn password(&self) -> io::Result<String> {
+    /// The password of the key at `path`: from the file that was named, else asked for on a terminal.
+    fn password(&self, path: &Path) -> io::Result<String> {
         if let Some(file) = &self.password_file {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| io::Error::other(format!("its password file {}: {error}", file.display())))?;
             return Ok(text.lines().next().unwrap_or_default().to_owned());
         }
-        Err(io::Error::other("a password protects it; give --password-file"))
+        if !io::stdin().is_terminal() {
+            let message = "a password protects it; give --password-file, or start on a terminal and be asked";
+            return Err(io::Error::other(message));
+        }
+        rpassword::prompt_password(format!("Password of the secret key {}: ", path.display()))
     }
 }
 
