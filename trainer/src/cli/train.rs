@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
+use tch::Device;
 use trainer::data::{Dataset, Part, Split};
-use trainer::export::{Finished, SigningKey, context, finish_run};
+use trainer::export::{Finished, SigningKey, context, finish_run, pack};
 use trainer::interrupt::Interrupt;
 use trainer::native;
 use trainer::progress::Progress;
 use trainer::recipes::Recipe;
+use trainer::training::batches::BatchSource;
 use trainer::training::classifier::{self, Outcome, Task, TrainError};
-use trainer::training::network::NetworkError;
-use trainer::training::run::{self, RunError, RunFolder, RunRecord};
+use trainer::training::network::{self, NetworkError};
+use trainer::training::run::{self, FirstWeights, RunFolder, RunRecord};
 use trainer::training::source::SplitSource;
+use trainer::training::weights::Taken;
 
 use super::failure::{Code, Failure, WithCode};
 use super::output::Output;
@@ -58,59 +61,75 @@ pub struct TrainArgs {
 pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
     let device = native::device(&arguments.device).code(Code::Native)?;
     let interrupt = Interrupt::on_ctrl_c()?;
-    let prepared = if arguments.resume {
+    let plan = if arguments.resume {
         resumed(arguments)?
     } else {
         begun(arguments)?
     };
-    let Prepared {
-        recipe,
-        run,
-        record,
-        dataset,
-        split,
-        weights,
-    } = prepared;
-    let mut key = None;
-    if !arguments.no_bundle {
-        // What the bundle at the end needs: better missed now than after hours of training.
-        context::runtime().map_err(super::steps::failure)?;
-        key = Some(match arguments.sign.given()? {
-            Some(given) => given,
-            None => SigningKey::of_run(run.path(), output).map_err(super::steps::failure)?,
-        });
-    }
-    let [train, validation, test] = record.rows;
-    output.line(&format!(
-        "{}: {} on {device:?}, {train} training, {validation} validation and {test} test images of {}",
-        run.path().display(),
-        recipe.network.architecture,
-        record.labels.join(", "),
-    ));
-    let source = SplitSource::new(&dataset, &split, &recipe).code(Code::Usage)?;
-    let record = RunRecord {
-        device: format!("{device:?}"),
-        ..record
+    let source = plan.source()?;
+    let given = match arguments.no_bundle {
+        true => None,
+        false => bundle_to_be(arguments, &plan)?,
     };
-    let task = Task {
-        recipe: &recipe,
-        run: &run,
-        record,
-        weights: weights.as_deref(),
-        device,
-        resume: arguments.resume,
+    let run = plan.folder(&arguments.out)?;
+    let key = match given {
+        None if !arguments.no_bundle => Some(SigningKey::of_run(run.path(), output).map_err(super::steps::failure)?),
+        given => given,
     };
-    let outcome = classifier::train(task, &source, output, &interrupt).map_err(failure)?;
-    for refused in source.failures() {
-        output.line(&format!("not used: {refused}"));
-    }
-    told(&outcome, &run, output)?;
+    let outcome = train(&plan, &run, device, &source, output, &interrupt)?;
+    told(&outcome, arguments, output)?;
     if let Some(key) = key {
         let data = arguments.data.as_deref();
         let finished = finish_run(run.path(), &key, data, output, &interrupt).map_err(super::steps::failure)?;
         announce(&finished, output);
     }
     Ok(())
+}
+
+/// What the bundle at the end needs: better missed now than after hours of training. Gives the key that was named.
+fn bundle_to_be(arguments: &TrainArgs, plan: &Plan) -> Result<Option<SigningKey>, Failure> {
+    pack::labels(&plan.recipe, &plan.dataset.labels).map_err(super::steps::failure)?;
+    if plan.split.rows(Part::Validation).is_empty() {
+        let message = "the bundle's thresholds are chosen on validation images, and data.split.fractions.validation \
+                       is 0; give it a share, or train with --no-bundle";
+        return Err(Failure::new(Code::Usage, message));
+    }
+    let key = arguments.sign.given()?;
+    context::runtime().map_err(super::steps::failure)?;
+    Ok(key)
+}
+
+fn train(
+    plan: &Plan,
+    run: &RunFolder,
+    device: Device,
+    source: &SplitSource,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<Outcome, Failure> {
+    let [train, validation, test] = plan.record.rows;
+    output.line(&format!(
+        "{}: {} on {device:?}, {train} training, {validation} validation and {test} test images of {}",
+        run.path().display(),
+        plan.recipe.network.architecture,
+        plan.record.labels.join(", "),
+    ));
+    let task = Task {
+        recipe: &plan.recipe,
+        run,
+        record: RunRecord {
+            device: format!("{device:?}"),
+            ..plan.record.clone()
+        },
+        weights: plan.weights.as_deref(),
+        device,
+        resume: run.last_checkpoint().is_file(),
+    };
+    let outcome = classifier::train(task, source, output, interrupt).map_err(failure)?;
+    for refused in source.failures() {
+        output.line(&format!("not used: {refused}"));
+    }
+    Ok(outcome)
 }
 
 fn announce(finished: &Finished, output: &Output) {
@@ -132,35 +151,58 @@ fn announce(finished: &Finished, output: &Output) {
     );
 }
 
-struct Prepared {
+/// A training that nothing speaks against, before anything of it is written.
+struct Plan {
     recipe: Recipe,
-    run: RunFolder,
     record: RunRecord,
     dataset: Arc<Dataset>,
     split: Split,
+    /// File of the first weights; they are taken once, in a run without a checkpoint.
     weights: Option<PathBuf>,
+    /// The folder, if an earlier run made it.
+    folder: Option<RunFolder>,
 }
 
-/// Everything is checked before the run folder is made.
-fn begun(arguments: &TrainArgs) -> Result<Prepared, Failure> {
+impl Plan {
+    /// The batches; refuses a recipe whose batches or network cannot be made.
+    fn source(&self) -> Result<SplitSource, Failure> {
+        let source = SplitSource::new(&self.dataset, &self.split, &self.recipe).code(Code::Usage)?;
+        if source.training_batches() == 0 {
+            return Err(failure(TrainError::NoBatches));
+        }
+        if self.folder.is_none() {
+            network::check(&self.recipe, self.dataset.labels.len(), self.weights.as_deref())
+                .map_err(|error| failure(error.into()))?;
+        }
+        Ok(source)
+    }
+
+    /// The run folder, which is made if it is not there.
+    fn folder(&self, out: &Path) -> Result<RunFolder, Failure> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.clone());
+        }
+        let folder = RunFolder::create(out, &self.recipe)?;
+        self.split
+            .write(&self.dataset, self.recipe.data.split.by, &folder.split())?;
+        folder.write_record(&self.record)?;
+        Ok(folder)
+    }
+}
+
+fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
     let (Some(name), Some(data)) = (&arguments.recipe, &arguments.data) else {
         return Err(Failure::new(Code::Usage, "give a recipe and --data, or --resume"));
     };
+    RunFolder::check_free(&arguments.out).code(Code::Usage)?;
     let mut recipe = Recipe::load(name).code(Code::Usage)?;
     recipe.train.epochs = arguments.epochs.unwrap_or(recipe.train.epochs);
     recipe.train.seed = arguments.seed.unwrap_or(recipe.train.seed);
     recipe.check(Path::new(name)).code(Code::Usage)?;
     let dataset = Dataset::load(data, &recipe.data).code(Code::Refused)?;
     let weights = recipe.find_weights(Path::new(name), &dataset.root).code(Code::Usage)?;
+    let weights = weights.map(std::path::absolute).transpose()?;
     let split = Split::draw(&dataset, &recipe.data.split).code(Code::Refused)?;
-    let run = RunFolder::create(&arguments.out, &recipe).map_err(|error| match error {
-        RunError::NotEmpty { .. } => Failure {
-            code: Code::Usage,
-            error: error.into(),
-        },
-        other => Failure::from(other),
-    })?;
-    split.write(&dataset, recipe.data.split.by, &run.split())?;
     let record = RunRecord {
         seed: recipe.train.seed,
         data: std::path::absolute(data)?,
@@ -169,31 +211,27 @@ fn begun(arguments: &TrainArgs) -> Result<Prepared, Failure> {
         rows: Part::SIDES.map(|part| split.rows(part).len()),
         git_revision: run::git_revision(),
         versions: run::versions(),
+        weights: weights.clone().map(|path| FirstWeights {
+            path,
+            taken: Taken::default(),
+        }),
         ..RunRecord::default()
     };
-    Ok(Prepared {
+    Ok(Plan {
         recipe,
-        run,
         record,
         dataset: Arc::new(dataset),
         split,
         weights,
+        folder: None,
     })
 }
 
-fn resumed(arguments: &TrainArgs) -> Result<Prepared, Failure> {
+fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
     let run = RunFolder::open(&arguments.out).code(Code::Usage)?;
     let (recipe, record) = (run.recipe().code(Code::Usage)?, run.record().code(Code::Usage)?);
     if let Some(name) = &arguments.recipe {
-        let mut given = Recipe::load(name).code(Code::Usage)?;
-        (given.train.epochs, given.train.seed) = (recipe.train.epochs, recipe.train.seed);
-        if given != recipe {
-            let message = format!(
-                "{name} is not the recipe of {}; leave it out, or give another --out",
-                run.path().display()
-            );
-            return Err(Failure::new(Code::Usage, message));
-        }
+        same_recipe(name, &recipe, &run)?;
     }
     let data = arguments.data.clone().unwrap_or_else(|| record.data.clone());
     let dataset = Dataset::load(&data, &recipe.data).code(Code::Refused)?;
@@ -207,14 +245,27 @@ fn resumed(arguments: &TrainArgs) -> Result<Prepared, Failure> {
         return Err(Failure::new(Code::Verification, message));
     }
     let split = Split::read(&dataset, recipe.data.split.by, &run.split()).code(Code::Refused)?;
-    Ok(Prepared {
+    Ok(Plan {
+        weights: record.weights.as_ref().map(|weights| weights.path.clone()),
         recipe,
-        run,
         record,
         dataset: Arc::new(dataset),
         split,
-        weights: None,
+        folder: Some(run),
     })
+}
+
+fn same_recipe(name: &str, of_run: &Recipe, run: &RunFolder) -> Result<(), Failure> {
+    let mut given = Recipe::load(name).code(Code::Usage)?;
+    (given.train.epochs, given.train.seed) = (of_run.train.epochs, of_run.train.seed);
+    if given == *of_run {
+        return Ok(());
+    }
+    let message = format!(
+        "{name} is not the recipe of {}; leave it out, or give another --out",
+        run.path().display()
+    );
+    Err(Failure::new(Code::Usage, message))
 }
 
 fn failure(error: TrainError) -> Failure {
@@ -230,9 +281,12 @@ fn failure(error: TrainError) -> Failure {
     }
 }
 
-fn told(outcome: &Outcome, run: &RunFolder, output: &Output) -> Result<(), Failure> {
+fn told(outcome: &Outcome, arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
+    let run = &arguments.out;
     if outcome.interrupted {
-        let message = format!("interrupted; go on with: train --resume --out {}", run.path().display());
+        let key = arguments.sign.secret_key.as_ref();
+        let key = key.map_or_else(String::new, |key| format!(" --secret-key {}", key.display()));
+        let message = format!("interrupted; go on with: train --resume --out {}{key}", run.display());
         return Err(Failure::new(Code::Failed, message));
     }
     let best = outcome
@@ -246,7 +300,7 @@ fn told(outcome: &Outcome, run: &RunFolder, output: &Output) -> Result<(), Failu
     output.record(
         "trained",
         &json!({
-            "run": run.path(), "epochs": outcome.epochs_done,
+            "run": run, "epochs": outcome.epochs_done,
             "best_epoch": outcome.best_epoch, "best_value": outcome.best_value,
         }),
     );

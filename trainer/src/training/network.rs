@@ -137,6 +137,16 @@ pub fn first_parameters(
     Ok((parameters, Some(taken)))
 }
 
+/// Whether training can begin: the network, the parts that are frozen, and its first weights.
+///
+/// # Errors
+/// [`NetworkError`], as training itself would end with.
+pub fn check(recipe: &Recipe, classes: usize, weights: Option<&Path>) -> Result<(), NetworkError> {
+    let graph = build(recipe, classes)?;
+    training_modes(&recipe.network, &graph, 0)?;
+    first_parameters(recipe, &graph, weights, Device::Cpu).map(drop)
+}
+
 /// The network of a finished run with the parameters of its best epoch.
 ///
 /// # Errors

@@ -82,7 +82,7 @@ pub struct RunRecord {
     pub device: String,
     /// Numbers that the optimizer could change.
     pub trainable_elements: usize,
-    /// First weights and what was taken of them; none from scratch.
+    /// First weights and what was taken of them, which is nothing until training has begun; none from scratch.
     pub weights: Option<FirstWeights>,
     /// Whole epochs done.
     pub epochs_done: u64,
@@ -114,20 +114,29 @@ impl RunFolder {
     /// # Errors
     /// [`RunError::NotEmpty`], or input and output.
     pub fn create(path: &Path, recipe: &Recipe) -> Result<Self, RunError> {
+        Self::check_free(path)?;
         let run = Self { path: path.to_owned() };
-        let file = |source| RunError::File {
-            path: path.to_owned(),
-            source,
-        };
-        if path.exists() && std::fs::read_dir(path).map_err(file)?.next().is_some() {
-            return Err(RunError::NotEmpty { path: path.to_owned() });
-        }
         for folder in ["checkpoints", "plots"] {
             let folder = path.join(folder);
             std::fs::create_dir_all(&folder).map_err(|source| RunError::File { path: folder, source })?;
         }
         write_atomically(&run.recipe_path(), recipe.to_toml()?.as_bytes())?;
         Ok(run)
+    }
+
+    /// Whether a new run folder can be made here: nothing is there yet, or an empty folder.
+    ///
+    /// # Errors
+    /// [`RunError::NotEmpty`], or input and output.
+    pub fn check_free(path: &Path) -> Result<(), RunError> {
+        let file = |source| RunError::File {
+            path: path.to_owned(),
+            source,
+        };
+        match path.exists() && std::fs::read_dir(path).map_err(file)?.next().is_some() {
+            true => Err(RunError::NotEmpty { path: path.to_owned() }),
+            false => Ok(()),
+        }
     }
 
     /// Opens the folder of an earlier run.
