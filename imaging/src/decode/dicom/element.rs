@@ -2,6 +2,11 @@
 
 use dicom_core::Tag;
 
+/// Bytes of a text that are read: the longest texts of interest (LO, UI) have 64 characters.
+const MAX_TEXT_BYTES: usize = 256;
+/// Numbers of a value that are read: nothing here asks for more than two.
+const MAX_NUMBERS: usize = 16;
+
 /// How elements are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Syntax {
@@ -57,10 +62,17 @@ pub(super) struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
+    /// The text without padding and control characters, cut at [`MAX_TEXT_BYTES`]; `None` if nothing is left.
+    ///
+    /// Texts go to terminals, screens and logs: nothing in them may act there, or fill them.
     pub(super) fn text(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(self.value);
-        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-        (!text.is_empty()).then(|| text.to_owned())
+        let value = without_padding(self.value);
+        let end = text_end(value);
+        let read = String::from_utf8_lossy(&value[..end]);
+        let shown: String = read.chars().filter(|c| !c.is_control()).collect();
+        let shown = shown.trim();
+        let ellipsis = if end < value.len() { "…" } else { "" };
+        (!shown.is_empty()).then(|| format!("{shown}{ellipsis}"))
     }
 
     /// The 16-bit words of the value.
@@ -81,16 +93,20 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// The first [`MAX_NUMBERS`] numbers, up to what is none.
     pub(super) fn numbers(&self) -> Vec<f64> {
         match self.vr.as_ref() {
             Some(b"FD") => self
                 .value
                 .chunks_exact(8)
+                .take(MAX_NUMBERS)
                 .filter_map(|bytes| self.double(bytes))
                 .collect(),
-            _ => String::from_utf8_lossy(self.value)
-                .split('\\')
-                .map_while(|text| text.trim_matches(|c: char| c.is_whitespace() || c == '\0').parse().ok())
+            _ => self
+                .value
+                .split(|&byte| byte == b'\\')
+                .take(MAX_NUMBERS)
+                .map_while(|text| std::str::from_utf8(without_padding(text)).ok()?.parse().ok())
                 .collect(),
         }
     }
@@ -105,9 +121,63 @@ impl<'a> Element<'a> {
     }
 }
 
+/// Values are padded to an even length with a space or a zero byte, by some writers with more of them.
+fn without_padding(mut value: &[u8]) -> &[u8] {
+    let padding = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    while let Some((_, rest)) = value.split_first().filter(|(first, _)| padding(first)) {
+        value = rest;
+    }
+    while let Some((_, rest)) = value.split_last().filter(|(last, _)| padding(last)) {
+        value = rest;
+    }
+    value
+}
+
+/// Where a text is cut: at its end or at [`MAX_TEXT_BYTES`], and then before a character of UTF-8 that goes on beyond.
+fn text_end(value: &[u8]) -> usize {
+    if value.len() <= MAX_TEXT_BYTES {
+        return value.len();
+    }
+    let continues = |at: usize| value[at] & 0xC0 == 0x80;
+    let earliest = MAX_TEXT_BYTES - 3;
+    (earliest..=MAX_TEXT_BYTES)
+        .rev()
+        .find(|&at| !continues(at))
+        .unwrap_or(MAX_TEXT_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of_text(value: &[u8]) -> Option<String> {
+        let element = Element {
+            tag: Tag(0x0028, 0x0004),
+            vr: Some(*b"CS"),
+            value,
+            offset: 0,
+            undefined_length: false,
+            syntax: Syntax::EXPLICIT_LITTLE,
+        };
+        element.text()
+    }
+
+    #[test]
+    fn a_text_holds_nothing_that_a_terminal_obeys() {
+        let hostile = b" \x1B[2J\x1B]0;owned\x07PALETTE\r\n\xC2\x9B31m\x7F COLOR\0";
+        assert_eq!(of_text(hostile).as_deref(), Some("[2J]0;ownedPALETTE31m COLOR"));
+        assert_eq!(of_text(b"\x1B\0 "), None);
+        assert_eq!(of_text("Ärztehaus Süd ".as_bytes()).as_deref(), Some("Ärztehaus Süd"));
+    }
+
+    #[test]
+    fn a_text_is_cut_where_no_real_one_ends() {
+        assert_eq!(of_text(&[b'x'; 256]).as_deref(), Some("x".repeat(256).as_str()));
+        let long = of_text("é".repeat(60_000).as_bytes()).unwrap();
+        assert_eq!(long, "é".repeat(128) + "…");
+        let odd = of_text(format!("x{}", "é".repeat(60_000)).as_bytes()).unwrap();
+        assert_eq!(odd, "x".to_owned() + &"é".repeat(127) + "…");
+    }
 
     #[test]
     fn numbers_stop_at_what_is_no_number() {
