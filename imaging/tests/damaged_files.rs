@@ -25,6 +25,9 @@ const LIMITS: Limits = Limits {
 /// For 1 megapixel: the file, wavelet coefficients and tables of JPEG 2000 (the hungriest), the image.
 const PEAK_BYTES: usize = 96 << 20;
 
+/// For what a file may hold many of: elements, items, fragments. They are counted, so this does not grow with the file.
+const BEYOND_THE_FILE_BYTES: usize = 8 << 20;
+
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -301,4 +304,95 @@ fn no_length_is_believed() {
         assert_eq!(result.expect_err("refused").code(), code);
         assert!(peak < 1 << 20, "{peak} bytes for a file of {}", bytes.len());
     }
+}
+
+/// One element of explicit VR little endian, with a 32-bit length where `vr` has one.
+fn element([group, element]: [u16; 2], vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+    let mut bytes = [group.to_le_bytes(), element.to_le_bytes(), *vr].concat();
+    match vr {
+        b"OB" | b"SQ" | b"UN" | b"UT" => {
+            bytes.extend([0, 0]);
+            bytes.extend((value.len() as u32).to_le_bytes());
+        }
+        _ => bytes.extend((value.len() as u16).to_le_bytes()),
+    }
+    bytes.extend(value);
+    bytes
+}
+
+/// An item of a sequence or a fragment of pixel data.
+fn item(value: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\xFE\xFF\0\xE0".to_vec();
+    bytes.extend((value.len() as u32).to_le_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+/// An image of one pixel and `frames` frames; `early` and `late` stand before and behind the Image Pixel Module.
+fn one_pixel(transfer_syntax: &[u8], frames: &[u8], early: &[u8], late: &[u8], pixel_data: &[u8]) -> Vec<u8> {
+    let number = |tag, value: u16| element(tag, b"US", &value.to_le_bytes());
+    [
+        vec![0; 128],
+        b"DICM".to_vec(),
+        element([2, 0x10], b"UI", transfer_syntax),
+        early.to_vec(),
+        number([0x28, 2], 1),
+        element([0x28, 4], b"CS", b"MONOCHROME2 "),
+        element([0x28, 8], b"UT", frames),
+        number([0x28, 0x10], 1),
+        number([0x28, 0x11], 1),
+        number([0x28, 0x100], 8),
+        number([0x28, 0x101], 8),
+        number([0x28, 0x102], 7),
+        number([0x28, 0x103], 0),
+        late.to_vec(),
+        pixel_data.to_vec(),
+    ]
+    .concat()
+}
+
+/// Files of `length` bytes that are nearly all one repeated thing.
+fn swollen_files(length: usize) -> Vec<(&'static str, Vec<u8>)> {
+    const NATIVE: &[u8] = b"1.2.840.10008.1.2.1\0";
+    const RLE: &[u8] = b"1.2.840.10008.1.2.5\0";
+    let pixel = element([0x7FE0, 0x10], b"OB", b"\x05\0");
+    let encapsulated = |items: Vec<u8>| {
+        let end = b"\xFE\xFF\xDD\xE0\0\0\0\0";
+        [b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF", items.as_slice(), end].concat()
+    };
+    let meta = [vec![0; 128], b"DICM".to_vec(), b"\x02\0\x16\0AE\0\0".repeat(length / 8)].concat();
+    let text = element([8, 0x60], b"UT", &vec![0xFF; length]);
+    let numbers = element([0x28, 0x1050], b"UT", &b"1\\".repeat(length / 2));
+    let table = [
+        element([0x28, 0x3002], b"UN", &vec![1; length]),
+        element([0x28, 0x3006], b"UN", &[1; 2]),
+    ]
+    .concat();
+    let table = element([0x28, 0x3010], b"SQ", &item(&table));
+    let fragments = encapsulated([item(b""), item(b"").repeat(length / 8)].concat());
+    let offsets = encapsulated([item(&vec![1; length]), item(b"ab").repeat(3)].concat());
+    vec![
+        ("elements of the meta information", meta),
+        ("one text", one_pixel(NATIVE, b"1 ", &text, b"", &pixel)),
+        ("one list of numbers", one_pixel(NATIVE, b"1 ", b"", &numbers, &pixel)),
+        ("one LUT descriptor", one_pixel(NATIVE, b"1 ", b"", &table, &pixel)),
+        ("fragments", one_pixel(RLE, b"1 ", b"", b"", &fragments)),
+        ("one offset table", one_pixel(RLE, b"2 ", b"", b"", &offsets)),
+    ]
+}
+
+#[test]
+fn a_swollen_file_takes_its_own_size_and_little_more() {
+    let _alone = alone();
+    let mut hungry = Vec::new();
+    for (name, bytes) in swollen_files(24 << 20) {
+        let (peak, result) = attempt(&bytes, &Limits::default());
+        let beyond = peak.saturating_sub(bytes.len());
+        let outcome = result.err().map_or("decoded".to_owned(), |error| error.to_string());
+        eprintln!("{name}: {beyond} bytes beyond the file; {outcome}");
+        if beyond > BEYOND_THE_FILE_BYTES {
+            hungry.push(name);
+        }
+    }
+    assert!(hungry.is_empty(), "{hungry:?}");
 }

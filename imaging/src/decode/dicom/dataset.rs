@@ -15,8 +15,8 @@ const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
 const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 /// Sequences within sequences: an enhanced multi-frame image needs 4.
 const MAX_DEPTH: u8 = 24;
-/// Elements of one data set: real ones have a few hundred.
-const MAX_ELEMENTS: usize = 65_536;
+/// Elements of a data set, items of a sequence, fragments of pixel data: real files have a few hundred of each.
+const MAX_ENTRIES: usize = 65_536;
 
 /// Bytes of a file that hold elements, with the place of the first one.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl<'a> DataSet<'a> {
         let mut at = start;
         while at < data.len() && reader.u16(at)? == group {
             let (element, next) = reader.element(at)?;
-            elements.push(element);
+            push(&mut elements, element, "file meta information", "elements")?;
             at = next;
         }
         Ok((DataSet { elements }, at))
@@ -142,20 +142,24 @@ pub(super) fn item_ranges(sequence: Element<'_>) -> Result<Vec<ItemRange<'_>>, D
         }
         let (start, end, next) = reader.item_extent(at + 8, length)?;
         let value = &sequence.value[start..end];
-        ranges.push(ItemRange {
+        let range = ItemRange {
             value,
             offset: sequence.offset + start,
             syntax: sequence.syntax,
-        });
-        if ranges.len() > MAX_ELEMENTS {
-            return Err(DecodeError::damaged(
-                "sequence",
-                format!("more than {MAX_ELEMENTS} items"),
-            ));
-        }
+        };
+        push(&mut ranges, range, "sequence", "items")?;
         at = next;
     }
     Ok(ranges)
+}
+
+/// Adds an entry to what grows with the file; `part` and `entries` say of what there are too many.
+fn push<T>(list: &mut Vec<T>, entry: T, part: &'static str, entries: &str) -> Result<(), DecodeError> {
+    if list.len() == MAX_ENTRIES {
+        return Err(DecodeError::damaged(part, format!("more than {MAX_ENTRIES} {entries}")));
+    }
+    list.push(entry);
+    Ok(())
 }
 
 impl<'a> Reader<'a> {
@@ -165,13 +169,7 @@ impl<'a> Reader<'a> {
         // Some writers pad the file with a few zero bytes, which are no element.
         while self.data.len().saturating_sub(at) >= 8 {
             let (element, next) = self.element(at)?;
-            if elements.len() == MAX_ELEMENTS {
-                return Err(DecodeError::damaged(
-                    "data set",
-                    format!("more than {MAX_ELEMENTS} elements"),
-                ));
-            }
-            elements.push(element);
+            push(&mut elements, element, "data set", "elements")?;
             if last(&element) {
                 break;
             }
@@ -325,7 +323,8 @@ pub(super) fn fragments(pixel_data: Element<'_>) -> Result<Vec<(usize, usize)>, 
             return Err(damaged_item(tag, pixel_data.offset + at));
         }
         let end = reader.defined_end(tags::PIXEL_DATA, at + 8, length)?;
-        fragments.push((pixel_data.offset + at + 8, pixel_data.offset + end));
+        let fragment = (pixel_data.offset + at + 8, pixel_data.offset + end);
+        push(&mut fragments, fragment, "pixel data", "fragments")?;
         at = end;
     }
     Ok(fragments)

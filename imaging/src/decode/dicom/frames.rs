@@ -106,7 +106,7 @@ impl Frames {
             .value
             .get(table.0 - pixel_data.offset..table.1 - pixel_data.offset)
             .unwrap_or_default();
-        by_offsets(fragments, &offsets(set, basic), base, frames)
+        by_offsets(fragments, &offsets(set, basic, frames), base, frames)
     }
 
     /// The bytes of one frame; joined only if they lie in several fragments.
@@ -132,15 +132,18 @@ impl Frames {
 }
 
 /// Frame starts, counted from the first fragment's item tag: the extended table (64 bit) before the basic one (32 bit).
-fn offsets(set: &DataSet, basic: &[u8]) -> Vec<u64> {
+/// Of a table with more entries than `frames` one too many is read, which shows it.
+fn offsets(set: &DataSet, basic: &[u8], frames: usize) -> Vec<u64> {
     match set.get(tags::EXTENDED_OFFSET_TABLE) {
         Some(extended) => extended
             .value
             .chunks_exact(8)
+            .take(frames.saturating_add(1))
             .filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes))
             .collect(),
         None => basic
             .chunks_exact(4)
+            .take(frames.saturating_add(1))
             .filter_map(|bytes| bytes.try_into().ok().map(u32::from_le_bytes).map(u64::from))
             .collect(),
     }

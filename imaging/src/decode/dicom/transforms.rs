@@ -80,7 +80,7 @@ pub(super) fn window(set: &DataSet, warnings: &mut Vec<String>) -> Option<Voi> {
 /// LUT Descriptor and LUT Data. `signed`: the first mapped value is signed where the file does not say.
 fn lookup_table(item: &DataSet, signed: bool, name: &str, warnings: &mut Vec<String>) -> Option<LookupTable> {
     let (descriptor, data) = (item.get(tags::LUT_DESCRIPTOR)?, item.get(tags::LUT_DATA)?);
-    let words: Vec<u16> = descriptor.words().collect();
+    let words: Vec<u16> = descriptor.words().take(3).collect();
     let &[count, first, bits, ..] = words.as_slice() else {
         warnings.push(format!("{name} is left out: its descriptor has {} values", words.len()));
         return None;
