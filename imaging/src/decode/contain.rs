@@ -1,9 +1,12 @@
 //! The last line of defence against panics of third-party decoders.
 //!
-//! Our own parsers return errors. The codecs behind them (zune-jpeg, jpeg-decoder, the JPEG 2000 decoder, png, tiff)
-//! are memory-safe but were not all written for hostile input, and an appliance must not stop for one bad image.
-//! A panic inside becomes [`DecodeError::Damaged`]. Its message is kept off standard error by a hook that looks at a
-//! thread-local flag and otherwise calls the hook that was there before; unwinding must be on (`panic = "unwind"`).
+//! Our own parsers return errors. The codecs behind them (zune-jpeg, jpeg-decoder, openjp2, png, tiff) were not all
+//! written for hostile input, and an appliance must not stop for one bad image. A panic inside becomes
+//! [`DecodeError::Damaged`]. Nothing but panics is held here: openjp2, the JPEG 2000 decoder, is mostly unsafe Rust, and
+//! against its faults stand the checks that `jpeg2000/codestream.rs` makes before it.
+//!
+//! The message of a panic is kept off standard error by a hook that looks at a thread-local flag and otherwise calls
+//! the hook that was there before; unwinding must be on (`panic = "unwind"`).
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
