@@ -22,7 +22,7 @@ mod limits;
 mod raster;
 mod tiff_header;
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
@@ -119,18 +119,25 @@ impl Source {
 }
 
 fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, DecodeError> {
+    // Looked at first, because opening a named pipe waits for a writer.
+    check_plain(&fs::metadata(path)?)?;
     let file = File::open(path)?;
     let status = file.metadata()?;
-    if !status.is_file() {
-        return Err(DecodeError::NotAnImage {
-            found: "a folder or device".to_owned(),
-        });
-    }
+    check_plain(&status)?;
     limits.check_bytes(status.len())?;
     let mut bytes = Vec::with_capacity(status.len() as usize);
     // A file that grows meanwhile is cut at the limit and refused by `decode_bytes`.
     file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn check_plain(status: &Metadata) -> Result<(), DecodeError> {
+    if status.is_file() {
+        return Ok(());
+    }
+    Err(DecodeError::NotAnImage {
+        found: "a folder, pipe or device".to_owned(),
+    })
 }
 
 fn describe(bytes: &[u8]) -> String {
@@ -191,5 +198,31 @@ mod tests {
             ..Limits::default()
         };
         assert_eq!(decode_path(&text, &small).unwrap_err().code(), "too-large");
+    }
+
+    /// A reader that opens a pipe waits for a writer; a writer that will not wait finds out whether there is one.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_named_pipe_is_refused_without_being_opened() {
+        use std::fs::OpenOptions;
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("scan.dcm");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let path = pipe.clone();
+        let decoding = std::thread::spawn(move || decode_path(&path, &Limits::default()).unwrap_err());
+        while !decoding.is_finished() {
+            let writer = OpenOptions::new()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(&pipe);
+            assert!(writer.is_err(), "the pipe was opened for reading");
+            std::thread::yield_now();
+        }
+        let error = decoding.join().unwrap();
+        assert_eq!(error.code(), "not-an-image");
+        assert!(error.to_string().contains("pipe"), "{error}");
     }
 }
