@@ -43,7 +43,7 @@ impl RasterSource {
             encoding: Some(format_name(format).to_owned()),
             ..ImageMeta::default()
         };
-        let source = RasterSource {
+        let mut source = RasterSource {
             bytes,
             format,
             limits: *limits,
@@ -53,7 +53,10 @@ impl RasterSource {
             // The marker segments say it all; a decoder would copy the file to read them once more.
             ImageFormat::Jpeg => check_jpeg(&source.bytes, limits)?,
             ImageFormat::Tiff => {
-                tiff_header::check_directory(&source.bytes)?;
+                if tiff_header::check_directory(&source.bytes)?.another_follows {
+                    let warning = "the TIFF file has more than one page: the first one was read";
+                    source.meta.warnings.push(warning.to_owned());
+                }
                 source.check_header()?;
             }
             _ => source.check_header()?,
@@ -344,6 +347,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// The same directory once more, at the end of the file.
+    fn with_second_page(mut tiff: Vec<u8>) -> Vec<u8> {
+        let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let start = number(&tiff, 4) as usize;
+        let entries = usize::from(u16::from_le_bytes([tiff[start], tiff[start + 1]]));
+        let next = start + 2 + 12 * entries;
+        assert_eq!(number(&tiff, next), 0, "one page until now");
+        let second = (tiff.len() as u32).to_le_bytes();
+        let directory = tiff[start..next + 4].to_vec();
+        tiff[next..next + 4].copy_from_slice(&second);
+        tiff.extend(directory);
+        tiff
+    }
+
+    #[test]
+    fn further_pages_of_a_tiff_are_not_passed_over_silently() {
+        let one = encoded(&DynamicImage::ImageLuma8(ramp8()), ImageFormat::Tiff);
+        assert!(decode(&one).unwrap().meta.warnings.is_empty());
+        let image = decode(&with_second_page(one)).unwrap();
+        assert_eq!(image.pixels.value(5, 7), 64);
+        let [warning] = image.meta.warnings.as_slice() else {
+            panic!("one warning: {:?}", image.meta.warnings)
+        };
+        assert!(warning.contains("more than one page"), "{warning}");
     }
 
     #[test]

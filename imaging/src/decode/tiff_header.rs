@@ -6,35 +6,43 @@ use super::error::DecodeError;
 /// Bytes of a value by field type, from 1 (BYTE) to 12 (DOUBLE) and 13 (IFD).
 const VALUE_BYTES: [u64; 14] = [1, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4];
 
+/// What was seen of a directory whose values all lie within the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Directory {
+    /// The file has another page, or a smaller copy of this one.
+    pub(super) another_follows: bool,
+}
+
 /// Every value of the first directory lies within the file.
 ///
 /// # Errors
 /// `truncated` if the directory or a value reaches beyond the end.
-pub(super) fn check_directory(bytes: &[u8]) -> Result<(), DecodeError> {
+pub(super) fn check_directory(bytes: &[u8]) -> Result<Directory, DecodeError> {
     let big_endian = bytes.starts_with(b"MM");
-    let available = bytes.len() as u64;
-    let start = number(bytes, 4, 4, big_endian).ok_or_else(|| cut("TIFF header", 4, 4, available))?;
+    let length = bytes.len() as u64;
+    let cut = |what, offset, needed| {
+        let available = length.saturating_sub(offset as u64);
+        DecodeError::truncated(what, offset, needed, available)
+    };
+    let start = number(bytes, 4, 4, big_endian).ok_or_else(|| cut("TIFF header", 4, 4))?;
     let directory = usize::try_from(start).unwrap_or(usize::MAX);
-    let entries =
-        number(bytes, directory, 2, big_endian).ok_or_else(|| cut("TIFF directory", directory, 2, available))?;
-    for index in 0..entries as usize {
-        let entry = directory + 2 + 12 * index;
+    let entries = number(bytes, directory, 2, big_endian).ok_or_else(|| cut("TIFF directory", directory, 2))?;
+    let entry = |index: usize| directory + 2 + 12 * index;
+    for entry in (0..entries as usize).map(entry) {
         let fields = [(2, 2), (4, 4), (8, 4)].map(|(offset, width)| number(bytes, entry + offset, width, big_endian));
         let [Some(kind), Some(count), Some(offset)] = fields else {
-            return Err(cut("TIFF directory", entry, 12, available));
+            return Err(cut("TIFF directory", entry, 12));
         };
-        let length = count * VALUE_BYTES.get(kind as usize).copied().unwrap_or(1);
+        let needed = count * VALUE_BYTES.get(kind as usize).copied().unwrap_or(1);
         // Up to four bytes stand in the entry itself.
-        if length > 4 && offset + length > available {
-            return Err(cut(
-                "TIFF field",
-                offset as usize,
-                length,
-                available.saturating_sub(offset),
-            ));
+        if needed > 4 && offset + needed > length {
+            return Err(cut("TIFF field", offset as usize, needed));
         }
     }
-    Ok(())
+    let next = number(bytes, entry(entries as usize), 4, big_endian);
+    Ok(Directory {
+        another_follows: next.is_some_and(|offset| offset != 0),
+    })
 }
 
 fn number(bytes: &[u8], at: usize, width: usize, big_endian: bool) -> Option<u64> {
@@ -45,10 +53,6 @@ fn number(bytes: &[u8], at: usize, width: usize, big_endian: bool) -> Option<u64
     } else {
         field.iter().rev().fold(0, join)
     })
-}
-
-fn cut(what: &str, offset: usize, needed: u64, available: u64) -> DecodeError {
-    DecodeError::truncated(what, offset, needed, available)
 }
 
 #[cfg(test)]
