@@ -24,16 +24,12 @@ pub enum DecodeError {
         found: String,
     },
     /// The file ends too early.
-    #[error("truncated: {what} at byte {offset} needs {needed} bytes, {available} are left; send the file again")]
+    #[error("truncated: {what} {}; send the file again", how_short(shortage))]
     Truncated {
         /// The part that is cut off.
         what: String,
-        /// Where that part begins.
-        offset: usize,
-        /// Bytes that it should have.
-        needed: u64,
-        /// Bytes that are there.
-        available: u64,
+        /// Where and by how much; absent where a decoder does not say.
+        shortage: Option<Shortage>,
     },
     /// More than the limits allow; refused before memory is taken.
     #[error("too large: {what} is {value}, the limit is {limit}")]
@@ -107,6 +103,28 @@ pub enum DecodeError {
     },
 }
 
+/// Where something ends too early, and by how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// Where it begins, in bytes from the start of the file; of a part of coded pixels, from the start of their frame.
+    pub offset: usize,
+    /// Bytes that it should have.
+    pub needed: u64,
+    /// Bytes that are there.
+    pub available: u64,
+}
+
+fn how_short(shortage: &Option<Shortage>) -> String {
+    match shortage {
+        None => "ends too early".to_owned(),
+        Some(Shortage {
+            offset,
+            needed,
+            available,
+        }) => format!("at byte {offset} needs {needed} bytes, {available} are left"),
+    }
+}
+
 impl DecodeError {
     /// The stable name of the reason.
     pub fn code(&self) -> &'static str {
@@ -158,9 +176,19 @@ impl DecodeError {
     pub(crate) fn truncated(what: impl Into<String>, offset: usize, needed: u64, available: u64) -> Self {
         DecodeError::Truncated {
             what: what.into(),
-            offset,
-            needed,
-            available,
+            shortage: Some(Shortage {
+                offset,
+                needed,
+                available,
+            }),
+        }
+    }
+
+    /// `what` ends too early, and nobody knows where or by how much.
+    pub(crate) fn cut(what: impl Into<String>) -> Self {
+        DecodeError::Truncated {
+            what: what.into(),
+            shortage: None,
         }
     }
 }

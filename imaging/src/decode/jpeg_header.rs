@@ -74,12 +74,12 @@ struct Marker {
 fn next_marker(bytes: &[u8], at: usize) -> Result<Marker, DecodeError> {
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.first() {
-        None => return Err(cut(at)),
+        None => return Err(cut()),
         Some(0xFF) => {}
         Some(_) => return Err(DecodeError::damaged("JPEG stream", format!("no marker at byte {at}"))),
     }
     let fill = rest.iter().take_while(|&&byte| byte == 0xFF).count();
-    let code = *rest.get(fill).ok_or_else(|| cut(at))?;
+    let code = *rest.get(fill).ok_or_else(cut)?;
     Ok(Marker {
         code,
         after: at + fill + 1,
@@ -88,7 +88,7 @@ fn next_marker(bytes: &[u8], at: usize) -> Result<Marker, DecodeError> {
 
 /// The content of a segment, without its two length bytes.
 fn segment(bytes: &[u8], at: usize, code: u8) -> Result<&[u8], DecodeError> {
-    let length = bytes.get(at..at + 2).ok_or_else(|| cut(at))?;
+    let length = bytes.get(at..at + 2).ok_or_else(cut)?;
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
     if length < 2 {
         return Err(DecodeError::damaged(
@@ -96,7 +96,7 @@ fn segment(bytes: &[u8], at: usize, code: u8) -> Result<&[u8], DecodeError> {
             format!("segment FF {code:02X} at byte {at} has length {length}"),
         ));
     }
-    bytes.get(at + 2..at + length).ok_or_else(|| cut(at))
+    bytes.get(at + 2..at + length).ok_or_else(cut)
 }
 
 fn frame_process(code: u8) -> Option<u8> {
@@ -128,11 +128,11 @@ fn end_of_scan(bytes: &[u8], mut at: usize) -> Result<usize, DecodeError> {
             Some(_) => return Ok(at),
         }
     }
-    Err(cut(bytes.len()))
+    Err(cut())
 }
 
-fn cut(at: usize) -> DecodeError {
-    DecodeError::truncated("JPEG stream without its end marker (FF D9)", at, 2, 0)
+fn cut() -> DecodeError {
+    DecodeError::cut("JPEG stream without its end marker (FF D9)")
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use contain::contained;
 use dicom::DicomSource;
 use raster::RasterSource;
 
-pub use error::DecodeError;
+pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
 use crate::grey::{GreyImage, ImageMeta};

@@ -239,12 +239,12 @@ fn damaged(format: ImageFormat, error: image::ImageError) -> DecodeError {
         image::ImageError::Limits(limit) => DecodeError::unsupported(format!("{part} needs too much memory: {limit}")),
         image::ImageError::Unsupported(feature) => DecodeError::unsupported(format!("{part}: {feature}")),
         image::ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            DecodeError::truncated(format!("{part} data"), 0, 1, 0)
+            DecodeError::cut(format!("{part} data"))
         }
         other => {
             let text = other.to_string();
             if is_about_the_end(&text) {
-                DecodeError::truncated(format!("{part} data ({text})"), 0, 1, 0)
+                DecodeError::cut(format!("{part} data"))
             } else {
                 DecodeError::damaged(part, text)
             }
@@ -346,6 +346,24 @@ mod tests {
                     "{format:?} {kept}: {error}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_cut_file_is_told_without_numbers_that_nobody_knows() {
+        for format in [ImageFormat::Png, ImageFormat::Tiff] {
+            let bytes = encoded(&DynamicImage::ImageLuma8(ramp8()), format);
+            let errors = (8..bytes.len())
+                .filter_map(|kept| decode(&bytes[..kept]).err())
+                .filter(|error| error.code() == "truncated")
+                .map(|error| error.to_string());
+            let mut told = 0;
+            for text in errors.filter(|text| text.contains("data")) {
+                assert!(!text.contains("at byte 0") && !text.contains("needs 1 bytes"), "{text}");
+                assert!(text.ends_with("; send the file again"), "{text}");
+                told += 1;
+            }
+            assert!(told > 0, "{format:?}: {told}");
         }
     }
 

@@ -7,7 +7,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::element::{Element, Syntax};
-use crate::decode::error::DecodeError;
+use crate::decode::error::{DecodeError, Shortage};
 
 const UNDEFINED_LENGTH: u32 = u32::MAX;
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -109,14 +109,13 @@ impl<'a> ItemRange<'a> {
             // Offsets of an item's reader count from the item.
             DecodeError::Truncated {
                 what,
-                offset,
-                needed,
-                available,
+                shortage: Some(shortage),
             } => DecodeError::Truncated {
                 what,
-                offset: offset + self.offset,
-                needed,
-                available,
+                shortage: Some(Shortage {
+                    offset: shortage.offset + self.offset,
+                    ..shortage
+                }),
             },
             other => other,
         })

@@ -184,7 +184,7 @@ fn inflate(deflated: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeError> {
         .take(bound)
         .read_to_end(&mut inflated)
         .map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => DecodeError::truncated("deflated data set", 0, 1, 0),
+            std::io::ErrorKind::UnexpectedEof => DecodeError::cut("deflated data set"),
             _ => DecodeError::damaged("deflated data set", error.to_string()),
         })?;
     limits.check_bytes(inflated.len() as u64)?;

@@ -86,12 +86,7 @@ impl Frames {
         let fragments: Vec<Range<usize>> = items.map(|(start, end)| start..end).collect();
         if fragments.len() < frames {
             let what = format!("pixel data with {} fragments for {frames} frames", fragments.len());
-            return Err(DecodeError::truncated(
-                what,
-                pixel_data.offset,
-                frames as u64,
-                fragments.len() as u64,
-            ));
+            return Err(DecodeError::cut(what));
         }
         if frames == 1 {
             return Ok(Frames::Encapsulated(vec![fragments]));

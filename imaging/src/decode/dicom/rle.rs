@@ -56,7 +56,7 @@ fn unpack<T>(mut segment: &[u8], pixels: &mut [T], put: impl Fn(&mut T, u8)) -> 
     let mut done = 0;
     while done < needed {
         let Some((&control, rest)) = segment.split_first() else {
-            return Err(DecodeError::truncated("RLE segment", 0, needed as u64, done as u64));
+            return Err(cut(done, needed));
         };
         segment = rest;
         let left = needed - done;
@@ -64,12 +64,7 @@ fn unpack<T>(mut segment: &[u8], pixels: &mut [T], put: impl Fn(&mut T, u8)) -> 
             0..=127 => {
                 let length = usize::from(control) + 1;
                 let Some(run) = segment.get(..length.min(left)) else {
-                    return Err(DecodeError::truncated(
-                        "RLE segment",
-                        0,
-                        needed as u64,
-                        (done + segment.len()) as u64,
-                    ));
+                    return Err(cut(done + segment.len(), needed));
                 };
                 pixels[done..]
                     .iter_mut()
@@ -82,7 +77,7 @@ fn unpack<T>(mut segment: &[u8], pixels: &mut [T], put: impl Fn(&mut T, u8)) -> 
             128 => {}
             129.. => {
                 let Some((&byte, rest)) = segment.split_first() else {
-                    return Err(DecodeError::truncated("RLE segment", 0, needed as u64, done as u64));
+                    return Err(cut(done, needed));
                 };
                 let length = (257 - usize::from(control)).min(left);
                 pixels[done..done + length]
@@ -94,6 +89,10 @@ fn unpack<T>(mut segment: &[u8], pixels: &mut [T], put: impl Fn(&mut T, u8)) -> 
         }
     }
     Ok(())
+}
+
+fn cut(pixels: usize, needed: usize) -> DecodeError {
+    DecodeError::cut(format!("RLE segment with {pixels} of {needed} pixels"))
 }
 
 #[cfg(test)]

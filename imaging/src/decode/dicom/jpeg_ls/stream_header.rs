@@ -66,7 +66,7 @@ impl StreamHeader {
 
 /// Marker code, content without length bytes, and the place after it.
 fn segment(bytes: &[u8], at: usize) -> Result<(u8, &[u8], usize), DecodeError> {
-    let cut = || DecodeError::truncated(PART, at, 4, bytes.len().saturating_sub(at) as u64);
+    let cut = |needed: usize| DecodeError::truncated(PART, at, needed as u64, bytes.len().saturating_sub(at) as u64);
     let fill = bytes
         .get(at..)
         .unwrap_or_default()
@@ -74,7 +74,7 @@ fn segment(bytes: &[u8], at: usize) -> Result<(u8, &[u8], usize), DecodeError> {
         .take_while(|&&byte| byte == 0xFF)
         .count();
     let Some(&[code, high, low]) = bytes.get(at + fill..at + fill + 3) else {
-        return Err(cut());
+        return Err(cut(fill + 3));
     };
     if fill == 0 {
         return Err(DecodeError::damaged(PART, format!("no marker at byte {at}")));
@@ -87,7 +87,9 @@ fn segment(bytes: &[u8], at: usize) -> Result<(u8, &[u8], usize), DecodeError> {
             format!("segment FF {code:02X} at byte {at} has length {length}"),
         ));
     }
-    let content = bytes.get(start + 2..start + length).ok_or_else(cut)?;
+    let content = bytes
+        .get(start + 2..start + length)
+        .ok_or_else(|| cut(fill + 1 + length))?;
     Ok((code, content, start + length))
 }
 
