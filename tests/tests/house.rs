@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tch", &["trainer"]),
     ("torch-sys", &["trainer"]),
     ("ort", &["onnx"]),
+    ("serialport", &["hardware"]),
     ("embedded-graphics", &["hardware", "edge"]),
 ];
 
@@ -77,6 +78,26 @@ fn heavy_packages_stay_in_their_room() {
                 "{name} must not link {package}"
             );
         }
+    }
+}
+
+/// `bundle` needs the types of the preprocessing; decoders in it would end up in every program that checks a bundle.
+#[test]
+fn the_bundle_takes_imaging_without_its_decoders() {
+    let metadata = metadata();
+    let bundle = metadata
+        .packages
+        .iter()
+        .find(|package| package.name == "scanside-bundle");
+    let dependencies = &bundle.expect("the bundle").dependencies;
+    let imaging: Vec<_> = dependencies
+        .iter()
+        .filter(|dep| dep.name == "scanside-imaging")
+        .collect();
+    assert!(!imaging.is_empty(), "the bundle knows imaging");
+    for dependency in imaging {
+        assert!(!dependency.uses_default_features, "default features bring the decoders");
+        assert!(dependency.features.is_empty(), "{:?}", dependency.features);
     }
 }
 
