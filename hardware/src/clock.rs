@@ -242,12 +242,18 @@ impl State {
 
 fn millis(time: Duration) -> u64 {
     // Years beyond the calendar's end only.
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
+    u64::try_from(time.as_millis())
+        .unwrap_or(u64::MAX / 4)
+        .min(u64::MAX / 4)
 }
 
 fn shifted(time: Duration, by_millis: i64) -> Option<Duration> {
     let by = Duration::from_millis(by_millis.unsigned_abs());
-    if by_millis < 0 { time.checked_sub(by) } else { time.checked_add(by) }
+    if by_millis < 0 {
+        time.checked_sub(by)
+    } else {
+        time.checked_add(by)
+    }
 }
 
 #[cfg(test)]
@@ -381,7 +387,10 @@ mod tests {
                         if !disk.has_power() {
                             break;
                         }
-                        assert!(now >= last, "operation {operation}, seed {seed}: {now:?} after {last:?}");
+                        assert!(
+                            now >= last,
+                            "operation {operation}, seed {seed}: {now:?} after {last:?}"
+                        );
                         last = now;
                         if step == 5 {
                             let _ = clock.set(now + Duration::from_secs(100));

@@ -273,15 +273,14 @@ impl Slots {
     /// The self-test of the image on trial passed. Gives true if that also confirmed it.
     ///
     /// # Errors
-    /// [`SlotError::WrongState`], [`SlotError::Storage`]; [`SlotError::Counter`] if it is confirmed and the counter
-    /// could not follow, which the next start makes up for.
+    /// [`SlotError::WrongState`], [`SlotError::Storage`].
     pub fn trial_passed(&mut self, image: u32) -> Result<bool, SlotError> {
         let (role, means) = self.role_mut(image)?;
         let mut new = role.record.clone();
         let confirmed = new.trial_passed().map_err(|why| role.wrong_state(why))?;
         role.commit(new)?;
         if confirmed {
-            role.advance_counter(means)?;
+            role.advance_counter(means);
         }
         Ok(confirmed)
     }
@@ -310,25 +309,26 @@ impl Slots {
         let confirmed = new.confirm().map_err(|why| role.wrong_state(why))?;
         role.commit(new)?;
         if confirmed == Confirmed::Now {
-            role.advance_counter(means)?;
+            role.advance_counter(means);
         }
         Ok(confirmed)
     }
 
-    /// Ends the trial, or withdraws what is pending, and gives what to serve instead. The reason is kept.
+    /// Ends the trial, or withdraws what is pending, and gives what to serve instead. The reason is kept. That it cannot
+    /// be written down keeps nobody from reverting: the next start would do the same.
     ///
     /// # Errors
-    /// [`SlotError::WrongState`], [`SlotError::Storage`]; in the latter case the trial must not go on serving either:
-    /// the next start reverts it.
+    /// [`SlotError::WrongState`] if there is neither; [`SlotError::Storage`] if what was pending still is.
     pub fn revert(&mut self, image: u32, cause: Cause, message: &str) -> Result<Load, SlotError> {
         let (role, means) = self.role_mut(image)?;
         let lowest = role.lowest_known(means);
         let mut new = role.record.clone();
-        let load = new
-            .revert(cause, message, lowest)
-            .map_err(|why| role.wrong_state(why))?;
+        if new.end_trial(cause, message) {
+            return Ok(role.begin(new, lowest));
+        }
+        new.withdraw().map_err(|why| role.wrong_state(why))?;
         role.commit(new)?;
-        Ok(load)
+        Ok(role.record.confirmed.map_or(Load::Nothing, Load::Confirmed))
     }
 
     /// The confirmed image does not load. Gives what to try instead: the other image, on trial, if it is acceptable.
@@ -343,6 +343,13 @@ impl Slots {
         let load = new.fall_back(message, lowest);
         role.commit(new)?;
         Ok(load)
+    }
+
+    /// What went wrong since the last call without keeping anybody from going on: a record that waits to be written, a
+    /// counter that is behind. With the number of the role, for the log.
+    pub fn problems(&mut self) -> Vec<(u32, SlotError)> {
+        let take = |role: &mut Role| role.problem.take().map(|problem| (role.image, problem));
+        self.roles.iter_mut().filter_map(take).collect()
     }
 
     /// The service is about to stop because it was told to. A trial that serves goes on with the next start.
@@ -393,16 +400,28 @@ impl Slots {
 impl Role {
     fn begin_start(&mut self, means: &Means) -> Start {
         let lowest = self.lowest_known(means);
-        let mut new = self.record.clone();
-        let load = new.begin_start(lowest);
-        let problem = self.commit(new).err();
-        let load = match (&problem, load) {
-            // What is not written down as begun is not begun.
-            (Some(_), Load::Trial(_)) => self.record.confirmed.map_or(Load::Nothing, Load::Confirmed),
-            _ => load,
-        };
-        let image = self.image;
+        let load = self.begin(self.record.clone(), lowest);
+        let (image, problem) = (self.image, self.problem.take());
         Start { image, load, problem }
+    }
+
+    /// Begins with a record in which no trial serves, or one that the service did not end.
+    fn begin(&mut self, before: Record, lowest: u32) -> Load {
+        let mut new = before.clone();
+        let load = new.begin_start(lowest);
+        let Load::Trial(_) = load else {
+            self.commit_or_hold(new);
+            return load;
+        };
+        match self.commit(new) {
+            Ok(()) => load,
+            // What is not written down as begun is not begun.
+            Err(error) => {
+                self.commit_or_hold(before.without_trials());
+                self.problem = Some(error);
+                self.record.confirmed.map_or(Load::Nothing, Load::Confirmed)
+            }
+        }
     }
 
     fn activity(&self) -> Activity {

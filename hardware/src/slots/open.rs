@@ -33,6 +33,7 @@ impl Role {
             kept,
             record: record.unwrap_or_default(),
             unwritten: !known,
+            problem: None,
             generation: 0,
             upload: Upload::default(),
         };
@@ -44,9 +45,7 @@ impl Role {
             role.salvage(means, found == Found::Damaged);
         }
         let new = std::mem::replace(&mut role.record, before);
-        if role.commit(new.clone()).is_err() {
-            (role.record, role.unwritten) = (new, true);
-        }
+        role.commit_or_hold(new);
         role
     }
 
@@ -56,10 +55,7 @@ impl Role {
         let confirmed = confirmed.map_or(0, |image| image.facts.security_counter);
         let known = self.record.highest_counter.max(confirmed);
         self.record.highest_counter = known.max(means.counter.read(&self.name).unwrap_or(0));
-        if self.record.highest_counter > 0 {
-            // If that fails, the record still holds it, and the next start tries again.
-            let _ = self.advance_counter(means);
-        }
+        self.advance_counter(means);
     }
 
     /// Takes up an unfinished upload. Only what is in the slot counts, block by block.

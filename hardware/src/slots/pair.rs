@@ -223,20 +223,29 @@ impl Record {
         }
     }
 
-    /// Ends the trial, if one runs, or withdraws the request, and gives what to serve now.
-    pub fn revert(&mut self, cause: Cause, message: &str, lowest: u32) -> Result<Load, &'static str> {
-        if self.trial.is_some() {
-            self.end_trial(cause, message);
-            return Ok(self.begin_start(lowest));
-        }
-        self.request.take().ok_or("no trial runs and nothing is pending")?;
-        Ok(self.confirmed.map_or(Load::Nothing, Load::Confirmed))
-    }
-
-    fn end_trial(&mut self, cause: Cause, message: &str) {
-        let Some(trial) = self.trial.take() else { return };
+    /// Ends the trial and keeps the reason; gives false if none runs.
+    pub fn end_trial(&mut self, cause: Cause, message: &str) -> bool {
+        let Some(trial) = self.trial.take() else { return false };
         let version = self.slot(trial.side).image().map_or("", |image| &image.facts.version);
         self.setback = Some(Setback::new(cause, version, message));
+        true
+    }
+
+    /// Takes back what is pending.
+    pub fn withdraw(&mut self) -> Result<(), &'static str> {
+        self.request
+            .take()
+            .map(|_| ())
+            .ok_or("no trial runs and nothing is pending")
+    }
+
+    /// As it is, but for a trial, which cannot be begun or gone on with.
+    pub fn without_trials(mut self) -> Self {
+        self.end_trial(
+            Cause::Interrupted,
+            "the trial could not be written down, so it was not begun",
+        );
+        self
     }
 
     /// Asks for an image on the next start.
@@ -344,7 +353,10 @@ mod tests {
         record.request(Side::B, false, 3).unwrap();
         assert_eq!(record.active(), Some(Side::A));
         assert_eq!(record.begin_start(3), Load::Trial(Side::B));
-        assert_eq!((record.active(), record.confirmed, record.logical(Side::B)), (Some(Side::B), Some(Side::A), 0));
+        assert_eq!(
+            (record.active(), record.confirmed, record.logical(Side::B)),
+            (Some(Side::B), Some(Side::A), 0)
+        );
         assert_eq!(record.trial_passed(), Ok(false));
         assert_eq!(record.confirm(), Ok(Confirmed::Now));
         assert_eq!((record.active(), record.confirmed), (Some(Side::B), Some(Side::B)));
@@ -370,8 +382,8 @@ mod tests {
         assert_eq!((record.confirmed, record.highest_counter), (Some(Side::B), 4));
         let mut record = on_trial(false);
         record.confirm().unwrap();
-        assert_eq!(record.revert(Cause::SelfTest, "differs", 3), Ok(Load::Confirmed(Side::A)));
-        assert_eq!(record.confirmed, Some(Side::A));
+        assert!(record.end_trial(Cause::SelfTest, "differs"));
+        assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
     }
 
     #[test]
@@ -388,7 +400,10 @@ mod tests {
         record.trial.as_mut().unwrap().good_results = 7;
         assert!(record.stop_in_order());
         assert_eq!(record.begin_start(3), Load::Trial(Side::B));
-        assert_eq!(record.trial.map(|t| (t.phase, t.good_results)), Some((Phase::Loading, 7)));
+        assert_eq!(
+            record.trial.map(|t| (t.phase, t.good_results)),
+            Some((Phase::Loading, 7))
+        );
         // This start, too, must reach the end of the self-test.
         assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
     }
@@ -407,12 +422,18 @@ mod tests {
         let mut record = updated();
         record.request(Side::B, true, 3).unwrap();
         record.request(Side::A, false, 3).unwrap();
-        assert_eq!((record.request, record.begin_start(3)), (None, Load::Confirmed(Side::A)));
+        assert_eq!(
+            (record.request, record.begin_start(3)),
+            (None, Load::Confirmed(Side::A))
+        );
         let mut record = serving();
         record.request(Side::A, false, 3).unwrap();
         assert_eq!(record.active(), Some(Side::B));
         record.stop_in_order();
-        assert_eq!((record.begin_start(3), cause(&record)), (Load::Confirmed(Side::A), Some(Cause::Engineer)));
+        assert_eq!(
+            (record.begin_start(3), cause(&record)),
+            (Load::Confirmed(Side::A), Some(Cause::Engineer))
+        );
         // Asked for once more, the trial goes on.
         let mut record = serving();
         record.request(Side::A, false, 3).unwrap();
@@ -425,22 +446,26 @@ mod tests {
     fn revert_gives_what_to_serve_and_keeps_the_reason() {
         for cause in [Cause::Load, Cause::SelfTest, Cause::Results, Cause::Engineer] {
             let mut record = serving();
-            assert_eq!(record.revert(cause, &"x".repeat(9999), 3), Ok(Load::Confirmed(Side::A)));
+            assert!(record.end_trial(cause, &"x".repeat(9999)));
+            assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
             let setback = record.setback.unwrap();
             assert_eq!((setback.cause, setback.message.len()), (cause, 500));
         }
         let mut record = updated();
-        assert!(record.revert(Cause::Engineer, "", 3).is_err());
+        assert!(!record.end_trial(Cause::Engineer, ""));
+        assert!(record.withdraw().is_err());
         record.request(Side::B, false, 3).unwrap();
-        assert_eq!(record.revert(Cause::Engineer, "", 3), Ok(Load::Confirmed(Side::A)));
-        assert_eq!(record.request, None);
+        assert_eq!((record.withdraw(), record.request), (Ok(()), None));
     }
 
     #[test]
     fn what_is_used_or_asked_for_is_not_written_to() {
         let mut record = updated();
         assert_eq!(record.target(), Ok(Side::B));
-        assert_eq!((record.writable(Side::A), record.erasable(Side::A)), (Err(IS_CONFIRMED), Err(IS_ACTIVE)));
+        assert_eq!(
+            (record.writable(Side::A), record.erasable(Side::A)),
+            (Err(IS_CONFIRMED), Err(IS_ACTIVE))
+        );
         record.request(Side::B, false, 3).unwrap();
         assert_eq!(record.target(), Err((Side::B, IS_PENDING)));
         record.begin_start(3);
@@ -460,7 +485,10 @@ mod tests {
     #[test]
     fn nothing_below_the_counter_is_tried() {
         let mut record = updated();
-        assert_eq!(record.request(Side::B, false, 5), Err(Unfit::Rollback { found: 4, lowest: 5 }));
+        assert_eq!(
+            record.request(Side::B, false, 5),
+            Err(Unfit::Rollback { found: 4, lowest: 5 })
+        );
         record.request(Side::B, false, 4).unwrap();
         assert_eq!(record.begin_start(5), Load::Confirmed(Side::A));
         assert_eq!((cause(&record), record.request), (Some(Cause::Rollback), None));
@@ -503,7 +531,8 @@ mod tests {
         };
         let mut record = lost.clone();
         assert_eq!(record.begin_start(3), Load::Trial(Side::B));
-        assert_eq!(record.revert(Cause::SelfTest, "", 3), Ok(Load::Trial(Side::A)));
+        record.end_trial(Cause::SelfTest, "");
+        assert_eq!(record.begin_start(3), Load::Trial(Side::A));
         assert_eq!(record.trial_passed(), Ok(true));
         assert_eq!((record.confirmed, record.salvage), (Some(Side::A), None));
         let mut record = lost.clone();
@@ -512,7 +541,7 @@ mod tests {
         assert_eq!(record.target(), Ok(Side::B));
         let mut record = lost.clone();
         record.begin_start(3);
-        record.revert(Cause::SelfTest, "", 4).unwrap();
-        assert_eq!(record.target(), Ok(Side::B));
+        record.end_trial(Cause::SelfTest, "");
+        assert_eq!((record.begin_start(4), record.target()), (Load::Nothing, Ok(Side::B)));
     }
 }

@@ -137,6 +137,7 @@ impl World<'_> {
         }
         self.power()?;
         self.check_serving(serving)?;
+        self.check_bootable(&slots)?;
         self.check_counter(&slots, serving)?;
         Ok(slots)
     }
@@ -182,6 +183,24 @@ impl World<'_> {
         }
         if image == 2 {
             return Err(Stop::Wrong("an image is served whose self-test failed".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whatever may be asked for next is whole.
+    fn check_bootable(&self, slots: &Slots) -> Result<(), Stop> {
+        for state in slots.states().into_iter().filter(|state| state.bootable) {
+            let reader = slots
+                .reader(0, state.side)?
+                .ok_or(Stop::Wrong("a bootable image is not whole".to_owned()))?;
+            let found = toy::check(reader, self.toys);
+            self.power()?;
+            if found != Ok(state.hash) {
+                return Err(Stop::Wrong(format!(
+                    "the image on {} is bootable and {found:?}",
+                    state.side
+                )));
+            }
         }
         Ok(())
     }

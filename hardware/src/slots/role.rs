@@ -27,6 +27,8 @@ pub(super) struct Role {
     pub record: Record,
     /// The medium holds something else.
     pub unwritten: bool,
+    /// What failed without keeping anybody from going on, for the log.
+    pub problem: Option<SlotError>,
     /// Counts the changes of what lies in the slots: a verification of something older is void.
     pub generation: u64,
     pub upload: Upload,
@@ -50,6 +52,15 @@ impl Role {
         Ok(())
     }
 
+    /// Makes a new state true even if it cannot be written down: only for one that a start would come to by itself from
+    /// what is on the medium.
+    pub fn commit_or_hold(&mut self, new: Record) {
+        if let Err(error) = self.commit(new.clone()) {
+            self.problem = Some(error);
+            (self.record, self.unwritten) = (new, true);
+        }
+    }
+
     /// The lowest security counter that is acceptable.
     pub fn lowest(&self, means: &Means) -> Result<u32, SlotError> {
         let counter = means.counter.read(&self.name).map_err(|source| SlotError::Counter {
@@ -66,16 +77,20 @@ impl Role {
         self.lowest(means).unwrap_or(self.record.highest_counter)
     }
 
-    /// The counter follows what is confirmed; it is behind after a power cut between the two, or after damage.
-    pub fn advance_counter(&self, means: &Means) -> Result<(), SlotError> {
-        means
-            .counter
-            .advance(&self.name, self.record.highest_counter)
-            .map_err(|source| SlotError::Counter {
+    /// Lets the counter follow what is confirmed. It is behind after a power cut between the two, or after damage; if it
+    /// cannot follow now, the record still holds the value, and the next start tries again.
+    pub fn advance_counter(&mut self, means: &Means) {
+        let to = self.record.highest_counter;
+        if to == 0 {
+            return;
+        }
+        if let Err(source) = means.counter.advance(&self.name, to) {
+            self.problem = Some(SlotError::Counter {
                 role: self.name.clone(),
                 doing: "advanced",
                 source,
-            })
+            });
+        }
     }
 
     pub fn context(&self, total: u64, upgrade: bool, lowest_counter: u32) -> Context<'_> {
