@@ -274,6 +274,20 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// Checks that the map has no other keys than these.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`], with the key.
+    pub fn only(&self, keys: &[&str]) -> Result<(), Refusal> {
+        let other = self.entries.iter().find(|(name, _)| !keys.contains(name));
+        other.map_or(Ok(()), |(name, _)| {
+            Err(Refusal::new(
+                Code::Invalid,
+                format!("{name} does not belong to this command"),
+            ))
+        })
+    }
+
     /// True or false; 0 and 1 are taken as well. Absent means false.
     ///
     /// # Errors

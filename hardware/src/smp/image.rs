@@ -123,9 +123,13 @@ pub(crate) fn answer<G: ImageGroup + ?Sized>(group: &mut G, request: &Request<'_
     let body = request.body()?;
     match (request.header.operation, request.header.command) {
         (Operation::Read, STATE) => Ok(states(group)),
-        (Operation::Write, STATE) => set_state(group, &body),
+        (Operation::Write, STATE) => {
+            request.guard(&["hash", "confirm"])?;
+            set_state(group, &body)
+        }
         (Operation::Write, UPLOAD) => upload(group, &body),
         (Operation::Write, ERASE) => {
+            request.guard(&["slot"])?;
             group.erase(body.u32("slot")?.unwrap_or(1))?;
             Ok(MapWriter::new())
         }

@@ -113,7 +113,10 @@ pub(crate) fn answer<G: OsGroup + ?Sized>(
         (Operation::Read | Operation::Write, ECHO) => echo(&body),
         (Operation::Read, DATETIME) => Ok(MapWriter::new().text("datetime", &time::format(group.time()?))),
         (Operation::Write, DATETIME) => set_time(group, &body),
-        (Operation::Write, RESET) => restart(group, &body),
+        (Operation::Write, RESET) => {
+            request.guard(&["force", "boot_mode"])?;
+            restart(group, &body)
+        }
         (Operation::Read, PARAMETERS) => Ok(MapWriter::new()
             .uint("buf_size", parameters.buffer_bytes() as u64)
             .uint("buf_count", parameters.buffers.into())),

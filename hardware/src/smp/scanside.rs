@@ -293,7 +293,10 @@ pub(crate) fn answer<G: ScansideGroup + FileGroup + ?Sized>(
         (Operation::Read, command::BUNDLES) => Ok(bundles(&group.bundles())),
         (Operation::Write, command::DELTA) => delta(group, &body),
         (Operation::Read, command::FILES) => files(group, &body),
-        (Operation::Write, command::REVERT) => group.revert(image()?).map(|()| MapWriter::new()),
+        (Operation::Write, command::REVERT) => {
+            request.guard(&["image"])?;
+            group.revert(image()?).map(|()| MapWriter::new())
+        }
         _ => Err(unknown_command(request.header)),
     }
 }

@@ -88,6 +88,15 @@ impl<'a> Request<'a> {
     pub fn body(&self) -> Result<Body<'a>, Refusal> {
         Ok(Body::parse(self.body)?)
     }
+
+    /// Guards a command that destroys something. Without a checksum, one wrong bit in the header makes an erasure of an
+    /// upload; its keys tell.
+    pub(crate) fn guard(&self, keys: &[&str]) -> Result<(), Refusal> {
+        match self.framing {
+            Framing::Console => Ok(()),
+            Framing::Raw => self.body()?.only(keys),
+        }
+    }
 }
 
 /// Why the server stopped.

@@ -1,5 +1,9 @@
 //! What the integration tests share.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod client;
+
 use sha2::{Digest, Sha256};
 
 /// A well-formed MCUboot image with a body of `bytes` bytes and version 1.2.3+4, as a bundle's MCUboot face is one.
