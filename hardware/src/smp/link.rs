@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::console::{self, Assembly, Line};
 use super::message::HEADER_BYTES;
-use super::raw::{self, Candidate};
+use super::raw::{self, Candidate, Sender};
 use super::statistics::LinkStatistics;
 use super::{cbor, message};
 
@@ -45,6 +45,7 @@ pub fn encode(framing: Framing, message: &[u8], out: &mut Vec<u8>) {
 /// Finds the messages in what arrives.
 #[derive(Debug)]
 pub struct Receiver {
+    sender: Sender,
     max_message: usize,
     byte_timeout: Duration,
     buffer: Vec<u8>,
@@ -71,11 +72,12 @@ enum Step {
 }
 
 impl Receiver {
-    /// A receiver of messages of at most `max_message` bytes, which gives an incomplete one up after a silence of
+    /// A device's receiver: of requests of at most `max_message` bytes, which gives an incomplete one up after a silence of
     /// `byte_timeout`.
     #[must_use]
     pub fn new(max_message: usize, byte_timeout: Duration) -> Self {
         Self {
+            sender: Sender::Client,
             max_message,
             byte_timeout,
             buffer: Vec::new(),
@@ -85,6 +87,15 @@ impl Receiver {
             last_byte: Duration::ZERO,
             expired: false,
             statistics: LinkStatistics::default(),
+        }
+    }
+
+    /// A client's receiver, which looks for answers.
+    #[must_use]
+    pub fn of_answers(max_message: usize, byte_timeout: Duration) -> Self {
+        Self {
+            sender: Sender::Device,
+            ..Self::new(max_message, byte_timeout)
         }
     }
 
@@ -157,7 +168,7 @@ impl Receiver {
         match bytes {
             [a, b, ..] if [*a, *b] == console::FIRST || [*a, *b] == console::NEXT => self.look_at_line(),
             [a] if *a == console::FIRST[0] || *a == console::NEXT[0] => Step::Wait,
-            _ => match raw::judge(bytes, self.max_message) {
+            _ => match raw::judge(bytes, self.sender, self.max_message) {
                 Candidate::No => Step::Skip(1),
                 Candidate::Perhaps => Step::Wait,
                 Candidate::Message(length) => self.look_at_message(length),

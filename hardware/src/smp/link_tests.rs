@@ -293,3 +293,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_client_finds_answers_behind_noise_and_its_own_echo() {
+    let header = Header::parse([9, 0, 0, 1, 0, 0, 5, 6]);
+    let answer = message(header, b"\xa0");
+    let mut bytes = on_line(Framing::Raw, &request(8, 5, b""));
+    bytes.extend(b"login: \x0b\0\0");
+    bytes.extend(on_line(Framing::Raw, &answer));
+    bytes.extend(on_line(Framing::Console, &answer));
+    let mut receiver = Receiver::of_answers(MAX, TIMEOUT);
+    let found = receive(&mut receiver, &bytes, 7);
+    assert_eq!(found, [frame(Framing::Raw, &answer), frame(Framing::Console, &answer)]);
+}

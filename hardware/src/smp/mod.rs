@@ -35,6 +35,7 @@ pub mod link;
 pub mod message;
 pub mod os;
 pub mod port;
+pub mod ports;
 
 mod raw;
 pub mod refusal;

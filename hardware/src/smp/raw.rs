@@ -17,12 +17,31 @@ pub(crate) enum Candidate {
     Message(usize),
 }
 
-/// Judges the bytes at a place as the beginning of a request of at most `max_message` bytes.
-pub(crate) fn judge(bytes: &[u8], max_message: usize) -> Candidate {
+/// Whose messages are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A client's: requests.
+    Client,
+    /// A device's: answers.
+    Device,
+}
+
+impl Sender {
+    /// Operation and version as they begin a message: read or write, version 1 or 2.
+    fn first_bytes(self) -> [u8; 4] {
+        match self {
+            // 0x0a is also a line feed.
+            Self::Client => [0x00, 0x02, 0x08, 0x0a],
+            Self::Device => [0x01, 0x03, 0x09, 0x0b],
+        }
+    }
+}
+
+/// Judges the bytes at a place as the beginning of a message of at most `max_message` bytes.
+pub(crate) fn judge(bytes: &[u8], sender: Sender, max_message: usize) -> Candidate {
     let at = |index: usize| bytes.get(index).copied();
     let word = |index: usize| Some(u16::from_be_bytes([at(index)?, at(index + 1)?]));
-    // Read or write of version 1 or 2. 0x0a is also a line feed.
-    if !matches!(at(0), Some(0x00 | 0x02 | 0x08 | 0x0a)) {
+    if !at(0).is_some_and(|first| sender.first_bytes().contains(&first)) {
         return Candidate::No;
     }
     let length = word(2).map(usize::from);
@@ -53,9 +72,9 @@ mod tests {
     #[test]
     fn a_request_is_recognised_from_any_beginning_of_it() {
         for end in 1..PARAMETERS.len() {
-            assert_eq!(judge(&PARAMETERS[..end], 8192), Candidate::Perhaps, "{end}");
+            assert_eq!(judge(&PARAMETERS[..end], Sender::Client, 8192), Candidate::Perhaps, "{end}");
         }
-        assert_eq!(judge(&PARAMETERS, 8192), Candidate::Message(9));
+        assert_eq!(judge(&PARAMETERS, Sender::Client, 8192), Candidate::Message(9));
     }
 
     #[test]
@@ -63,7 +82,7 @@ mod tests {
         let changed = |index: usize, value: u8| {
             let mut bytes = PARAMETERS;
             bytes[index] = value;
-            judge(&bytes, 8192)
+            judge(&bytes, Sender::Client, 8192)
         };
         for (index, value) in [
             (0, 9),
@@ -84,10 +103,19 @@ mod tests {
         }
         assert_eq!(changed(5, 64), Candidate::Message(9));
         assert_eq!(
-            judge(&[8, 0, 0x1f, 0xf8, 0, 0, 0, 0, 0xa0], 8192),
+            judge(&[8, 0, 0x1f, 0xf8, 0, 0, 0, 0, 0xa0], Sender::Client, 8192),
             Candidate::Message(8192)
         );
-        assert_eq!(judge(&[8, 0, 0x1f, 0xf9, 0, 0, 0, 0, 0xa0], 8192), Candidate::No);
+        assert_eq!(judge(&[8, 0, 0x1f, 0xf9, 0, 0, 0, 0, 0xa0], Sender::Client, 8192), Candidate::No);
+    }
+
+    #[test]
+    fn a_client_looks_for_answers_only() {
+        let mut answer = PARAMETERS;
+        assert_eq!(judge(&answer, Sender::Device, 8192), Candidate::No);
+        answer[0] = 9;
+        assert_eq!(judge(&answer, Sender::Device, 8192), Candidate::Message(9));
+        assert_eq!(judge(&answer, Sender::Client, 8192), Candidate::No);
     }
 
     #[test]
@@ -99,7 +127,7 @@ mod tests {
                     let [l1, l0] = length.to_be_bytes();
                     let [g1, g0] = number.to_be_bytes();
                     let line = [b'\n', op, 0, l1, l0, g1, g0, 77, 1, 0xa1];
-                    assert_eq!(judge(&line, 8192), Candidate::No, "{line:02x?}");
+                    assert_eq!(judge(&line, Sender::Client, 8192), Candidate::No, "{line:02x?}");
                 }
             }
         }
