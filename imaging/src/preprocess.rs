@@ -3,21 +3,21 @@
 //!
 //! The order: the display table of the image (or a fixed window) on stored values, the crop, the antialiased resize,
 //! then mean and standard deviation. `(display - mean) / std`, display in 0..=1.
+//!
+//! Here stands the specification; `placement` says which part of the image lands where, and `apply` does it.
+
+mod apply;
+mod placement;
 
 use fast_image_resize::FilterType;
-use fast_image_resize::pixels::{U8, U16};
-use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
-use crate::grey::GreyImage;
-use crate::resample::{Part, Resampled, resample};
+pub use placement::Rect;
 
 /// Sides of a tensor that are accepted, in pixels.
 const SIDE_RANGE: std::ops::RangeInclusive<u32> = 8..=4096;
 /// The largest part of an image that a crop rule may cut off its top.
 const MAXIMUM_TOP_FRACTION: f64 = 0.5;
-/// Sides of an image that can be resized, in pixels.
-const MAXIMUM_IMAGE_SIDE: usize = 65_535;
 
 /// How an image becomes a tensor `[C,H,W]`; stored in recipes and in bundles.
 ///
@@ -116,19 +116,6 @@ pub enum GreyRange {
     },
 }
 
-/// A rectangle in pixels of an image; it may reach beyond the image where the tensor was padded.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Rect {
-    /// Left border, 0 at the image's left edge.
-    pub left: f64,
-    /// Top border, 0 at the image's top edge.
-    pub top: f64,
-    /// Width, above zero.
-    pub width: f64,
-    /// Height, above zero.
-    pub height: f64,
-}
-
 /// Why an image could not become a tensor, or a specification cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -162,12 +149,6 @@ pub enum PreprocessError {
     /// The resize refused its input.
     #[error("resize failed: {0}")]
     Resize(String),
-}
-
-/// Where a part of the image lands in the tensor, both in whole pixels.
-struct Placement {
-    source: Part,
-    target: Part,
 }
 
 impl PreprocessSpec {
@@ -236,155 +217,23 @@ impl PreprocessSpec {
     pub fn tensor_len(&self) -> usize {
         usize::from(self.channels) * self.size[0] as usize * self.size[1] as usize
     }
-
-    /// The tensor `[C,H,W]` of an image.
-    pub fn apply(&self, image: &GreyImage) -> Result<Array3<f32>, PreprocessError> {
-        self.check()?;
-        let mut tensor = Array3::zeros((usize::from(self.channels), self.size[0] as usize, self.size[1] as usize));
-        if let Some(values) = tensor.as_slice_mut() {
-            self.apply_into(image, values)?;
-        }
-        Ok(tensor)
-    }
-
-    /// The tensor `[C,H,W]`, row-major, into a buffer of exactly [`tensor_len`](Self::tensor_len) values.
-    pub fn apply_into(&self, image: &GreyImage, tensor: &mut [f32]) -> Result<(), PreprocessError> {
-        self.check()?;
-        if tensor.len() != self.tensor_len() {
-            return Err(PreprocessError::BufferLength {
-                expected: self.tensor_len(),
-                found: tensor.len(),
-            });
-        }
-        let [height, width] = image.pixels.shape();
-        let placement = self.placement(height, width)?;
-        let table = match self.grey {
-            GreyRange::Display => image.display_table(),
-            GreyRange::Window { center, width } => image.window_table(center, width),
-        };
-        let size = [placement.target.height, placement.target.width];
-        let resampled = resample(image, &table, placement.source, size, self.filter.into())
-            .map_err(|error| PreprocessError::Resize(error.to_string()))?;
-        let plane_len = self.size[0] as usize * self.size[1] as usize;
-        for (plane, (mean, std)) in tensor.chunks_exact_mut(plane_len).zip(self.mean.iter().zip(&self.std)) {
-            if size != [self.size[0] as usize, self.size[1] as usize] {
-                plane.fill(-mean / std);
-            }
-            match &resampled {
-                Resampled::U8(pixels) => self.normalise(plane, placement.target, pixels, |pixel: U8| {
-                    (f32::from(pixel.0) / 255.0 - mean) / std
-                }),
-                Resampled::U16(pixels) => self.normalise(plane, placement.target, pixels, |pixel: U16| {
-                    (f32::from(pixel.0) / 65535.0 - mean) / std
-                }),
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the resized pixels into their place of one plane.
-    fn normalise<P: Copy>(&self, plane: &mut [f32], target: Part, pixels: &[P], value: impl Fn(P) -> f32) {
-        let rows = plane.chunks_exact_mut(self.size[1] as usize).skip(target.top);
-        for (row, pixels) in rows.zip(pixels.chunks_exact(target.width)) {
-            for (out, &pixel) in row[target.left..].iter_mut().zip(pixels) {
-                *out = value(pixel);
-            }
-        }
-    }
-
-    /// Where the tensor's field lies in an image of `height` x `width` pixels; for heatmaps. With padding it reaches
-    /// beyond the image.
-    pub fn source_rect(&self, height: usize, width: usize) -> Result<Rect, PreprocessError> {
-        self.check()?;
-        let Placement { source, target } = self.placement(height, width)?;
-        let step_x = source.width as f64 / target.width as f64;
-        let step_y = source.height as f64 / target.height as f64;
-        Ok(Rect {
-            left: source.left as f64 - target.left as f64 * step_x,
-            top: source.top as f64 - target.top as f64 * step_y,
-            width: f64::from(self.size[1]) * step_x,
-            height: f64::from(self.size[0]) * step_y,
-        })
-    }
-
-    fn placement(&self, height: usize, width: usize) -> Result<Placement, PreprocessError> {
-        if !(2..=MAXIMUM_IMAGE_SIDE).contains(&height) || !(2..=MAXIMUM_IMAGE_SIDE).contains(&width) {
-            return Err(PreprocessError::ImageSize { width, height });
-        }
-        let whole = Part {
-            left: 0,
-            top: 0,
-            width,
-            height,
-        };
-        let [tensor_height, tensor_width] = self.size.map(|side| side as usize);
-        let full = Part {
-            left: 0,
-            top: 0,
-            width: tensor_width,
-            height: tensor_height,
-        };
-        Ok(match self.crop {
-            CropRule::Whole => Placement {
-                source: whole,
-                target: full,
-            },
-            CropRule::CentreSquare => Placement {
-                source: centre_square(whole),
-                target: full,
-            },
-            CropRule::CropTop { fraction, square } => {
-                // At most half is cut (`check`), so at least one row stays.
-                let top = (height as f64 * fraction).floor() as usize;
-                let rest = Part {
-                    top,
-                    height: height - top,
-                    ..whole
-                };
-                Placement {
-                    source: if square { centre_square(rest) } else { rest },
-                    target: full,
-                }
-            }
-            CropRule::FitPadded => {
-                let [inner_height, inner_width] =
-                    crate::resample::fit_size([height, width], [tensor_height, tensor_width]);
-                let target = Part {
-                    left: (tensor_width - inner_width) / 2,
-                    top: (tensor_height - inner_height) / 2,
-                    width: inner_width,
-                    height: inner_height,
-                };
-                Placement { source: whole, target }
-            }
-        })
-    }
 }
 
-fn centre_square(part: Part) -> Part {
-    let side = part.width.min(part.height);
-    Part {
-        left: part.left + (part.width - side) / 2,
-        top: part.top + (part.height - side) / 2,
-        width: side,
-        height: side,
-    }
-}
-
+/// What the tests of this folder share.
 #[cfg(test)]
-mod tests {
+mod testing {
     use ndarray::Array2;
 
-    use super::*;
-    use crate::grey::Pixels;
+    use super::{CropRule, PreprocessSpec};
+    use crate::grey::{GreyImage, Pixels};
 
-    fn ramp(height: usize, width: usize) -> GreyImage {
+    pub fn ramp(height: usize, width: usize) -> GreyImage {
         let stored = Array2::from_shape_fn((height, width), |(y, x)| ((3 * y + 5 * x) % 256) as u8);
         GreyImage::new(Pixels::U8(stored), 8)
     }
 
     /// Grey values as the network would see them without mean and std.
-    fn plain(size: [u32; 2], crop: CropRule) -> PreprocessSpec {
+    pub fn plain(size: [u32; 2], crop: CropRule) -> PreprocessSpec {
         PreprocessSpec {
             size,
             crop,
@@ -394,127 +243,12 @@ mod tests {
             ..PreprocessSpec::imagenet(8)
         }
     }
+}
 
-    #[test]
-    fn planes_differ_only_by_mean_and_std() {
-        let spec = PreprocessSpec::imagenet(32);
-        let tensor = spec.apply(&ramp(50, 70)).expect("a tensor");
-        for channel in 1..3 {
-            for y in 0..32 {
-                for x in 0..32 {
-                    let unit = |c: usize| tensor[[c, y, x]] * spec.std[c] + spec.mean[c];
-                    assert!((unit(channel) - unit(0)).abs() < 1e-6);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn crop_rules_take_the_stated_part() {
-        // The network's size is the crop's size, so that no resize blurs the answer.
-        let image = ramp(100, 60);
-        let value = |y: usize, x: usize| ((3 * y + 5 * x) % 256) as f32 / 255.0;
-        let cases = [
-            (plain([100, 60], CropRule::Whole), (0, 0)),
-            (plain([60, 60], CropRule::CentreSquare), (20, 0)),
-            (
-                plain(
-                    [92, 60],
-                    CropRule::CropTop {
-                        fraction: 0.08,
-                        square: false,
-                    },
-                ),
-                (8, 0),
-            ),
-            (
-                plain(
-                    [60, 60],
-                    CropRule::CropTop {
-                        fraction: 0.08,
-                        square: true,
-                    },
-                ),
-                (24, 0),
-            ),
-        ];
-        for (spec, (top, left)) in cases {
-            let tensor = spec.apply(&image).expect("a tensor");
-            let [height, width] = spec.size.map(|side| side as usize);
-            for (y, x) in [(0, 0), (height - 1, width - 1), (height / 2, 3)] {
-                assert!(
-                    (tensor[[0, y, x]] - value(top + y, left + x)).abs() < 1e-6,
-                    "{:?} {y} {x}",
-                    spec.crop
-                );
-            }
-            let rect = spec.source_rect(100, 60).expect("a rectangle");
-            assert_eq!((rect.left, rect.top), (left as f64, top as f64));
-            assert_eq!((rect.width, rect.height), (width as f64, height as f64));
-        }
-    }
-
-    #[test]
-    fn padding_is_black_and_the_field_reaches_beyond_the_image() {
-        let image = GreyImage::new(Pixels::U8(Array2::from_elem((50, 100), 255)), 8);
-        let spec = PreprocessSpec {
-            crop: CropRule::FitPadded,
-            ..PreprocessSpec::grey(64)
-        };
-        let tensor = spec.apply(&image).expect("a tensor");
-        assert_eq!(tensor[[0, 15, 5]], -1.0);
-        assert_eq!(tensor[[0, 16, 5]], 1.0);
-        assert_eq!(tensor[[0, 47, 63]], 1.0);
-        assert_eq!(tensor[[0, 48, 63]], -1.0);
-        let rect = spec.source_rect(50, 100).expect("a rectangle");
-        assert_eq!(
-            rect,
-            Rect {
-                left: 0.0,
-                top: -25.0,
-                width: 100.0,
-                height: 100.0
-            }
-        );
-    }
-
-    #[test]
-    fn fixed_window_ignores_the_files_own() {
-        let stored = Array2::from_shape_fn((16, 16), |(y, _)| y as i16 * 100);
-        let mut image = GreyImage::new(Pixels::I16(stored), 12);
-        image.modality_lut = crate::grey::ModalityLut::Rescale {
-            slope: 1.0,
-            intercept: -1024.0,
-        };
-        let spec = PreprocessSpec {
-            grey: GreyRange::Window {
-                center: -600.0,
-                width: 1500.0,
-            },
-            ..plain([16, 16], CropRule::Whole)
-        };
-        let tensor = spec.apply(&image).expect("a tensor");
-        let expected = image.windowed(-600.0, 1500.0);
-        assert!(
-            (&tensor.index_axis(ndarray::Axis(0), 0) - &expected)
-                .iter()
-                .all(|error| error.abs() < 1e-5)
-        );
-    }
-
-    #[test]
-    fn checkerboard_is_averaged_not_sampled() {
-        let stored = Array2::from_shape_fn((512, 512), |(y, x)| if (x + y) % 2 == 0 { 255 } else { 0 });
-        let image = GreyImage::new(Pixels::U8(stored), 8);
-        for filter in [ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos3] {
-            let spec = PreprocessSpec {
-                filter,
-                ..plain([64, 64], CropRule::Whole)
-            };
-            let tensor = spec.apply(&image).expect("a tensor");
-            assert!(tensor.iter().all(|value| (value - 0.5).abs() < 0.02), "{filter:?}");
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::testing::ramp;
+    use super::*;
 
     #[test]
     fn fields_out_of_range_are_named() {
@@ -542,22 +276,6 @@ mod tests {
             }
         };
         assert!(refused(window).contains("preprocess.grey"));
-    }
-
-    #[test]
-    fn wrong_buffers_and_tiny_images_are_refused() {
-        let spec = PreprocessSpec::imagenet(64);
-        let error = spec.apply_into(&ramp(20, 20), &mut [0.0; 7]).expect_err("too short");
-        assert_eq!(
-            error,
-            PreprocessError::BufferLength {
-                expected: 3 * 64 * 64,
-                found: 7
-            }
-        );
-        let error = spec.apply(&ramp(1, 20)).expect_err("one row");
-        assert_eq!(error, PreprocessError::ImageSize { width: 20, height: 1 });
-        assert!(spec.source_rect(0, 0).is_err());
     }
 
     #[test]
