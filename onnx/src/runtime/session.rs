@@ -1,73 +1,25 @@
 //! A model loaded into ONNX Runtime, run again and again into the same buffers.
 
+mod error;
+mod kept;
+mod options;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::ArrayViewD;
-use ort::logging::LogLevel;
-use ort::memory::Allocator;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs};
-use ort::value::{DynTensor, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType};
+use ort::session::{SessionInputValue, SessionOutputs};
+use ort::value::{Outlet, PrimitiveTensorElementType, TensorRef, ValueType};
 
+use self::error::{load_error, run_error};
+use self::kept::KeptOutputs;
+use self::options::configure;
 use super::library::Runtime;
-use super::provider::{Provider, ProviderUse};
+use super::provider::ProviderUse;
 
-/// How much ONNX Runtime rewrites a graph before running it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Optimisation {
-    /// Nothing: the graph as written.
-    None,
-    /// Constant folding and removal of what is redundant.
-    Basic,
-    /// Fusions too; the graph can still be saved and run on any machine.
-    Extended,
-    /// Layouts of this processor too. The appliance runs this.
-    #[default]
-    All,
-}
-
-/// How a session is built.
-#[derive(Clone, Debug)]
-pub struct SessionOptions {
-    /// Threads inside one operator; 0 lets ONNX Runtime take one a core.
-    pub intra_threads: usize,
-    /// Operators that run at once; 1 runs them one after the other.
-    pub inter_threads: usize,
-    /// How much the graph is rewritten.
-    pub optimisation: Optimisation,
-    /// Weights are laid out for the kernels once, at load: faster runs for more memory.
-    pub prepacking: bool,
-    /// Idle threads of the pool busy-wait for work: faster with several threads, at a core's cost each.
-    pub spinning: bool,
-    /// Memory of a run is kept for the next one instead of going back to the system.
-    pub memory_arena: bool,
-    /// Providers in order of preference; one that is named and missing is an error. The processor
-    /// ([`Provider::Cpu`]) takes whatever the others leave, named or not.
-    pub providers: Vec<Provider>,
-    /// Records which providers the first run used even where only the processor is asked for.
-    pub profile_first_run: bool,
-    /// Writes the rewritten graph to this file, for a look at what was fused.
-    pub optimised_model_path: Option<PathBuf>,
-}
-
-impl Default for SessionOptions {
-    /// One thread on the processor, everything optimised.
-    fn default() -> Self {
-        Self {
-            intra_threads: 1,
-            inter_threads: 1,
-            optimisation: Optimisation::All,
-            prepacking: true,
-            spinning: false,
-            memory_arena: true,
-            providers: vec![Provider::Cpu],
-            profile_first_run: false,
-            optimised_model_path: None,
-        }
-    }
-}
+pub use error::SessionError;
+pub use options::{Optimisation, SessionOptions};
 
 /// What is known of an input or output before it is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,90 +32,6 @@ pub struct Port {
     pub shape: Vec<Option<usize>>,
 }
 
-/// What can go wrong with a session.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The model file cannot be read.
-    #[error("cannot read the model {path}: {source}", path = .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// ONNX Runtime refuses the model.
-    #[error("ONNX Runtime {version} cannot load the model{}: {reason}", named(.path))]
-    Load {
-        /// The file, where the model came from one.
-        path: Option<PathBuf>,
-        /// Version of the library.
-        version: String,
-        /// ONNX Runtime's words.
-        reason: String,
-    },
-    /// An option or a provider that this library does not have.
-    #[error("ONNX Runtime {version} refuses {what}: {reason}")]
-    Option {
-        /// The option or provider.
-        what: String,
-        /// Version of the library.
-        version: String,
-        /// ONNX Runtime's words.
-        reason: String,
-    },
-    /// The inputs are not those of the model.
-    #[error("the model takes the inputs [{expected}], not [{found}]")]
-    Inputs {
-        /// Names that the model has.
-        expected: String,
-        /// Names that were given.
-        found: String,
-    },
-    /// An input has a shape that the model does not take.
-    #[error("input `{name}` has shape {found:?}, the model takes {expected:?} (None: any extent)")]
-    Shape {
-        /// Name of the input.
-        name: String,
-        /// Extents of the model.
-        expected: Vec<Option<usize>>,
-        /// Extents that were given.
-        found: Vec<usize>,
-    },
-    /// An input is not in row-major order.
-    #[error("input `{name}` is not contiguous in row-major order; copy it with `as_standard_layout`")]
-    Layout {
-        /// Name of the input.
-        name: String,
-    },
-    /// There is no such output, or it has another element type.
-    #[error("no output `{name}` of type {wanted}; the model gives [{known}]")]
-    Output {
-        /// Name that was asked for.
-        name: String,
-        /// Element type that was asked for.
-        wanted: String,
-        /// What there is.
-        known: String,
-    },
-    /// A run failed inside ONNX Runtime.
-    #[error("inference failed: {reason}")]
-    Run {
-        /// ONNX Runtime's words.
-        reason: String,
-    },
-    /// The record of which provider ran cannot be read.
-    #[error("the profile of the first inference cannot be read: {reason}")]
-    Profile {
-        /// Why.
-        reason: String,
-    },
-}
-
-fn named(path: &Option<PathBuf>) -> String {
-    path.as_ref().map(|p| format!(" {}", p.display())).unwrap_or_default()
-}
-
 /// A model that is ready to run.
 pub struct Session {
     session: ort::session::Session,
@@ -171,14 +39,6 @@ pub struct Session {
     outputs: Vec<Port>,
     kept: Option<KeptOutputs>,
     profile: Profile,
-}
-
-/// Outputs of the last shape of input, and buffers for them once that shape comes again: a model
-/// that is run once, or with another batch each time, needs none.
-struct KeptOutputs {
-    input_shapes: Vec<Vec<usize>>,
-    outputs: Vec<(String, TensorElementType, Vec<i64>)>,
-    buffers: Option<RunOptions<HasSelectedOutputs>>,
 }
 
 #[derive(Debug)]
@@ -380,40 +240,6 @@ impl Outputs<'_> {
     }
 }
 
-impl KeptOutputs {
-    /// Notes the outputs' types and shapes. None if one of them has no plain buffer.
-    fn of(outputs: &SessionOutputs<'_>, input_shapes: Vec<Vec<usize>>) -> Option<Self> {
-        let described = outputs.iter().map(|(name, value)| match value.dtype() {
-            ValueType::Tensor { ty, shape, .. } if *ty != TensorElementType::String && shape.num_elements() > 0 => {
-                Some((name.to_owned(), *ty, shape.to_vec()))
-            }
-            _ => None,
-        });
-        Some(Self {
-            input_shapes,
-            outputs: described.collect::<Option<_>>()?,
-            buffers: None,
-        })
-    }
-
-    /// Run options that write into the buffers, which are made the first time.
-    fn buffers(&mut self) -> Result<&RunOptions<HasSelectedOutputs>, SessionError> {
-        let options = match self.buffers.take() {
-            Some(options) => options,
-            None => {
-                let allocator = Allocator::default();
-                let mut selector = OutputSelector::default();
-                for (name, ty, shape) in &self.outputs {
-                    let tensor = DynTensor::new(&allocator, *ty, shape.clone()).map_err(run_error)?;
-                    selector = selector.preallocate(name, tensor);
-                }
-                RunOptions::new().map_err(run_error)?.with_outputs(selector)
-            }
-        };
-        Ok(self.buffers.insert(options))
-    }
-}
-
 fn port(outlet: &Outlet) -> Port {
     let (element, shape) = match outlet.dtype() {
         ValueType::Tensor { ty, shape, .. } => {
@@ -427,88 +253,6 @@ fn port(outlet: &Outlet) -> Port {
         element,
         shape,
     }
-}
-
-fn run_error<R>(error: ort::Error<R>) -> SessionError {
-    SessionError::Run {
-        reason: error.to_string(),
-    }
-}
-
-fn load_error(runtime: &Runtime, path: Option<&Path>) -> impl FnOnce(ort::Error) -> SessionError {
-    let version = runtime.library().version.clone();
-    let path = path.map(Path::to_path_buf);
-    move |error| SessionError::Load {
-        path,
-        version,
-        reason: error.to_string(),
-    }
-}
-
-/// A builder with the options set, and the place of the profile if one is taken.
-fn configure(runtime: &Runtime, options: &SessionOptions) -> Result<(SessionBuilder, Profile), SessionError> {
-    let refuse = |what: &str, reason: String| SessionError::Option {
-        what: what.to_owned(),
-        version: runtime.library().version.clone(),
-        reason,
-    };
-    let named = |what: &'static str| move |e: ort::Error<SessionBuilder>| refuse(what, e.to_string());
-    let level = match options.optimisation {
-        Optimisation::None => GraphOptimizationLevel::Disable,
-        Optimisation::Basic => GraphOptimizationLevel::Level1,
-        Optimisation::Extended => GraphOptimizationLevel::Level2,
-        Optimisation::All => GraphOptimizationLevel::All,
-    };
-    let mut builder = SessionBuilder::new(runtime.environment())
-        .map_err(|e| refuse("session options", e.to_string()))?
-        .with_log_level(LogLevel::Error)
-        .map_err(named("the log level"))?
-        .with_optimization_level(level)
-        .map_err(named("the optimisation level"))?
-        .with_prepacking(options.prepacking)
-        .map_err(named("prepacking"))?;
-    builder = threads(builder, options).map_err(|e| refuse("the thread counts", e.to_string()))?;
-    builder =
-        providers(builder, options).map_err(|(provider, e)| refuse(&format!("provider {provider}"), e.to_string()))?;
-    if let Some(path) = &options.optimised_model_path {
-        builder = builder
-            .with_optimized_model_path(path)
-            .map_err(named("the optimised model's path"))?;
-    }
-    let only_processor = options.providers.iter().all(|p| *p == Provider::Cpu);
-    if only_processor && !options.profile_first_run {
-        return Ok((builder, Profile::Off));
-    }
-    let folder = tempfile::tempdir().map_err(|e| SessionError::Profile { reason: e.to_string() })?;
-    let builder = builder
-        .with_profiling(folder.path().join("run"))
-        .map_err(named("profiling"))?;
-    Ok((builder, Profile::Running { _folder: folder }))
-}
-
-fn threads(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
-    let builder = builder
-        .with_intra_threads(options.intra_threads)?
-        .with_inter_threads(options.inter_threads)?
-        .with_parallel_execution(options.inter_threads > 1)?
-        .with_intra_op_spinning(options.spinning)?
-        .with_inter_op_spinning(options.spinning)?;
-    Ok(builder)
-}
-
-fn providers(mut builder: SessionBuilder, options: &SessionOptions) -> Result<SessionBuilder, (Provider, ort::Error)> {
-    for provider in &options.providers {
-        builder = builder
-            .with_execution_providers([provider.dispatch(options.memory_arena)])
-            .map_err(|e| (*provider, e.into()))?;
-    }
-    if !options.providers.contains(&Provider::Cpu) {
-        let processor = [Provider::Cpu.dispatch(options.memory_arena)];
-        builder = builder
-            .with_execution_providers(processor)
-            .map_err(|e| (Provider::Cpu, e.into()))?;
-    }
-    Ok(builder)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use crate::proto::{
     AttributeProto, Dimension, ElementType, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET_VERSION,
     OperatorSetIdProto, StringStringEntryProto, TensorProto, ValueInfoProto,
 };
+use crate::runtime::Provider;
 use crate::runtime::optimised;
 use crate::runtime::testing::runtime;
 use ndarray::{Array, ArrayD};
