@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::{FAINT, INK, PlotError, WIDE, colour, font, open};
+use super::{PlotError, WIDE, chart, colour, legend, mesh, open};
 
 /// One line of a plot.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,21 +72,8 @@ fn draw<DB: DrawingBackend>(
         .map(|(_, y)| y)
         .collect();
     let ends_high = ends.iter().sum::<f64>() / ends.len().max(1) as f64 > (y_low + y_high) / 2.0;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, font(28))
-        .margin(24)
-        .x_label_area_size(56)
-        .y_label_area_size(76)
-        .build_cartesian_2d(x_low..x_high, y_low..y_high)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(FAINT)
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK)
-        .label_style(font(18))
-        .axis_desc_style(font(20))
-        .x_desc(x_label)
-        .y_desc(y_label)
+    let mut chart = chart(area, title, x_low..x_high, y_low..y_high)?;
+    mesh(&mut chart, x_label, y_label)
         .x_labels(if whole_steps { (x_high - x_low) as usize + 1 } else { 10 })
         .x_label_formatter(&|x| {
             if x.fract().abs() < 1e-9 {
@@ -112,19 +99,12 @@ fn draw<DB: DrawingBackend>(
         chart.draw_series(one.finite().map(|point| Circle::new(point, 4, colour(index).filled())))?;
     }
     if !series.is_empty() {
-        chart
-            .configure_series_labels()
-            .border_style(FAINT)
-            .background_style(WHITE.mix(0.9))
-            .label_font(font(18))
-            .legend_area_size(32)
-            .margin(10)
-            .position(if ends_high {
-                SeriesLabelPosition::LowerRight
-            } else {
-                SeriesLabelPosition::UpperRight
-            })
-            .draw()?;
+        let position = if ends_high {
+            SeriesLabelPosition::LowerRight
+        } else {
+            SeriesLabelPosition::UpperRight
+        };
+        legend(&mut chart, position)?;
     }
     Ok(())
 }

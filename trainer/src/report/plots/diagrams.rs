@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use crate::metrics::calibration::ReliabilityBin;
 
-use super::{FAINT, INK, PlotError, SQUARE, colour, font, open};
+use super::{INK, LinearChart, PlotError, SQUARE, chart, colour, font, legend, mesh, open};
 
 /// Draws one ROC curve per entry (name, points of false and true positive rate) into `path`.
 ///
@@ -28,34 +28,14 @@ pub fn reliability(path: &Path, title: &str, bins: &[ReliabilityBin]) -> Result<
     area.present().map_err(|error| PlotError::new(path, error))
 }
 
-type UnitChart<'a, DB> =
-    ChartContext<'a, DB, Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>>;
-
 fn unit_chart<'a, DB: DrawingBackend>(
     area: &DrawingArea<DB, plotters::coord::Shift>,
     title: &str,
     x_label: &str,
     y_label: &str,
-) -> Result<UnitChart<'a, DB>, DrawingAreaErrorKind<DB::ErrorType>> {
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, font(28))
-        .margin(24)
-        .margin_right(36)
-        .x_label_area_size(56)
-        .y_label_area_size(76)
-        .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(FAINT)
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK)
-        .label_style(font(18))
-        .axis_desc_style(font(20))
-        .x_desc(x_label)
-        .y_desc(y_label)
-        .x_labels(6)
-        .y_labels(6)
-        .draw()?;
+) -> Result<LinearChart<'a, DB>, DrawingAreaErrorKind<DB::ErrorType>> {
+    let mut chart = chart(area, title, 0.0..1.0, 0.0..1.0)?;
+    mesh(&mut chart, x_label, y_label).x_labels(6).y_labels(6).draw()?;
     chart.draw_series(DashedLineSeries::new(
         [(0.0, 0.0), (1.0, 1.0)],
         6,
@@ -79,15 +59,7 @@ fn draw_roc<DB: DrawingBackend>(
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
     }
     if !curves.is_empty() {
-        chart
-            .configure_series_labels()
-            .border_style(FAINT)
-            .background_style(WHITE.mix(0.9))
-            .label_font(font(18))
-            .legend_area_size(32)
-            .margin(10)
-            .position(SeriesLabelPosition::LowerRight)
-            .draw()?;
+        legend(&mut chart, SeriesLabelPosition::LowerRight)?;
     }
     Ok(())
 }

@@ -5,9 +5,12 @@ mod curves;
 mod diagrams;
 mod matrix;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use plotters::chart::MeshStyle;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
@@ -69,6 +72,59 @@ fn open(path: &Path, size: (u32, u32)) -> Result<DrawingArea<BitMapBackend<'_>, 
     let area = BitMapBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE).map_err(|error| PlotError::new(path, error))?;
     Ok(area)
+}
+
+/// A chart with two linear axes.
+type LinearChart<'a, DB> = ChartContext<'a, DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// An empty chart under its title, with room for the labels of both axes.
+fn chart<'a, DB: DrawingBackend>(
+    area: &DrawingArea<DB, plotters::coord::Shift>,
+    title: &str,
+    x: Range<f64>,
+    y: Range<f64>,
+) -> Result<LinearChart<'a, DB>, DrawingAreaErrorKind<DB::ErrorType>> {
+    ChartBuilder::on(area)
+        .caption(title, font(28))
+        .margin(24)
+        // The last number of the x axis reaches beyond it.
+        .margin_right(36)
+        .x_label_area_size(56)
+        .y_label_area_size(76)
+        .build_cartesian_2d(x, y)
+}
+
+/// The grid and the axes of every chart, to be drawn when the numbers on them are chosen.
+fn mesh<'a, 'b, DB: DrawingBackend>(
+    chart: &'b mut LinearChart<'a, DB>,
+    x_label: &str,
+    y_label: &str,
+) -> MeshStyle<'a, 'b, RangedCoordf64, RangedCoordf64, DB> {
+    let mut mesh = chart.configure_mesh();
+    mesh.bold_line_style(FAINT)
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .label_style(font(18))
+        .axis_desc_style(font(20))
+        .x_desc(x_label)
+        .y_desc(y_label);
+    mesh
+}
+
+/// Draws the names of the series.
+fn legend<'a, DB: DrawingBackend + 'a>(
+    chart: &mut LinearChart<'a, DB>,
+    position: SeriesLabelPosition,
+) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+    chart
+        .configure_series_labels()
+        .border_style(FAINT)
+        .background_style(WHITE.mix(0.9))
+        .label_font(font(18))
+        .legend_area_size(32)
+        .margin(10)
+        .position(position)
+        .draw()
 }
 
 #[cfg(test)]
