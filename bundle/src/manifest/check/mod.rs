@@ -1,66 +1,19 @@
 //! What a manifest must fulfil before it is packed or believed.
 
-use std::collections::BTreeSet;
+mod decision;
+mod error;
+mod values;
 
-use imaging::preprocess::PreprocessError;
-
+use self::error::{Result, field, quoted};
+use self::values::{above_zero, finite, fraction, hexadecimal, name, path, text, unique};
 use super::{FileKind, Label, Manifest};
+
+pub use error::ManifestError;
 
 /// Labels of one model.
 const MAX_LABELS: usize = 64;
 /// Files of one payload.
 const MAX_FILES: usize = 256;
-/// A name, role or label id, in bytes.
-const MAX_NAME_BYTES: usize = 48;
-/// A path in the payload, in bytes.
-const MAX_PATH_BYTES: usize = 128;
-/// Text that people read, in characters.
-const MAX_TEXT_CHARS: usize = 2000;
-
-/// Why a manifest was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ManifestError {
-    /// The JSON does not parse or a field is missing or has the wrong type.
-    #[error("manifest: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A field has a value that it may not have.
-    #[error("manifest: {field} is {found}; {wanted}")]
-    Field {
-        /// Path of the field, such as `labels[2].id`.
-        field: String,
-        /// Its value, shortened.
-        found: String,
-        /// What it may be.
-        wanted: String,
-    },
-    /// A field names a label, file or output that does not exist.
-    #[error("manifest: {field} names {found}, which is not among {list}")]
-    Unknown {
-        /// Path of the field.
-        field: String,
-        /// What it names.
-        found: String,
-        /// Where it should be listed.
-        list: &'static str,
-    },
-    /// Something that must be there is not.
-    #[error("manifest: {0}")]
-    Missing(String),
-    /// Something stands there twice.
-    #[error("manifest: {field} has {found} twice")]
-    Twice {
-        /// The list.
-        field: &'static str,
-        /// The entry.
-        found: String,
-    },
-    /// The preprocessing cannot be done.
-    #[error("manifest: preprocess: {0}")]
-    Preprocess(#[from] PreprocessError),
-}
-
-type Result<T = ()> = std::result::Result<T, ManifestError>;
 
 /// Checks the labels of a manifest alone: a packer can ask before it has anything else.
 ///
@@ -164,79 +117,6 @@ impl Manifest {
             text("model.outputs", output)?;
         }
         unique("model.outputs", names.iter().map(|n| n.as_str()))
-    }
-
-    fn check_decision(&self) -> Result {
-        for (i, point) in self.operating_points.iter().enumerate() {
-            let at = format!("operating_points[{i}].label");
-            let index = self.names_label(&at, &point.label)?;
-            if self.labels[index].no_finding {
-                let wanted = "the label without a finding has no operating point";
-                return Err(field(at, quoted(&point.label), wanted));
-            }
-            // At 0 everything would be flagged, and above 1 nothing.
-            if !(point.threshold > 0.0 && point.threshold <= 1.0) {
-                let at = format!("operating_points[{i}].threshold");
-                return Err(field(at, point.threshold, "above 0 and at most 1"));
-            }
-        }
-        unique(
-            "operating_points",
-            self.operating_points.iter().map(|p| p.label.as_str()),
-        )?;
-        for label in self.labels.iter().filter(|l| !l.no_finding) {
-            if !self.operating_points.iter().any(|p| p.label == label.id) {
-                return Err(ManifestError::Missing(format!(
-                    "the label '{}' has no operating point",
-                    label.id
-                )));
-            }
-        }
-        above_zero("temperature", self.temperature)?;
-        self.check_conformal()?;
-        self.check_novelty()
-    }
-
-    fn check_conformal(&self) -> Result {
-        let Some(conformal) = &self.conformal else {
-            return Ok(());
-        };
-        fraction("conformal.coverage", conformal.coverage)?;
-        for (i, quantile) in conformal.quantiles.iter().enumerate() {
-            self.names_label(&format!("conformal.quantiles[{i}].label"), &quantile.label)?;
-            fraction(&format!("conformal.quantiles[{i}].score"), quantile.score)?;
-        }
-        unique(
-            "conformal.quantiles",
-            conformal.quantiles.iter().map(|q| q.label.as_str()),
-        )?;
-        if conformal.quantiles.len() != self.labels.len() {
-            let found = format!("{} quantiles", conformal.quantiles.len());
-            return Err(field(
-                "conformal.quantiles",
-                found,
-                format!("one for each of the {} labels", self.labels.len()),
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_novelty(&self) -> Result {
-        match (&self.novelty, &self.model.outputs.novelty) {
-            (Some(novelty), Some(_)) => {
-                above_zero("novelty.threshold", novelty.threshold)?;
-                fraction("novelty.quantile", novelty.quantile)?;
-                finite("novelty.mean", novelty.mean)?;
-                finite("novelty.std", novelty.std)
-            }
-            (None, None) => Ok(()),
-            (Some(_), None) => Err(ManifestError::Missing(
-                "novelty is given but model.outputs.novelty is not".into(),
-            )),
-            (None, Some(_)) => Err(ManifestError::Missing(
-                "model.outputs.novelty is given but novelty is not".into(),
-            )),
-        }
     }
 
     fn check_quality(&self) -> Result {
@@ -355,97 +235,6 @@ impl Manifest {
         }
         Ok(())
     }
-}
-
-fn field(at: impl Into<String>, found: impl ToString, wanted: impl Into<String>) -> ManifestError {
-    ManifestError::Field {
-        field: at.into(),
-        found: found.to_string(),
-        wanted: wanted.into(),
-    }
-}
-
-/// A text of the manifest for a message: shortened, control characters escaped.
-fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(60).collect();
-    format!("{short:?}")
-}
-
-fn name(at: &str, value: &str) -> Result {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    let well_formed = (1..=MAX_NAME_BYTES).contains(&value.len())
-        && value.bytes().all(allowed)
-        && value.as_bytes()[0].is_ascii_alphanumeric();
-    if well_formed {
-        return Ok(());
-    }
-    let wanted = format!("1 to {MAX_NAME_BYTES} lower-case letters, digits, hyphens and underscores");
-    Err(field(at, quoted(value), wanted))
-}
-
-fn text(at: &str, value: &str) -> Result {
-    let visible = !value.trim().is_empty() && !value.chars().any(|c| c.is_control() && c != '\n');
-    if visible && value.chars().count() <= MAX_TEXT_CHARS {
-        return Ok(());
-    }
-    let wanted = format!("1 to {MAX_TEXT_CHARS} characters without control characters");
-    Err(field(at, quoted(value), wanted))
-}
-
-fn path(at: &str, value: &str) -> Result {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let part = |p: &str| !p.is_empty() && p != "." && p != ".." && p.bytes().all(allowed);
-    if value.len() <= MAX_PATH_BYTES && value.split('/').all(part) {
-        return Ok(());
-    }
-    let wanted = "a relative path of letters, digits, '.', '_', '-' and '/', without '.' and '..'";
-    Err(field(at, quoted(value), wanted))
-}
-
-fn hexadecimal(at: &str, value: &str) -> Result {
-    let digits = value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if value.len() == 64 && digits {
-        return Ok(());
-    }
-    Err(field(
-        at,
-        quoted(value),
-        "a SHA-256 as 64 lower-case hexadecimal digits",
-    ))
-}
-
-fn fraction(at: &str, value: f32) -> Result {
-    if (0.0..=1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(field(at, value, "0 to 1"))
-}
-
-fn above_zero(at: &str, value: f32) -> Result {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(field(at, value, "above 0"))
-}
-
-fn finite(at: &str, value: f32) -> Result {
-    if value.is_finite() {
-        return Ok(());
-    }
-    Err(field(at, value, "a finite number"))
-}
-
-fn unique<'a>(list: &'static str, entries: impl Iterator<Item = &'a str>) -> Result {
-    let mut seen = BTreeSet::new();
-    for entry in entries {
-        if !seen.insert(entry) {
-            return Err(ManifestError::Twice {
-                field: list,
-                found: quoted(entry),
-            });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
