@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use scanside_edge::codes::Code;
 use support::{EXPLICIT, chest_dicom, code, findings, place, program, root, stderr, stdout};
@@ -216,4 +217,36 @@ fn doctor_runs_the_golden_cases_and_names_the_provider() {
     assert_eq!(report["golden"][0]["passed"], true);
     assert_eq!(report["healthy"], false);
     assert!(report["latency_ms"]["median"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_reader_that_left_stops_neither_the_images_nor_the_exit_code() {
+    let Some(place) = place() else { return };
+    let out = place.out("left");
+    let note = place.write("left.dcm", b"no image");
+    let unread = |verb: &[&str], arguments: &[&OsStr]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = program();
+        command.args(verb).args(arguments);
+        command.arg("--key").arg(place.path("site.pub"));
+        command.stdout(writer).stderr(Stdio::piped()).output().unwrap()
+    };
+    let bundle = place.path("finding.scanside");
+    let inspected = unread(&["bundle", "inspect"], &[bundle.as_os_str()]);
+    assert_eq!((code(&inspected), stderr(&inspected)), (0, String::new()));
+    let checked = unread(&["doctor", "--bundle"], &[bundle.as_os_str()]);
+    assert_eq!((code(&checked), stderr(&checked)), (0, String::new()));
+    let (chest, screen) = (place.path("chest.png"), out.join("screen.png"));
+    let files = [chest.as_os_str(), note.as_os_str(), chest.as_os_str()];
+    let rest = [
+        "--screen".as_ref(),
+        screen.as_os_str(),
+        "--bundle".as_ref(),
+        bundle.as_os_str(),
+    ];
+    let triaged = unread(&["triage"], &[&files[..], &rest[..]].concat());
+    assert_eq!(code(&triaged), 3, "the refused file still counts");
+    assert!(!stderr(&triaged).contains("standard output"), "{}", stderr(&triaged));
+    assert_eq!(fs::read_dir(out).unwrap().count(), 3, "every screen is written");
 }

@@ -3,6 +3,7 @@
 //! A verb writes its answer to the writer it is given, as text or with `--json` as one JSON document, and returns a
 //! [`CliError`] whose exit code is that of every program.
 
+mod answer;
 mod bundle;
 mod key;
 
@@ -15,6 +16,7 @@ use clap::Args;
 use crate::container::BundleError;
 use crate::sign::{SignError, TrustedKeys};
 
+pub use answer::{Answer, answer};
 pub use bundle::{BundleCommand, HeaderArgs, InspectArgs, VerifyArgs};
 pub use key::{KeyCommand, NewKeyArgs};
 

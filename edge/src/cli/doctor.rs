@@ -1,11 +1,12 @@
 //! `doctor`: whether this appliance does what the bundle's maker measured.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use bundle::cli::answer;
 use clap::Args;
 use hardware::display::{Display, FramebufferDisplay};
 use ndarray::Array4;
@@ -121,7 +122,7 @@ pub fn run(args: &DoctorArgs) -> Result<Exit> {
     } else {
         describe(&report)
     };
-    writeln!(io::stdout(), "{text}").context("cannot write to standard output")?;
+    writeln!(answer(), "{text}").context("cannot write to standard output")?;
     Ok(failed)
 }
 

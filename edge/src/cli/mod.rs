@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result};
-use bundle::cli::{BundleCommand, KeyCommand, TrustArgs};
+use bundle::cli::{BundleCommand, KeyCommand, TrustArgs, answer};
 use bundle::{Policy, TrustedKeys};
 use clap::{Args, Parser, Subcommand};
 use onnx::runtime::{self, LibraryError, Provider, Runtime, SessionOptions};
@@ -56,13 +56,10 @@ pub fn run(cli: &Cli) -> Exit {
         Verb::Run(args) => run::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::Bundle(command) => command
-            .run(None, &mut io::stdout().lock())
+            .run(None, &mut answer())
             .map_err(Into::into)
             .map(|()| Exit::Done),
-        Verb::Key(command) => command
-            .run(&mut io::stdout().lock())
-            .map_err(Into::into)
-            .map(|()| Exit::Done),
+        Verb::Key(command) => command.run(&mut answer()).map_err(Into::into).map(|()| Exit::Done),
     };
     done.unwrap_or_else(|error| report(&error))
 }

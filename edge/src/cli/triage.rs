@@ -1,9 +1,10 @@
 //! `triage`: images in, results out.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use bundle::cli::answer;
 use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use embedded_graphics::geometry::Size;
@@ -115,7 +116,7 @@ fn print(args: &TriageArgs, examination: &Examination, examiner: &Examiner) -> R
     } else {
         describe(examination, examiner)
     };
-    let mut out = io::stdout().lock();
+    let mut out = answer();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     written.map_err(|e| Failure::new(Exit::Failed, format!("cannot write to standard output: {e}")))
 }

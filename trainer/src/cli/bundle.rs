@@ -1,6 +1,6 @@
 //! `bundle` and `key`: the verbs that trainer and appliance share; they live in the crate of the bundle.
 
-use bundle::cli::{BundleCommand, CliError, KeyCommand};
+use bundle::cli::{BundleCommand, CliError, KeyCommand, answer};
 
 use super::failure::{Code, Failure};
 
@@ -9,7 +9,7 @@ use super::failure::{Code, Failure};
 /// # Errors
 /// What stopped it, with the exit code.
 pub fn run(command: &BundleCommand) -> Result<(), Failure> {
-    command.run(None, &mut std::io::stdout().lock()).map_err(failure)
+    command.run(None, &mut answer()).map_err(failure)
 }
 
 /// `key new`.
@@ -17,7 +17,7 @@ pub fn run(command: &BundleCommand) -> Result<(), Failure> {
 /// # Errors
 /// What stopped it, with the exit code.
 pub fn run_key(command: &KeyCommand) -> Result<(), Failure> {
-    command.run(&mut std::io::stdout().lock()).map_err(failure)
+    command.run(&mut answer()).map_err(failure)
 }
 
 /// An error of these verbs with its exit code.

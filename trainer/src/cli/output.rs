@@ -1,9 +1,11 @@
 //! What the programs print: a bar on a terminal, plain lines when piped, JSON lines with `--json`.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use bundle::cli::answer;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use trainer::progress::Progress;
@@ -49,8 +51,7 @@ impl Output {
     }
 
     fn print_json(&self, value: &Value) {
-        // A closed pipe is the reader's choice, not our failure.
-        let _ = writeln!(std::io::stdout().lock(), "{value}");
+        print_line(value);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Stage>> {
@@ -61,9 +62,7 @@ impl Output {
         match stage.and_then(|stage| stage.bar.as_ref()) {
             Some(bar) => bar.suspend(|| eprintln!("{text}")),
             None if self.json => eprintln!("{text}"),
-            None => {
-                let _ = writeln!(std::io::stdout().lock(), "{text}");
-            }
+            None => print_line(text),
         }
     }
 }
@@ -105,13 +104,13 @@ impl Progress for Output {
                 }));
             } else {
                 let seconds = stage.begun.elapsed().as_secs();
-                println!(
+                print_line(format_args!(
                     "{}: {} of {} {}, {seconds} s, {detail}",
                     stage.name,
                     stage.done,
                     stage.total,
                     plural(&stage.unit)
-                );
+                ));
             }
         }
     }
@@ -136,6 +135,12 @@ impl Progress for Output {
         }
         self.print_json(&line);
     }
+}
+
+/// A line on standard output. The program's work is worth more than its lines: were the disk full that they go to, it
+/// still goes on.
+fn print_line(text: impl Display) {
+    let _ = writeln!(answer(), "{text}");
 }
 
 /// "batch" -> "batches", "image" -> "images".
