@@ -4,8 +4,14 @@
 //! - [`display`]: a canvas to draw on and the places that show it (PNG file, Linux framebuffer, window)
 //! - [`slots`]: two places for each model, switched so that no power cut leaves the appliance without one
 //! - [`smp`]: the serial line that engineers flash models over, by the Simple Management Protocol
+//!
+//! Each is a cargo feature of its name; all are on unless a program wants fewer.
 
+#[cfg(feature = "slots")]
 pub mod clock;
+#[cfg(feature = "display")]
 pub mod display;
+#[cfg(feature = "slots")]
 pub mod slots;
+#[cfg(feature = "smp")]
 pub mod smp;
