@@ -28,6 +28,7 @@ use onnx::heads::{Heads, Novelty, classifier};
 use onnx::networks::{ImageClassifier, resnet};
 use onnx::quantize::{ImageError, QuantizeOptions, quantize};
 use onnx::runtime::{self, SessionOptions};
+use scanside_edge::appliance::Appliance;
 use scanside_edge::examination::{Examination, Examiner, Request};
 use scanside_edge::finding::Engine;
 use scanside_edge::inference::ReadBundle;
@@ -142,7 +143,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 
 fn warm(folder: &Path, keys: &TrustedKeys, image: &Path) -> Result<(), Box<dyn Error>> {
     let file = fs::File::open(folder.join("model.scanside"))?;
-    let bundle = ReadBundle::read(file, keys, &bundle::Policy::default(), false)?;
+    let bundle = ReadBundle::read(file, keys, &bundle::Policy::default(), &Appliance::here(&[]), false)?;
     let (model, _) = bundle.load(runtime::load(None)?, &SessionOptions::default())?;
     let mut examiner = Examiner::new(model, Engine::default(), Limits::default());
     let bytes = fs::read(image)?;

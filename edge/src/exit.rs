@@ -6,6 +6,7 @@ use hardware::display::DisplayError;
 use imaging::decode::DecodeError;
 use onnx::runtime::{LibraryError, SessionError};
 
+use crate::appliance::HardwareError;
 use crate::config::ConfigError;
 use crate::inference::ModelError;
 
@@ -23,7 +24,7 @@ pub enum Exit {
     InputRefused = 3,
     /// A signature, a digest or a golden case does not fit.
     Unverified = 4,
-    /// A display or the native library does not work.
+    /// A display or the native library does not work, or the appliance lacks what a bundle needs.
     Device = 5,
 }
 
@@ -87,7 +88,10 @@ impl Exit {
         if cause.is::<ConfigError>() {
             return Some(Self::Usage);
         }
-        let device = cause.is::<LibraryError>() || cause.is::<SessionError>() || cause.is::<DisplayError>();
+        let device = cause.is::<LibraryError>()
+            || cause.is::<SessionError>()
+            || cause.is::<DisplayError>()
+            || cause.is::<HardwareError>();
         device.then_some(Self::Device)
     }
 
@@ -96,7 +100,7 @@ impl Exit {
             ModelError::Bundle(error) if error.is_io() => Self::Failed,
             ModelError::Bundle(_) | ModelError::Contradiction { .. } | ModelError::Golden { .. } => Self::Unverified,
             ModelError::Preprocess(_) => Self::InputRefused,
-            ModelError::Session(_) | ModelError::Hardware { .. } | ModelError::NotFinite { .. } => Self::Device,
+            ModelError::Session(_) | ModelError::Hardware(_) | ModelError::NotFinite { .. } => Self::Device,
         }
     }
 }

@@ -12,6 +12,7 @@ use ndarray::{Array2, Array4, ArrayView4, Ix2, Ix4};
 use onnx::runtime::{Outputs, ProviderUse, Runtime, Session, SessionError, SessionOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::appliance::{Appliance, HardwareError};
 use crate::memory;
 
 /// Why a model cannot be loaded or run.
@@ -34,13 +35,8 @@ pub enum ModelError {
         what: String,
     },
     /// The bundle is made for other hardware.
-    #[error("the bundle needs {wanted}, this appliance has {found}; use the bundle that was packed for it")]
-    Hardware {
-        /// What the manifest asks for.
-        wanted: String,
-        /// What there is.
-        found: String,
-    },
+    #[error(transparent)]
+    Hardware(#[from] HardwareError),
     /// The network gave infinite numbers or none.
     #[error("the network's output `{output}` holds numbers that are not finite; run scanside-edge doctor")]
     NotFinite {
@@ -112,18 +108,24 @@ pub struct ReadBundle {
 }
 
 impl ReadBundle {
-    /// Reads and verifies a whole bundle, and keeps its network and, if asked, its golden cases.
+    /// Reads and verifies a whole bundle that can run on this appliance, and keeps its network and, if asked, its golden cases.
     ///
     /// # Errors
     /// [`ModelError::Bundle`], [`ModelError::Hardware`].
-    pub fn read<R: Read>(reader: R, keys: &TrustedKeys, policy: &Policy, golden: bool) -> Result<Self, ModelError> {
+    pub fn read<R: Read>(
+        reader: R,
+        keys: &TrustedKeys,
+        policy: &Policy,
+        appliance: &Appliance,
+        golden: bool,
+    ) -> Result<Self, ModelError> {
         let wanted = |entry: &FileEntry| match entry.kind {
             FileKind::Model => true,
             FileKind::GoldenInput | FileKind::GoldenOutput => golden,
             _ => false,
         };
         let bundle = bundle::container::open(reader, keys, policy, wanted)?;
-        check_hardware(&bundle.manifest)?;
+        appliance.check(&bundle.manifest.hardware)?;
         Self::from_bundle(bundle)
     }
 
@@ -304,18 +306,6 @@ fn finite(values: Vec<f32>, name: &str) -> Result<Vec<f32>, ModelError> {
     } else {
         Err(not_finite(name))
     }
-}
-
-fn check_hardware(manifest: &Manifest) -> Result<(), ModelError> {
-    let wanted = &manifest.hardware.architectures;
-    let here = std::env::consts::ARCH;
-    if wanted.is_empty() || wanted.iter().any(|a| a == here) {
-        return Ok(());
-    }
-    Err(ModelError::Hardware {
-        wanted: format!("a processor of {}", wanted.join(" or ")),
-        found: here.to_owned(),
-    })
 }
 
 fn check_outputs(manifest: &Manifest, session: &Session) -> Result<(), ModelError> {

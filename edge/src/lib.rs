@@ -1,6 +1,7 @@
 //! The appliance: from an image to a finding on a display.
 //!
 //! - [`examination`]: a file into a finding: decode, quality gate, intended use, network, decision
+//! - [`appliance`]: what this machine has, and whether a bundle can run on it
 //! - [`inference`]: a verified bundle as a model that is ready to run
 //! - [`intended_use`], [`decision`], [`codes`]: what may be said of an image, and why not more
 //! - [`finding`]: what was found, as JSON

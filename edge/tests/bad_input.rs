@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use bundle::container::{PROLOGUE_BYTES, PayloadFile};
-use bundle::manifest::FileKind;
+use bundle::manifest::{FileKind, HardwareRequirement};
 use bundle::mcuboot::HEADER_BYTES;
 use support::{EXPLICIT, Element, Place, chest, chest_dicom, code, findings, place, program, stderr, stdout};
 
@@ -186,6 +186,57 @@ fn a_signed_bundle_whose_network_is_none_is_told() {
     let output = command.arg("--key").arg(key).output().unwrap();
     assert_eq!(code(&output), 5);
     assert!(stderr(&output).contains("nonsense.scanside"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_bundle_for_other_hardware_is_refused_by_triage_and_doctor() {
+    let Some(place) = place() else { return };
+    let keys = bundle::sign::generate(None).unwrap();
+    let secret = bundle::sign::parse_secret(&keys.secret_file).unwrap();
+    let key = place.write("hardware.key.txt", keys.public_file.as_bytes());
+    let path = place.path("elsewhere.scanside");
+    let requirement = HardwareRequirement::default;
+    let cases = [
+        (
+            HardwareRequirement {
+                architectures: vec!["mips".into()],
+                ..requirement()
+            },
+            "processor of mips",
+        ),
+        (
+            HardwareRequirement {
+                memory_bytes: 1 << 50,
+                ..requirement()
+            },
+            "needs 1073741824 MiB of memory",
+        ),
+        (
+            HardwareRequirement {
+                providers: vec!["tensorrt".into()],
+                ..requirement()
+            },
+            "provider tensorrt",
+        ),
+    ];
+    for (hardware, reason) in cases {
+        let (mut manifest, files) = support::tiny(support::Says::Finding);
+        manifest.hardware = hardware;
+        bundle::container::write(&manifest, &files, &secret, File::create(&path).unwrap()).unwrap();
+        let chest = place.path("chest.png");
+        for verb in [&["triage".as_ref(), chest.as_os_str()][..], &["doctor".as_ref()]] {
+            let mut command = program();
+            command.args(verb).arg("--bundle").arg(&path).arg("--key").arg(&key);
+            let output = command.output().unwrap();
+            let message = stderr(&output);
+            assert_eq!(code(&output), 5, "{message}");
+            assert!(
+                message.contains("elsewhere.scanside") && message.contains(reason),
+                "{message}"
+            );
+            assert!(stdout(&output).is_empty(), "nothing is assessed with it");
+        }
+    }
 }
 
 fn with_library(place: &Place, library: &Path) -> Output {

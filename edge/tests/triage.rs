@@ -208,6 +208,7 @@ fn doctor_runs_the_golden_cases_and_names_the_provider() {
         "latency",
         "healthy",
         "onnx runtime",
+        "asks for nothing in particular",
     ] {
         assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
     }

@@ -113,7 +113,7 @@ impl Label {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct HardwareRequirement {
-    /// Free memory that inference needs, in bytes; 0 if unknown.
+    /// Memory that the model may take on the appliance, in bytes; 0 if unknown.
     pub memory_bytes: u64,
     /// Processor architectures as Rust names them (`x86_64`, `aarch64`); empty for any.
     pub architectures: Vec<String>,

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bundle::cli::answer;
+use bundle::manifest::HardwareRequirement;
 use clap::Args;
 use hardware::display::{Display, FramebufferDisplay};
 use ndarray::Array4;
@@ -15,6 +16,7 @@ use onnx::runtime::provider::saturates_u8s8;
 use serde::Serialize;
 
 use super::{Loaded, ModelArgs, model_failed};
+use crate::appliance::{Appliance, mebibytes};
 use crate::exit::Exit;
 use crate::golden::{self, GoldenResult};
 use crate::inference::{Model, ModelIdentity};
@@ -41,7 +43,7 @@ pub struct DoctorArgs {
 struct Report {
     model: ModelIdentity,
     precision: String,
-    architecture: &'static str,
+    hardware: HardwareReport,
     onnxruntime: LibraryReport,
     providers: ProviderReport,
     golden: Vec<GoldenResult>,
@@ -49,6 +51,12 @@ struct Report {
     displays: Vec<DisplayReport>,
     notes: Vec<String>,
     healthy: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct HardwareReport {
+    needs: HardwareRequirement,
+    has: Appliance,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +94,7 @@ struct DisplayReport {
 pub fn run(args: &DoctorArgs) -> Result<Exit> {
     let mut settings = args.model.settings()?;
     settings.session.profile_first_run = true;
+    let appliance = settings.appliance();
     let Loaded {
         mut model,
         golden,
@@ -101,7 +110,10 @@ pub fn run(args: &DoctorArgs) -> Result<Exit> {
     let report = Report {
         model: model.identity().clone(),
         precision: engine.precision.clone(),
-        architecture: std::env::consts::ARCH,
+        hardware: HardwareReport {
+            needs: model.manifest().hardware.clone(),
+            has: appliance,
+        },
         onnxruntime: LibraryReport {
             version: library.version.clone(),
             path: library.path.clone(),
@@ -214,12 +226,12 @@ fn describe(report: &Report) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "onnx runtime  {} at {} ({}), processor {}",
+        "onnx runtime  {} at {} ({})",
         library.version,
         library.path.display(),
-        library.found_by,
-        report.architecture
+        library.found_by
     );
+    let _ = writeln!(text, "hardware      {}", hardware_words(&report.hardware));
     let _ = writeln!(text, "provider      {}", provider_words(&report.providers));
     for case in &report.golden {
         let word = if case.passed { "good" } else { "FAILED" };
@@ -250,6 +262,31 @@ fn describe(report: &Report) -> String {
     }
     text += if report.healthy { "healthy" } else { "NOT healthy" };
     text
+}
+
+/// "x86_64, 7900 MiB free, cpu; the bundle asks for 300 MiB, x86_64 or aarch64, cpu".
+fn hardware_words(HardwareReport { needs, has }: &HardwareReport) -> String {
+    let free = has.memory_bytes.map_or("memory not known".to_owned(), |bytes| {
+        format!("{} MiB free", mebibytes(bytes))
+    });
+    let mut wanted = Vec::new();
+    if needs.memory_bytes > 0 {
+        wanted.push(format!("{} MiB", mebibytes(needs.memory_bytes)));
+    }
+    for names in [&needs.architectures, &needs.providers] {
+        if !names.is_empty() {
+            wanted.push(names.join(" or "));
+        }
+    }
+    if wanted.is_empty() {
+        wanted.push("nothing in particular".to_owned());
+    }
+    format!(
+        "{}, {free}, {}; the bundle asks for {}",
+        has.architecture,
+        has.provider_names().join(" and "),
+        wanted.join(", ")
+    )
 }
 
 fn provider_words(providers: &ProviderReport) -> String {

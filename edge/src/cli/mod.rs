@@ -19,6 +19,7 @@ use bundle::{Policy, TrustedKeys};
 use clap::{Args, Parser, Subcommand};
 use onnx::runtime::{self, LibraryError, Provider, Runtime, SessionOptions};
 
+use crate::appliance::Appliance;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::finding::Engine;
@@ -162,10 +163,20 @@ impl Settings {
         })
     }
 
+    fn appliance(&self) -> Appliance {
+        Appliance::here(&self.session.providers)
+    }
+
     fn read(&self, golden: bool) -> Result<ReadBundle> {
         let name = || format!("bundle {}", self.bundle.display());
         let file = File::open(&self.bundle).with_context(name)?;
-        let read = ReadBundle::read(BufReader::new(file), &self.keys, &self.policy, golden);
+        let read = ReadBundle::read(
+            BufReader::new(file),
+            &self.keys,
+            &self.policy,
+            &self.appliance(),
+            golden,
+        );
         read.with_context(name)
     }
 }

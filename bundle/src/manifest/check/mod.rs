@@ -77,6 +77,7 @@ impl Manifest {
         name("name", &self.name)?;
         name("role", &self.role)?;
         text("created", &self.created)?;
+        self.check_hardware()?;
         self.preprocess.check()?;
         check_labels(&self.labels)?;
         self.check_files()?;
@@ -86,6 +87,16 @@ impl Manifest {
         self.check_golden()?;
         self.check_evidence()?;
         self.check_intended_use()
+    }
+
+    fn check_hardware(&self) -> Result {
+        for (i, architecture) in self.hardware.architectures.iter().enumerate() {
+            name(&format!("hardware.architectures[{i}]"), architecture)?;
+        }
+        for (i, provider) in self.hardware.providers.iter().enumerate() {
+            name(&format!("hardware.providers[{i}]"), provider)?;
+        }
+        Ok(())
     }
 
     fn check_files(&self) -> Result {
@@ -259,6 +270,8 @@ mod tests {
     fn every_refusal_names_its_field() {
         assert!(refused(|m| m.name = "Chest".into()).contains("name is \"Chest\""));
         assert!(refused(|m| m.role = String::new()).contains("role"));
+        assert!(refused(|m| m.hardware.architectures = vec!["x 86".into()]).contains("hardware.architectures[0]"));
+        assert!(refused(|m| m.hardware.providers = vec![String::new()]).contains("hardware.providers[0]"));
         assert!(refused(|m| m.labels[1].id = "a b".into()).contains("labels[1].id"));
         assert!(refused(|m| m.labels[1].name = "x\u{7}".into()).contains("labels[1].name"));
         assert!(refused(|m| m.labels[0].no_finding = false).contains("0 labels with no_finding"));
