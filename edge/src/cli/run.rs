@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bundle::Policy;
 use bundle::cli::TrustArgs;
 use clap::Args;
+use hardware::clock::Clock;
 use hardware::display::{Display, FramebufferDisplay, PngDisplay};
 use hardware::slots::{FileCounter, Folder, Storage};
 use hardware::smp::port::{FlowControl, Port, PortOptions, Pty};
@@ -25,6 +27,9 @@ use crate::daemon::models::Loading;
 use crate::daemon::service::Description;
 use crate::daemon::{self, Ended, Line, Parts};
 use crate::exit::{Exit, Failure};
+
+/// No appliance was there before 2026: a clock that says so was never set.
+const NOT_BEFORE: Duration = Duration::from_secs(1_767_225_600);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -97,6 +102,7 @@ fn loading(args: &RunArgs, config: &Config) -> Result<Loading> {
             ..Policy::default()
         },
         onnxruntime: config.onnxruntime.clone(),
+        appliance: Appliance::here(&session.providers),
         session,
     })
 }
@@ -108,10 +114,9 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
     Ok(Parts {
         slots,
         counter: Arc::new(FileCounter::new(monotonic.clone())),
-        clock: Box::new(SystemClock),
+        clock: Clock::open(monotonic, NOT_BEFORE),
         line: config.serial.as_ref().map(line).transpose()?,
         display: display(&config.display)?,
-        appliance: Appliance::here(&loading.session.providers),
         loading,
     })
 }
@@ -240,18 +245,4 @@ fn uname() -> [String; 5] {
             .map(|text| text.to_string_lossy().into_owned())
             .unwrap_or_default()
     })
-}
-
-struct SystemClock;
-
-impl daemon::Clock for SystemClock {
-    fn now(&self) -> std::time::Duration {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default()
-    }
-
-    fn set(&self, _time: std::time::Duration) -> Result<(), String> {
-        Err("the clock cannot be set".to_owned())
-    }
 }

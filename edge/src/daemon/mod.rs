@@ -27,11 +27,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use hardware::clock::Clock;
 use hardware::display::Display;
 use hardware::slots::{SecurityCounter, SlotError, Slots, Storage};
 use hardware::smp::{Parameters, Server};
 
-use crate::appliance::Appliance;
 use crate::intake::watch_folder::{WatchError, WatchFolder};
 use config::ApplianceConfig;
 use delta::Inbox;
@@ -52,18 +52,6 @@ pub trait Line: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Line for T {}
 
-/// The time that results bear and that engineers set.
-pub trait Clock: Send + Sync {
-    /// Time since 1970-01-01T00:00:00 UTC; never before a time that was given earlier.
-    fn now(&self) -> Duration;
-
-    /// Sets it.
-    ///
-    /// # Errors
-    /// A sentence, for a time before the last one seen or a clock that cannot be written.
-    fn set(&self, time: Duration) -> Result<(), String>;
-}
-
 /// What the service runs on.
 pub struct Parts {
     /// Where the slots lie.
@@ -71,13 +59,11 @@ pub struct Parts {
     /// The security counter, apart from the slots.
     pub counter: Arc<dyn SecurityCounter>,
     /// The clock.
-    pub clock: Box<dyn Clock>,
+    pub clock: Clock,
     /// The serial line; without one no model can be flashed.
     pub line: Option<Box<dyn Line>>,
     /// The display.
     pub display: Option<Box<dyn Display>>,
-    /// What the device has.
-    pub appliance: Appliance,
     /// What models are loaded with.
     pub loading: Loading,
 }
@@ -127,8 +113,13 @@ pub fn run(
     for folder in [config.results(), config.logs()] {
         fs::create_dir_all(&folder).map_err(|source| DaemonError::Folder { path: folder, source })?;
     }
-    let Loading { keys, policy, .. } = parts.loading.clone();
-    let gate = BundleGate::new(keys.clone(), policy.clone(), parts.appliance);
+    let Loading {
+        keys,
+        policy,
+        appliance,
+        ..
+    } = parts.loading.clone();
+    let gate = BundleGate::new(keys.clone(), policy.clone(), appliance);
     let slots = Slots::open(parts.slots, &config.roles, Arc::new(gate), parts.counter)?;
     let shared = Arc::new(Shared::new(slots, parts.clock));
     let triage = triage(config, &shared)?;
@@ -168,6 +159,9 @@ fn end(shared: &Shared, threads: Vec<JoinHandle<()>>) {
         if thread.join().is_err() {
             tracing::error!("a thread of the service panicked");
         }
+    }
+    if let Err(error) = shared.clock().keep() {
+        tracing::error!("the time cannot be written down: {error}");
     }
     if let Err(error) = shared.slots().stop_in_order() {
         tracing::error!("the stop cannot be written down, so that a trial will revert: {error}");

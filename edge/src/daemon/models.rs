@@ -14,6 +14,7 @@ use onnx::runtime::{Runtime, SessionOptions};
 
 use super::board::{Progress, Step};
 use super::shared::Shared;
+use crate::appliance::Appliance;
 use crate::examination::Examiner;
 use crate::finding::Engine;
 use crate::golden::{self, GoldenResult};
@@ -33,6 +34,8 @@ pub struct Loading {
     pub onnxruntime: Option<PathBuf>,
     /// Threads and providers.
     pub session: SessionOptions,
+    /// What the device has.
+    pub appliance: Appliance,
 }
 
 /// Why a model does not serve.
@@ -200,8 +203,9 @@ impl Models {
             policy,
             onnxruntime,
             session,
+            appliance,
         } = &self.loading;
-        let bundle = ReadBundle::read(BufReader::new(reader), keys, policy, true)?;
+        let bundle = ReadBundle::read(BufReader::new(reader), keys, policy, appliance, true)?;
         let runtime: &Runtime = onnx::runtime::load(onnxruntime.as_deref())?;
         let engine = Engine::new(runtime, session, bundle.manifest());
         let (model, golden) = bundle.load(runtime, session)?;

@@ -144,7 +144,7 @@ impl OsGroup for Service {
 
     fn set_time(&mut self, time: Duration) -> Result<(), Refusal> {
         let set = self.shared.clock().set(time);
-        set.map_err(|e| Refusal::new(Code::ClockRefused, e))
+        set.map_err(|e| Refusal::new(Code::ClockRefused, e.to_string()))
     }
 
     fn information(&mut self) -> Information {

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hardware::clock::Clock;
 use hardware::slots::{Load, Slots};
 
-use super::Clock;
 use super::board::Board;
 use super::delta::Received;
 
@@ -25,7 +25,7 @@ pub struct Shared {
     board: Mutex<Board>,
     wishes: Mutex<VecDeque<Wish>>,
     rebuilds: Mutex<VecDeque<Received>>,
-    clock: Box<dyn Clock>,
+    clock: Clock,
     restart: AtomicBool,
     ended: AtomicBool,
 }
@@ -33,7 +33,7 @@ pub struct Shared {
 impl Shared {
     /// Of the slots and the clock, with nothing going on.
     #[must_use]
-    pub fn new(slots: Slots, clock: Box<dyn Clock>) -> Self {
+    pub fn new(slots: Slots, clock: Clock) -> Self {
         Self {
             slots: Mutex::new(slots),
             board: Mutex::default(),
@@ -57,8 +57,8 @@ impl Shared {
 
     /// The clock.
     #[must_use]
-    pub fn clock(&self) -> &dyn Clock {
-        self.clock.as_ref()
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Leaves a wish, unless the same one waits already.

@@ -72,7 +72,11 @@ mod tests {
     #[test]
     fn a_request_is_recognised_from_any_beginning_of_it() {
         for end in 1..PARAMETERS.len() {
-            assert_eq!(judge(&PARAMETERS[..end], Sender::Client, 8192), Candidate::Perhaps, "{end}");
+            assert_eq!(
+                judge(&PARAMETERS[..end], Sender::Client, 8192),
+                Candidate::Perhaps,
+                "{end}"
+            );
         }
         assert_eq!(judge(&PARAMETERS, Sender::Client, 8192), Candidate::Message(9));
     }
@@ -106,7 +110,10 @@ mod tests {
             judge(&[8, 0, 0x1f, 0xf8, 0, 0, 0, 0, 0xa0], Sender::Client, 8192),
             Candidate::Message(8192)
         );
-        assert_eq!(judge(&[8, 0, 0x1f, 0xf9, 0, 0, 0, 0, 0xa0], Sender::Client, 8192), Candidate::No);
+        assert_eq!(
+            judge(&[8, 0, 0x1f, 0xf9, 0, 0, 0, 0, 0xa0], Sender::Client, 8192),
+            Candidate::No
+        );
     }
 
     #[test]
