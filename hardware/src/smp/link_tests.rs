@@ -104,6 +104,16 @@ fn a_garbage_line_costs_at_most_that_line() {
 }
 
 #[test]
+fn a_raw_write_stands_in_for_a_lost_line_feed() {
+    let message = request(0x0a, 1, &[0x55; 300]);
+    let mut line = on_line(Framing::Console, &message);
+    line.pop();
+    line.extend(&message);
+    let wanted = [frame(Framing::Console, &message), frame(Framing::Raw, &message)];
+    assert_eq!(receive(&mut receiver(), &line, 7), wanted);
+}
+
+#[test]
 fn text_between_the_lines_of_a_frame_is_skipped() {
     let message = request(0x0a, 1, &[7; 500]);
     let lines = on_line(Framing::Console, &message);

@@ -120,7 +120,7 @@ impl ImageGroup for Simulated {
     fn erase(&mut self, slot: u32) -> Result<(), Refusal> {
         let image = self.check_image(slot / 2)?;
         let holds = &mut self.pairs[image][slot as usize % 2];
-        if slot % 2 == 0 || holds.as_ref().is_some_and(|slot| slot.pending || slot.confirmed) {
+        if slot.is_multiple_of(2) || holds.as_ref().is_some_and(|slot| slot.pending || slot.confirmed) {
             return Err(Refusal::new(Code::BadState, "the slot is in use"));
         }
         *holds = None;

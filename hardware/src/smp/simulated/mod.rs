@@ -144,16 +144,23 @@ impl Simulated {
         }
     }
 
-    /// What a restart does: a trial that was not confirmed ends, a pending image is tried.
+    /// What a restart in order does: a pending image is tried; a trial goes on.
     pub fn restart_now(&mut self) {
         self.restart = None;
         for image in 0..self.pairs.len() {
-            if self.on_trial(image) {
-                self.pairs[image].swap(0, 1);
-                self.note(image, OutcomeKind::Reverted, "restarted before the trial was confirmed");
-            }
             self.begin_trial(image);
         }
+    }
+
+    /// What a crash or a power cut does: a trial ends, and the confirmed image runs again.
+    pub fn crash(&mut self) {
+        for image in 0..self.pairs.len() {
+            if self.on_trial(image) {
+                self.pairs[image].swap(0, 1);
+                self.note(image, OutcomeKind::Reverted, "the service ended during the trial");
+            }
+        }
+        self.restart_now();
     }
 
     fn begin_trial(&mut self, image: usize) {

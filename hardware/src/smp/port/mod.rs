@@ -3,6 +3,8 @@
 //! A UART (`/dev/ttyTHS1`) has the speed that both sides set; a USB gadget (`/dev/ttyGS0`, the appliance as a USB
 //! device) ignores it. Either may be a link below `/dev/serial/by-id`.
 
+mod pattern;
+
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use serialport::{SerialPort as _, TTYPort};
 
 use super::Framing;
+pub use pattern::matches;
 
 /// How long a read waits for bytes.
 const READ_PATIENCE: Duration = Duration::from_millis(100);
@@ -229,57 +232,6 @@ fn absent(options: &PortOptions) -> PortError {
     }
 }
 
-/// The paths that a pattern names, in alphabetical order; a path without `*` and `?` names itself if it exists.
-#[must_use]
-pub fn matches(pattern: &str) -> Vec<PathBuf> {
-    let path = Path::new(pattern);
-    let (Some(folder), Some(last)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Vec::new();
-    };
-    if !last.contains(['*', '?']) {
-        return if path.exists() {
-            vec![path.to_owned()]
-        } else {
-            Vec::new()
-        };
-    }
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let fits = |name: &str| fits(last.as_bytes(), name.as_bytes());
-    let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(fits));
-    let mut found: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
-    found.sort();
-    found
-}
-
-/// Whether a name fits a pattern with `*` (any letters) and `?` (any one).
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    // Where to go on if what follows the last star does not fit here.
-    let mut star = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(letter) if *letter == b'?' || *letter == name[n] => (p, n) = (p + 1, n + 1),
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    (p, n) = (at + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|letter| *letter == b'*')
-}
-
 /// The framing that a port of this kind usually carries: raw on USB, which has checksums of its own, console on a
 /// UART. The server understands both on either.
 #[must_use]
@@ -350,23 +302,6 @@ mod tests {
                 Ok(bytes) => return buffer[..bytes].to_vec(),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut),
             }
-        }
-    }
-
-    #[test]
-    fn patterns_fit_as_a_shell_s() {
-        for (pattern, name, wanted) in [
-            ("ttyUSB*", "ttyUSB0", true),
-            ("ttyUSB*", "ttyUSB", true),
-            ("ttyUSB?", "ttyUSB", false),
-            ("ttyUSB?", "ttyUSB12", false),
-            ("*-if0?", "usb-Scanside-if00", true),
-            ("*a*b", "aab", true),
-            ("*a*b", "aabc", false),
-            ("a", "b", false),
-            ("**", "", true),
-        ] {
-            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), wanted, "{pattern} {name}");
         }
     }
 
