@@ -225,7 +225,7 @@ fn memory_is_bounded_whatever_arrives() {
         let mut random = Random(seed);
         (0..).map(move |_| random.next() as u8)
     };
-    let cycle = |bytes: &[u8]| bytes.to_vec().into_iter().cycle();
+    let cycle = |bytes: &[u8]| Vec::from(bytes).into_iter().cycle();
     let mut many = b"\x0a\0\x1f\xf8\0\x01\0\x01\xa1".to_vec();
     many.extend([0x81; 300]);
     let mut echo = b"\x0a\0\x1f\xf8\0\0\0\0\xa1\x61d\x79\x1f\xf2".to_vec();
