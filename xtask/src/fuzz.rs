@@ -15,6 +15,9 @@ const TARGETS: &[(&str, &str)] = &[
     ("imaging", "decode_raster"),
     ("bundle", "open"),
     ("bundle", "signed"),
+    ("hardware", "smp_console"),
+    ("hardware", "smp_raw"),
+    ("hardware", "smp_body"),
 ];
 
 /// Arguments of `fuzz`.
