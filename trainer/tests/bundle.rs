@@ -218,14 +218,12 @@ fn the_shipped_file_holds_what_calibration_found() {
     assert!(manifest.temperature != 1.0);
     assert!(probabilities.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
 
-    // Novelty: validation images lie within the limit, an image of pure noise does not count as one of them less far.
+    // Novelty: 99 in a hundred validation images lie within the limit, so of these few all but one at most.
     let novelty = manifest.novelty.as_ref().unwrap();
     let distances = run_model(model, &batch.images, "novelty");
-    assert!(
-        distances
-            .iter()
-            .all(|&distance| distance > 0.0 && distance <= novelty.threshold)
-    );
+    assert!(distances.iter().all(|&distance| distance > 0.0));
+    let beyond = distances.iter().filter(|&&distance| distance > novelty.threshold);
+    assert!(beyond.count() <= 1, "{distances} {novelty:?}");
     assert!(
         (distances.mean().unwrap() - novelty.mean).abs() < 2.0 * novelty.std,
         "{distances} {novelty:?}"
