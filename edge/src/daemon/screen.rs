@@ -129,7 +129,10 @@ impl Screen {
     fn idle(&self, shared: &Shared, models: &Models) -> NoticeView {
         let Some(model) = models.images().first().copied().and_then(|image| models.name(image)) else {
             let lines = vec!["An engineer sends one over the serial line with scanside-flash.".to_owned()];
-            return notice(Tone::Setback, "No model yet", lines, None);
+            return NoticeView {
+                status: "no model".to_owned(),
+                ..notice(Tone::Setback, "No model yet", lines, None)
+            };
         };
         let tally = shared.board().tally;
         let mut lines = vec![format!("Model {model}")];
