@@ -22,16 +22,15 @@ mod gate;
 pub mod kept;
 mod open;
 mod pair;
-#[cfg(test)]
-mod power_cuts;
 mod record;
 mod role;
 pub mod simulated;
 pub mod storage;
 #[cfg(test)]
-mod toy;
+mod tests;
 mod upload;
 mod verify;
+mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,77 +40,15 @@ pub use error::{Refusal, RefusalCode, SlotError};
 pub use gate::{Context, Examined, Gatekeeper, MAX_BLOCK_BYTES, MAX_FRONT_BYTES, MAX_TAIL_BYTES, Plan};
 pub use pair::{Confirmed, Load};
 pub use record::{Cause, Digest, ImageFacts, Phase, Setback, Side};
+pub use role::Start;
 use role::{Means, Role, is_role_name};
 pub use storage::{Folder, Storage};
 pub use upload::{Chunk, Reply};
 pub use verify::{Outcome, SlotReader, Verification, Verified};
+pub use view::{Activity, ImageState};
 
 use pair::Unfit;
-use record::{Image, Record, Slot};
-
-/// An image in a slot, as the SMP image group shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageState {
-    /// Number of the role.
-    pub image: u32,
-    /// 0 for the active slot, 1 for the other.
-    pub slot: u32,
-    /// Where it lies.
-    pub side: Side,
-    /// What is known of it.
-    pub facts: ImageFacts,
-    /// Length of the file in bytes.
-    pub length: u64,
-    /// The image's hash.
-    pub hash: Digest,
-    /// SHA-256 of the whole file.
-    pub file: Digest,
-    /// Read back and checked, and not below the security counter.
-    pub bootable: bool,
-    /// Asked for on the next start.
-    pub pending: bool,
-    /// What is served unless a trial runs.
-    pub confirmed: bool,
-    /// Served now.
-    pub active: bool,
-    /// With `pending`: to be confirmed as soon as its self-test passes.
-    pub permanent: bool,
-}
-
-/// What goes on in a role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Activity {
-    /// Nothing.
-    Idle,
-    /// An upload is in progress, or waits to be gone on with.
-    Receiving {
-        /// Bytes that arrived.
-        bytes: u64,
-        /// Bytes in all.
-        total: u64,
-    },
-    /// A file is whole and is to be read back.
-    Verifying,
-    /// An image is on trial.
-    Trial {
-        /// How far it is.
-        phase: Phase,
-        /// Good results so far.
-        good_results: u32,
-    },
-}
-
-/// What a start is to load for a role.
-#[derive(Debug)]
-pub struct Start {
-    /// Number of the role.
-    pub image: u32,
-    /// What to load.
-    pub load: Load,
-    /// What could not be written down. The choice is safe all the same: no trial begins unrecorded.
-    pub problem: Option<SlotError>,
-}
+use record::Slot;
 
 /// The slots of all roles.
 pub struct Slots {
@@ -247,7 +184,12 @@ impl Slots {
     /// [`SlotError::NoSuchHash`], [`SlotError::WrongState`], [`SlotError::Rollback`], [`SlotError::Storage`].
     pub fn request(&mut self, hash: &[u8], permanent: bool) -> Result<(), SlotError> {
         let is = |slot: &Slot| slot.image().is_some_and(|image| image.hash == *hash);
-        let place = |role: &Role| Side::BOTH.into_iter().find(|&side| is(role.record.slot(side)));
+        let damaged = |slot: &Slot| matches!(slot, Slot::Valid { damaged: true, .. });
+        // A damaged image may have been sent again, to the other place.
+        let place = |role: &Role| {
+            let places = Side::BOTH.into_iter().filter(|&side| is(role.record.slot(side)));
+            places.min_by_key(|&side| damaged(role.record.slot(side)))
+        };
         let found = self
             .roles
             .iter_mut()
@@ -394,78 +336,5 @@ impl Slots {
     #[must_use]
     pub fn upload_memory_bytes(&self) -> usize {
         self.roles.iter().map(|role| role.upload.memory_bytes()).sum()
-    }
-}
-
-impl Role {
-    fn begin_start(&mut self, means: &Means) -> Start {
-        let lowest = self.lowest_known(means);
-        let load = self.begin(self.record.clone(), lowest);
-        let (image, problem) = (self.image, self.problem.take());
-        Start { image, load, problem }
-    }
-
-    /// Begins with a record in which no trial serves, or one that the service did not end.
-    fn begin(&mut self, before: Record, lowest: u32) -> Load {
-        let mut new = before.clone();
-        let load = new.begin_start(lowest);
-        let Load::Trial(_) = load else {
-            self.commit_or_hold(new);
-            return load;
-        };
-        match self.commit(new) {
-            Ok(()) => load,
-            // What is not written down as begun is not begun.
-            Err(error) => {
-                self.commit_or_hold(before.without_trials());
-                self.problem = Some(error);
-                self.record.confirmed.map_or(Load::Nothing, Load::Confirmed)
-            }
-        }
-    }
-
-    fn activity(&self) -> Activity {
-        if let Some(trial) = self.record.trial {
-            return Activity::Trial {
-                phase: trial.phase,
-                good_results: trial.good_results,
-            };
-        }
-        if let Some((bytes, total)) = self.upload.progress() {
-            return Activity::Receiving { bytes, total };
-        }
-        let verifying = self
-            .record
-            .slots
-            .iter()
-            .any(|slot| matches!(slot, Slot::Received { .. }));
-        if verifying { Activity::Verifying } else { Activity::Idle }
-    }
-
-    fn states(&self, means: &Means) -> Vec<ImageState> {
-        let lowest = self.lowest_known(means);
-        let state = |side: Side| Some(self.state(side, self.record.slot(side).image()?, lowest));
-        Side::BOTH.into_iter().filter_map(state).collect()
-    }
-
-    fn state(&self, side: Side, image: &Image, lowest: u32) -> ImageState {
-        let record: &Record = &self.record;
-        let request = record.request.filter(|request| request.side == side);
-        let confirmed = record.confirmed == Some(side);
-        let taken_back = confirmed && record.trial.is_some_and(|trial| trial.taken_back);
-        ImageState {
-            image: self.image,
-            slot: record.logical(side),
-            side,
-            facts: image.facts.clone(),
-            length: image.total,
-            hash: image.hash,
-            file: image.file,
-            bootable: record.slot(side).valid().is_some() && image.facts.security_counter >= lowest,
-            pending: request.is_some() || taken_back,
-            confirmed,
-            active: record.active() == Some(side),
-            permanent: request.is_some_and(|request| request.permanent),
-        }
     }
 }

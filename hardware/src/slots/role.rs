@@ -6,9 +6,21 @@ use super::counter::SecurityCounter;
 use super::error::{SlotError, storage as storage_error};
 use super::gate::{Context, Gatekeeper};
 use super::kept::Kept;
+use super::pair::Load;
 use super::record::{Image, ImageFacts, Record, Side, Slot};
 use super::storage::Storage;
 use super::upload::Upload;
+
+/// What a start is to load for a role.
+#[derive(Debug)]
+pub struct Start {
+    /// Number of the role.
+    pub image: u32,
+    /// What to load.
+    pub load: Load,
+    /// What could not be written down. The choice is safe all the same: no trial begins unrecorded.
+    pub problem: Option<SlotError>,
+}
 
 /// What every role works with.
 #[derive(Clone)]
@@ -90,6 +102,33 @@ impl Role {
                 doing: "advanced",
                 source,
             });
+        }
+    }
+
+    /// A new start of the service.
+    pub fn begin_start(&mut self, means: &Means) -> Start {
+        let lowest = self.lowest_known(means);
+        let load = self.begin(self.record.clone(), lowest);
+        let (image, problem) = (self.image, self.problem.take());
+        Start { image, load, problem }
+    }
+
+    /// Begins with a record in which no trial serves, or one that the service did not end.
+    pub fn begin(&mut self, before: Record, lowest: u32) -> Load {
+        let mut new = before.clone();
+        let load = new.begin_start(lowest);
+        let Load::Trial(_) = load else {
+            self.commit_or_hold(new);
+            return load;
+        };
+        match self.commit(new) {
+            Ok(()) => load,
+            // What is not written down as begun is not begun.
+            Err(error) => {
+                self.commit_or_hold(before.without_trials());
+                self.problem = Some(error);
+                self.record.confirmed.map_or(Load::Nothing, Load::Confirmed)
+            }
         }
     }
 

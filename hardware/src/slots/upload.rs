@@ -135,7 +135,9 @@ impl Role {
 
     fn continue_upload(&mut self, means: &Means, chunk: &Chunk<'_>) -> Result<Reply, SlotError> {
         let Some((expected, total)) = self.upload.progress() else {
-            return Ok(self.upload.finished.unwrap_or(Reply::wants(0)));
+            let end = chunk.offset.saturating_add(chunk.data.len() as u64);
+            let same = self.upload.finished.filter(|reply| reply.offset == end);
+            return Ok(same.unwrap_or(Reply::wants(0)));
         };
         // A piece that came twice, or one behind a piece that was lost: the client follows what is wanted.
         if chunk.offset != expected {

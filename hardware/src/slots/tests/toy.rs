@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::*;
+use crate::slots::*;
 
 const MAGIC: &[u8; 4] = b"TOY1";
 const FIXED_BYTES: usize = 20;
@@ -53,6 +53,12 @@ impl Toy {
             hash,
             sha,
         }
+    }
+}
+
+impl Toy {
+    pub fn front_bytes(&self) -> usize {
+        FIXED_BYTES + 4 * usize::from(u16::from_le_bytes([self.bytes[18], self.bytes[19]])) + DIGEST_BYTES
     }
 }
 
@@ -156,4 +162,29 @@ pub fn verify(slots: &mut Slots, toys: &[Toy]) -> Vec<Outcome> {
     let jobs = slots.verifications();
     let mut run = |job: Verification| slots.finish_verification(job.run(|reader| check(reader, toys)));
     jobs.into_iter().filter_map(|job| run(job).ok()).collect::<Vec<_>>()
+}
+
+/// Uploads an image and reads it back.
+pub fn upload(slots: &mut Slots, toy: &Toy) {
+    assert_eq!(
+        send(slots, &toy.bytes, Some(&toy.sha), 700).unwrap().matches,
+        Some(true)
+    );
+    assert_eq!(
+        verify(slots, std::slice::from_ref(toy)),
+        [Outcome::Bootable { pending: false }]
+    );
+}
+
+/// Uploads an image and makes it the confirmed one.
+pub fn install(slots: &mut Slots, toy: &Toy) {
+    upload(slots, toy);
+    slots.request(&toy.hash, true).unwrap();
+    assert!(matches!(slots.begin_start()[0].load, Load::Trial(_)));
+    assert!(slots.trial_passed(0).unwrap());
+}
+
+/// What is shown of an image.
+pub fn state(slots: &Slots, toy: &Toy) -> Option<ImageState> {
+    slots.states().into_iter().find(|state| state.hash == toy.hash)
 }

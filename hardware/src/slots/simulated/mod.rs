@@ -4,14 +4,16 @@
 //! its own, so in any order, as the seed has it: the worst that a disk, its cache and a file system without ordering
 //! may do, including a rename that was half carried out.
 
+mod fate;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::storage::Storage;
+pub(super) use fate::Random;
+use fate::{Change, Weather, Write};
 
-/// What a disk writes at once, in bytes.
-const SECTOR_BYTES: usize = 512;
+use super::storage::Storage;
 
 /// When the power fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,71 +55,6 @@ struct File {
     writes: Vec<Write>,
 }
 
-#[derive(Debug, Clone)]
-enum Write {
-    Empty,
-    Bytes { offset: usize, bytes: Vec<u8> },
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Name(String, usize),
-    Rename { from: String, to: String, file: usize },
-    Remove(String),
-}
-
-/// SplitMix64: a few lines, the same everywhere.
-#[derive(Debug, Clone)]
-pub(super) struct Random(u64);
-
-impl Random {
-    #[cfg(test)]
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
-
-/// What becomes of something that was not synced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Survives,
-    Lost,
-    Torn,
-}
-
-/// Of a power cut: what becomes of writes and of names. Extremes are as likely as mixtures.
-#[derive(Debug, Clone, Copy)]
-struct Weather {
-    writes: Option<Fate>,
-    names: Option<Fate>,
-}
-
-impl Weather {
-    fn draw(random: &mut Random) -> Self {
-        let fate = |n| [Some(Fate::Survives), Some(Fate::Lost), Some(Fate::Torn), None, None][n];
-        Self {
-            writes: fate(random.below(5)),
-            names: fate(random.below(5)),
-        }
-    }
-}
-
-fn fate(given: Option<Fate>, random: &mut Random) -> Fate {
-    given.unwrap_or_else(|| [Fate::Survives, Fate::Lost, Fate::Torn][random.below(3)])
-}
-
 impl Simulated {
     /// An empty folder of 1 GiB; the seed decides what each power cut does.
     #[must_use]
@@ -133,7 +70,7 @@ impl Simulated {
             names: BTreeMap::new(),
             durable: BTreeMap::new(),
             changes: Vec::new(),
-            random: Random(seed),
+            random: Random::new(seed),
             operations: 0,
             cut: None,
             power: true,
@@ -148,7 +85,7 @@ impl Simulated {
 
     /// Changes the future: what power cuts do from now on.
     pub fn reseed(&self, seed: u64) {
-        self.disk().random = Random(seed);
+        self.disk().random = Random::new(seed);
     }
 
     /// Operations so far that change something or make it durable.
@@ -238,99 +175,25 @@ impl Disk {
         let weather = Weather::draw(&mut self.random);
         for file in &mut self.files {
             for write in std::mem::take(&mut file.writes) {
-                let fate = fate(weather.writes, &mut self.random);
-                write.survive(fate, &mut file.durable, &mut self.random);
+                weather.meet_write(&write, &mut file.durable, &mut self.random);
             }
             file.bytes.clone_from(&file.durable);
         }
         for change in std::mem::take(&mut self.changes) {
-            let fate = fate(weather.names, &mut self.random);
-            change.survive(fate, &mut self.durable, &mut self.random);
+            weather.meet_change(&change, &mut self.durable, &mut self.random);
         }
         self.names.clone_from(&self.durable);
         (self.power, self.cut) = (true, None);
+        self.forget_nameless();
     }
-}
 
-impl Write {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Empty => content.clear(),
-            Self::Bytes { offset, bytes } => {
-                let end = offset + bytes.len();
-                content.resize(content.len().max(end), 0);
-                content[*offset..end].copy_from_slice(bytes);
+    /// Files without a name cannot come back, and a long life has many.
+    fn forget_nameless(&mut self) {
+        for (number, file) in self.files.iter_mut().enumerate() {
+            if !self.names.values().any(|&named| named == number) {
+                *file = File::default();
             }
         }
-    }
-
-    fn survive(&self, fate: Fate, content: &mut Vec<u8>, random: &mut Random) {
-        match (fate, self) {
-            (Fate::Lost, _) => {}
-            (Fate::Survives, _) | (_, Self::Empty) => self.apply(content),
-            (Fate::Torn, Self::Bytes { offset, bytes }) => tear(*offset, bytes, random, content),
-        }
-    }
-}
-
-/// Part of a write: its beginning, some of its sectors, its length with zeros, or with a sector of rubbish.
-fn tear(offset: usize, bytes: &[u8], random: &mut Random, content: &mut Vec<u8>) {
-    let way = random.below(4);
-    if way == 0 {
-        let bytes = bytes[..random.below(bytes.len())].to_vec();
-        return Write::Bytes { offset, bytes }.apply(content);
-    }
-    let end = offset + bytes.len();
-    content.resize(content.len().max(end), 0);
-    // Sectors of the medium, so the first and the last of the write may be shorter.
-    let mut at = offset;
-    while at < end {
-        let next = (at - at % SECTOR_BYTES + SECTOR_BYTES).min(end);
-        let (sector, new) = (&mut content[at..next], &bytes[at - offset..next - offset]);
-        match (way, random.below(3)) {
-            (1, 0) | (2, 0) => {}
-            (2, 1) => sector.fill(0),
-            (3, 0) => sector.fill_with(|| random.next() as u8),
-            _ => sector.copy_from_slice(new),
-        }
-        at = next;
-    }
-}
-
-impl Change {
-    fn apply(&self, names: &mut BTreeMap<String, usize>) {
-        match self {
-            Self::Name(name, file) => {
-                names.insert(name.clone(), *file);
-            }
-            Self::Rename { from, to, file } => {
-                names.remove(from);
-                names.insert(to.clone(), *file);
-            }
-            Self::Remove(name) => {
-                names.remove(name);
-            }
-        }
-    }
-
-    fn survive(&self, fate: Fate, names: &mut BTreeMap<String, usize>, random: &mut Random) {
-        match (fate, self) {
-            (Fate::Lost, _) => {}
-            (Fate::Torn, Self::Rename { from, to, file }) => tear_rename(from, to, *file, random, names),
-            _ => self.apply(names),
-        }
-    }
-}
-
-/// A rename that is not atomic: both names, or neither, or only the old one with what was replaced gone.
-fn tear_rename(from: &str, to: &str, file: usize, random: &mut Random, names: &mut BTreeMap<String, usize>) {
-    let way = random.below(3);
-    names.remove(to);
-    if way == 0 {
-        names.insert(to.to_owned(), file);
-    }
-    if way == 1 {
-        names.remove(from);
     }
 }
 
@@ -458,5 +321,113 @@ impl Storage for Simulated {
         } else {
             Err(no_power())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(disk: &Simulated, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; disk.length(name).unwrap()? as usize];
+        disk.read_at(name, 0, &mut bytes).unwrap();
+        Some(bytes)
+    }
+
+    #[test]
+    fn what_was_synced_survives() {
+        for seed in 0..200 {
+            let disk = Simulated::new(seed);
+            disk.create("a.new").unwrap();
+            disk.write_at("a.new", 0, b"synced").unwrap();
+            disk.sync("a.new").unwrap();
+            disk.rename("a.new", "a").unwrap();
+            disk.sync_folder().unwrap();
+            disk.create("b").unwrap();
+            disk.write_at("b", 0, b"not synced").unwrap();
+            disk.restart();
+            assert_eq!(content(&disk, "a").unwrap(), b"synced", "seed {seed}");
+            assert_eq!(content(&disk, "a.new"), None);
+        }
+    }
+
+    #[test]
+    fn what_was_not_synced_meets_every_fate() {
+        let mut seen = BTreeMap::new();
+        for seed in 0..2000 {
+            let disk = Simulated::new(seed);
+            disk.create("a").unwrap();
+            disk.write_at("a", 0, &[1; 600]).unwrap();
+            disk.sync("a").unwrap();
+            disk.sync_folder().unwrap();
+            disk.write_at("a", 0, &[2; 600]).unwrap();
+            disk.write_at("a", 600, &[3; 600]).unwrap();
+            disk.rename("a", "b").unwrap();
+            disk.restart();
+            let names = (content(&disk, "a").is_some(), content(&disk, "b").is_some());
+            let bytes = content(&disk, "a").or(content(&disk, "b")).unwrap_or_default();
+            let (old, new) = (bytes.contains(&1), bytes.contains(&2));
+            *seen
+                .entry((names, old, new, bytes.contains(&3), bytes.len() > 600))
+                .or_insert(0) += 1;
+        }
+        let named = |name: (bool, bool)| seen.keys().any(|key| key.0 == name);
+        assert!(named((true, false)) && named((false, true)) && named((true, true)) && named((false, false)));
+        // The second write without the first, both lost, both there, and one torn.
+        let wanted = [
+            (true, false, true),
+            (true, false, false),
+            (false, true, true),
+            (true, true, true),
+        ];
+        for (old, new, more) in wanted {
+            assert!(
+                seen.keys().any(|key| (key.1, key.2, key.3) == (old, new, more)),
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_power_fails_where_it_is_told_to() {
+        let disk = Simulated::new(1);
+        disk.cut_at(1, Moment::Before);
+        disk.create("a").unwrap();
+        assert!(disk.write_at("a", 0, b"x").is_err());
+        assert!(!disk.has_power() && disk.list().is_err() && disk.create("b").is_err());
+        disk.restart();
+        assert!(disk.has_power() && disk.list().is_ok());
+        disk.cut_at(disk.operations(), Moment::Within);
+        assert!(disk.create("c").is_err() && !disk.has_power());
+    }
+
+    #[test]
+    fn a_clone_has_the_same_future() {
+        let disk = Simulated::new(5);
+        for n in 0..20 {
+            disk.create(&n.to_string()).unwrap();
+            disk.write_at(&n.to_string(), 0, &[n; 2000]).unwrap();
+        }
+        let twin = disk.clone();
+        disk.restart();
+        twin.restart();
+        assert_eq!(disk.list().unwrap(), twin.list().unwrap());
+        for name in disk.list().unwrap() {
+            assert_eq!(content(&disk, &name), content(&twin, &name));
+        }
+    }
+
+    #[test]
+    fn a_full_folder_takes_no_more() {
+        let disk = Simulated::with_capacity(1, 10);
+        disk.create("a").unwrap();
+        disk.write_at("a", 0, &[0; 10]).unwrap();
+        assert_eq!(disk.free_bytes().unwrap(), 0);
+        assert_eq!(
+            disk.write_at("a", 5, &[0; 6]).unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
+        disk.write_at("a", 5, &[0; 5]).unwrap();
+        assert_eq!(disk.write_at("b", 0, b"x").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
