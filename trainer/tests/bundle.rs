@@ -67,7 +67,7 @@ impl Trained {
     }
 
     fn keys(&self) -> TrustedKeys {
-        TrustedKeys::from_files(&[self.finished.public_key.clone()]).unwrap()
+        TrustedKeys::from_files(std::slice::from_ref(&self.finished.public_key)).unwrap()
     }
 
     fn copy(&self) -> tempfile::TempDir {

@@ -68,6 +68,13 @@ pub enum ServeError {
     },
 }
 
+/// A model that is ready, with the files of its golden cases by path.
+struct Loaded {
+    model: Model,
+    golden: BTreeMap<String, Vec<u8>>,
+    engine: Engine,
+}
+
 /// A model in use.
 struct Serving {
     side: Side,
@@ -156,7 +163,7 @@ impl Models {
             .map(|serving| serving.side)
             .ok_or(ServeError::Empty)?;
         // The cases are not kept in memory between two tests.
-        let (model, golden, _) = self.load(image, side)?;
+        let Loaded { model, golden, .. } = self.load(image, side)?;
         self.check(image, model, &golden).map(|(_, results)| results)
     }
 
@@ -164,13 +171,13 @@ impl Models {
         if self.serving.get(&image).is_some_and(|serving| serving.side == side) {
             return Ok(());
         }
-        let (model, _, engine) = self.load(image, side)?;
+        let Loaded { model, engine, .. } = self.load(image, side)?;
         self.put(image, side, model, engine);
         Ok(())
     }
 
     fn serve_trial(&mut self, image: u32, side: Side) -> Result<(), ServeError> {
-        let (model, golden, engine) = self.load(image, side)?;
+        let Loaded { model, golden, engine } = self.load(image, side)?;
         let (model, _) = self.check(image, model, &golden)?;
         let confirmed = self.shared.slots().trial_passed(image)?;
         self.put(image, side, model, engine);
@@ -196,7 +203,7 @@ impl Models {
         self.serving.insert(image, Serving { side, examiner });
     }
 
-    fn load(&self, image: u32, side: Side) -> Result<(Model, BTreeMap<String, Vec<u8>>, Engine), ServeError> {
+    fn load(&self, image: u32, side: Side) -> Result<Loaded, ServeError> {
         let reader = self.shared.slots().reader(image, side)?.ok_or(ServeError::Empty)?;
         let Loading {
             keys,
@@ -209,7 +216,7 @@ impl Models {
         let runtime: &Runtime = onnx::runtime::load(onnxruntime.as_deref())?;
         let engine = Engine::new(runtime, session, bundle.manifest());
         let (model, golden) = bundle.load(runtime, session)?;
-        Ok((model, golden, engine))
+        Ok(Loaded { model, golden, engine })
     }
 
     /// Runs the golden cases; gives the model back if all pass.

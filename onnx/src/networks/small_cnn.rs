@@ -67,7 +67,7 @@ pub fn small_cnn(config: &SmallCnnConfig) -> Result<Graph, GraphError> {
 
 /// The mean over a quarter of the map, down and then across; what lies outside counts as nothing.
 fn smooth(b: &mut GraphBuilder, x: ValueId, size: [usize; 2]) -> Result<ValueId, GraphError> {
-    let [height, width] = size.map(|side| side.div_ceil(STRIDE) / 4 | 1);
+    let [height, width] = size.map(|side| (side.div_ceil(STRIDE) / 4) | 1);
     let down = mean_over(b, "smooth.down", x, [height, 1])?;
     mean_over(b, "smooth.across", down, [1, width])
 }
