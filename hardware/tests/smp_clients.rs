@@ -158,6 +158,8 @@ fn assert_files(said: &Transcript) {
         "FileHashChecksumResponse",
         json!({"type": "crc32", "off": 1, "len": 1, "output": 0xfcb6_e20c_u32}),
     );
+    // As SMP's specification has it.
+    assert_eq!(said.answer("default hash")["type"], "crc32");
     said.assert(
         "hashes",
         "SupportedFileHashChecksumTypesResponse",

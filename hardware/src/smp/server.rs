@@ -15,12 +15,6 @@ use super::statistics::{self, LinkStatistics, StatisticsGroup};
 
 /// The smallest and the largest buffer that [`Parameters`] may announce, in bytes.
 pub const BUFFER_RANGE: (usize, usize) = (8 << 10, 16 << 10);
-/// The longest raw answer in bytes that a client with default settings takes (Zephyr's buffer, and smpclient's).
-const RAW_ANSWER_BYTES: usize = 384;
-/// Bytes of a file in one console answer: a tenth of a second at 115,200 baud.
-const CONSOLE_FILE_BYTES: usize = 1024;
-/// Room for header, keys and numbers around the bytes of a file.
-const FILE_OVERHEAD: usize = 64;
 /// How much is read at once.
 const READ_BYTES: usize = 4096;
 /// How long to wait when the port has nothing and does not wait itself.
@@ -59,14 +53,6 @@ impl Parameters {
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.buffer_bytes.clamp(BUFFER_RANGE.0, BUFFER_RANGE.1)
-    }
-
-    /// Bytes of a file in one answer.
-    pub(crate) fn file_piece(&self, framing: Framing) -> usize {
-        match framing {
-            Framing::Console => CONSOLE_FILE_BYTES,
-            Framing::Raw => RAW_ANSWER_BYTES - FILE_OVERHEAD,
-        }
     }
 }
 
@@ -297,7 +283,7 @@ fn checked(
         group::OS => os::answer(device, parameters, request),
         group::IMAGE => image::answer(device, request),
         group::STATISTICS => statistics::answer(device, link, request),
-        group::FILES => files::answer(device, parameters, request),
+        group::FILES => files::answer(device, request),
         group::SCANSIDE => scanside::answer(device, request),
         other => Err(Refusal::new(
             Code::NotSupported,

@@ -44,8 +44,7 @@ def show(name, answer):
 
 
 async def session(port, framing, image):
-    # The raw transport cannot ask the device for the length of its buffer.
-    transport = SMPSerialTransport() if framing == "console" else SMPSerialRawTransport(mtu=8192)
+    transport = SMPSerialTransport() if framing == "console" else SMPSerialRawTransport()
     async with SMPClient(transport, port, timeout_s=PATIENCE) as client:
 
         async def ask(name, request):
@@ -86,6 +85,7 @@ async def session(port, framing, image):
         await ask("file", FileStatus(name="results/2026-01-31.json"))
         await ask("sha256", FileHashChecksum(name="results/2026-01-31.json", type="sha256"))
         await ask("crc32", FileHashChecksum(name="results/2026-01-31.json", type="crc32", off=1, len=1))
+        await ask("default hash", FileHashChecksum(name="results/2026-01-31.json"))
         await ask("hashes", SupportedFileHashChecksumTypes())
         await ask("close", FileClose())
         await ask("absent", FileDownload(name="logs/other.log", off=0))
