@@ -1,13 +1,13 @@
-//! Where results go: file names, files that are whole or absent, displays.
+//! Where results go: file names, files, displays.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Cursor, Write};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use embedded_graphics::geometry::Size;
-use hardware::display::{Canvas, Display, FramebufferDisplay, PngDisplay, present};
+use hardware::display::{Canvas, Display, DisplayError, FramebufferDisplay, PngDisplay, present};
+use hardware::whole_file;
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::exit::{Exit, Failure};
@@ -62,26 +62,9 @@ impl Names {
     }
 }
 
-/// Writes a file whole or not at all: beside its name, then renamed. What is no plain file (a pipe, a device) is
-/// written to as it is.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-    }
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        // The first error is the one to tell; a leftover may not even exist.
-        let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-/// [`write_whole`], with a message that names the file and what to try.
+/// [`whole_file::write`], with a message that names the file and what to try.
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    write_whole(path, bytes).map_err(|e| cannot_write(path, &e))
+    whole_file::write(path, bytes).map_err(|e| cannot_write(path, &e))
 }
 
 fn cannot_write(path: &Path, reason: &dyn std::fmt::Display) -> Failure {
@@ -159,11 +142,12 @@ impl Displays {
 
     /// Writes a result's screen as PNG.
     pub fn write_screen(&self, view: &ResultView<'_>, path: &Path, size: Size) -> Result<(), Failure> {
-        if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-            return Err(cannot_write(path, &"it is no plain file"));
-        }
         let mut display = PngDisplay::new(path, size);
-        draw(&self.screen, view, &mut display).map_err(|e| cannot_write(path, &e))
+        draw(&self.screen, view, &mut display).map_err(|error| match error {
+            // The display's message names the path and a remedy, as this one does.
+            DisplayError::Io { source, .. } => cannot_write(path, &source),
+            error => Failure::new(Exit::Failed, error.to_string()),
+        })
     }
 
     /// Returns when the person closes the window, at once if there is none.
@@ -179,11 +163,7 @@ fn show_on(screen: &ResultScreen, view: &ResultView<'_>, display: &mut dyn Displ
     draw(screen, view, display).map_err(|e| Failure::new(Exit::Device, e.to_string()))
 }
 
-fn draw(
-    screen: &ResultScreen,
-    view: &ResultView<'_>,
-    display: &mut dyn Display,
-) -> Result<(), hardware::display::DisplayError> {
+fn draw(screen: &ResultScreen, view: &ResultView<'_>, display: &mut dyn Display) -> Result<(), DisplayError> {
     let mut canvas = Canvas::new(display.size());
     let Ok(()) = screen.draw(view, &mut canvas);
     present(&mut canvas, display)
@@ -212,16 +192,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.json");
-        write_whole(&path, b"{}").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"{}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(write_whole(&folder.path().join("none/out.json"), b"{}").is_err());
-    }
-
-    #[test]
     fn a_full_device_is_told_and_stays_a_device() {
         let full = Path::new("/dev/full");
         if !full.exists() {
@@ -231,6 +201,6 @@ mod tests {
         let error = write_output(full, b"{}").unwrap_err();
         assert!(error.message.contains("cannot write /dev/full"), "{error}");
         assert_eq!(error.exit, Exit::Failed);
-        assert!(!fs::metadata(full).unwrap().is_file());
+        assert!(!std::fs::metadata(full).unwrap().is_file());
     }
 }

@@ -1,8 +1,6 @@
 //! A display that is a PNG file; every flush writes the whole picture anew.
 
-use std::fs;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use embedded_graphics::geometry::{OriginDimensions, Size};
 use embedded_graphics::primitives::Rectangle;
@@ -10,6 +8,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::{Canvas, Display, DisplayError};
+use crate::whole_file;
 
 /// Shows pictures in a file, so that a person, a test or a remote viewer can look at them.
 #[derive(Debug)]
@@ -27,28 +26,16 @@ impl PngDisplay {
         }
     }
 
-    fn io(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> DisplayError {
-        let path = self.path.clone();
-        move |source| DisplayError::Io { path, action, source }
-    }
-
-    /// Writes beside the file, then renames, so that no viewer ever reads half a picture.
-    fn write(&self, canvas: &Canvas, partial: &Path) -> Result<(), DisplayError> {
-        let file = fs::File::create(partial).map_err(self.io("create"))?;
-        let mut writer = BufWriter::new(file);
+    fn encode(&self, canvas: &Canvas) -> Result<Vec<u8>, DisplayError> {
+        let mut png = Vec::new();
         let size = canvas.size();
-        PngEncoder::new_with_quality(&mut writer, CompressionType::Default, FilterType::Adaptive)
+        PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
             .write_image(canvas.rgb(), size.width, size.height, ExtendedColorType::Rgb8)
-            .map_err(|source| match source {
-                image::ImageError::IoError(source) => self.io("write")(source),
-                source => DisplayError::Encode {
-                    path: self.path.clone(),
-                    source,
-                },
+            .map_err(|source| DisplayError::Encode {
+                path: self.path.clone(),
+                source,
             })?;
-        writer.flush().map_err(self.io("write"))?;
-        drop(writer);
-        fs::rename(partial, &self.path).map_err(self.io("write"))
+        Ok(png)
     }
 }
 
@@ -66,13 +53,12 @@ impl Display for PngDisplay {
         self.size
     }
 
+    /// No viewer ever reads half a picture.
     fn flush(&mut self, canvas: &Canvas, _dirty: &[Rectangle]) -> Result<(), DisplayError> {
-        let mut name = self.path.file_name().unwrap_or_default().to_os_string();
-        name.push(".partial");
-        let partial = self.path.with_file_name(name);
-        self.write(canvas, &partial).inspect_err(|_| {
-            // The first error is the one to tell; a leftover may not even exist.
-            let _ = fs::remove_file(&partial);
+        whole_file::write(&self.path, &self.encode(canvas)?).map_err(|source| DisplayError::Io {
+            path: self.path.clone(),
+            action: "write",
+            source,
         })
     }
 }
@@ -101,7 +87,7 @@ mod tests {
         assert_eq!(read.as_raw(), canvas.rgb());
         assert!(canvas.dirty().is_empty());
         assert_eq!(
-            fs::read_dir(folder.path()).expect("a folder").count(),
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
             1,
             "no partial file stays"
         );
