@@ -364,3 +364,27 @@ fn one_call_with_every_kind_of_file_does_them_all() {
     screens.sort();
     assert_eq!(screens, ["s-chest.png", "s-note.png", "s-nowhere.png", "s-small.png"]);
 }
+
+#[test]
+fn nothing_that_stands_in_a_file_commands_the_terminal() {
+    let Some(place) = place() else { return };
+    let hostile = "\u{1b}[2J\u{7}RGB";
+    let file = |name: &str, elements: &[Element]| place.write(name, &support::dicom(EXPLICIT, elements));
+    let colour = file(
+        "colour.dcm",
+        &[
+            Element::number(0x28, 2, 1),
+            Element::text(0x28, 4, *b"CS", hostile),
+            Element::number(0x28, 0x10, 1),
+            Element::number(0x28, 0x11, 1),
+            Element::new(0x7fe0, 0x10, *b"OW", vec![0, 0]),
+        ],
+    );
+    let report = file("report.dcm", &[Element::text(8, 0x16, *b"UI", hostile)]);
+    let coding = place.write("coding.dcm", &support::dicom(hostile, &[]));
+    let output = place.triage(&[colour, report, coding], &[]);
+    assert_eq!(code(&output), 3);
+    let text = stdout(&output) + &stderr(&output);
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    assert_eq!(text.matches("[2JRGB").count(), 3, "{text:?}");
+}
