@@ -388,3 +388,41 @@ fn nothing_that_stands_in_a_file_commands_the_terminal() {
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     assert_eq!(text.matches("[2JRGB").count(), 3, "{text:?}");
 }
+
+/// What a person reads of a failure says each thing once.
+fn assert_told_once(message: &str, things: &[&str]) {
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for thing in things {
+        assert_eq!(message.matches(thing).count(), 1, "{thing:?} in {message}");
+    }
+}
+
+#[test]
+fn a_failure_says_each_thing_once() {
+    let Some(place) = place() else { return };
+    let of = |arguments: &[&str]| {
+        let mut command = program();
+        stderr(&command.args(arguments).output().unwrap())
+    };
+    let key = place.path("site.pub");
+    let key = key.to_str().unwrap();
+    let system = "No such file or directory";
+    assert_told_once(
+        &of(&["bundle", "inspect", "none.scanside", "--key", key]),
+        &["none.scanside", system],
+    );
+    assert_told_once(
+        &of(&["triage", "x.png", "--bundle", "none.scanside", "--key", key]),
+        &["none.scanside", system],
+    );
+    assert_told_once(
+        &of(&["triage", "x.png", "--bundle", "b", "--config", "none.toml"]),
+        &["none.toml", system],
+    );
+    assert_told_once(
+        &of(&["triage", "x.png", "--bundle", "b", "--key", "none.pub"]),
+        &["none.pub", system],
+    );
+    let output = place.triage(&[place.path("chest.png")], &["--screen", "no such folder/screen.png"]);
+    assert_told_once(&stderr(&output), &["no such folder/screen.png", system, "check that"]);
+}

@@ -76,6 +76,22 @@ impl CliError {
     }
 }
 
+/// An error with its causes in one line. A cause that the words before it hold already is not said twice: errors of this
+/// house name theirs themselves.
+#[must_use]
+pub fn said_once(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !message.contains(&reason) {
+            message = format!("{message}: {reason}");
+        }
+        cause = error.source();
+    }
+    message
+}
+
 /// Whose signatures are accepted. There is no way to accept none.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TrustArgs {
@@ -113,4 +129,24 @@ fn first_line(path: &Path) -> io::Result<String> {
 fn open_file(path: &Path) -> Result<BufReader<File>, CliError> {
     let file = File::open(path).map_err(|e| CliError::io(path, e))?;
     Ok(BufReader::new(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_the_message_names_is_not_said_again() {
+        let absent = CliError::io(Path::new("a.scanside"), io::ErrorKind::NotFound.into());
+        assert_eq!(said_once(&absent), "a.scanside: entity not found");
+        assert_eq!(
+            said_once(&Silent(absent)),
+            "nothing can be shown: a.scanside: entity not found"
+        );
+    }
+
+    /// An error whose message leaves its cause to whoever prints it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("nothing can be shown")]
+    struct Silent(#[source] CliError);
 }

@@ -68,7 +68,7 @@ pub fn run(cli: &Cli) -> Exit {
 /// Prints an error once and gives its exit code.
 fn report(error: &anyhow::Error) -> Exit {
     // Nothing can be told where stderr is closed.
-    let _ = writeln!(io::stderr(), "error: {error:#}");
+    let _ = writeln!(io::stderr(), "error: {}", bundle::cli::said_once(error.as_ref()));
     Exit::of(error)
 }
 

@@ -36,17 +36,9 @@ impl Failure {
         }
     }
 
-    /// The chain of reasons in one line. A reason that the one before it quotes already is not said twice.
+    /// The chain of reasons in one line.
     pub fn message(&self) -> String {
-        let mut message = String::new();
-        for reason in self.error.chain().map(ToString::to_string) {
-            if message.is_empty() {
-                message = reason;
-            } else if !message.contains(&reason) {
-                message = format!("{message}: {reason}");
-            }
-        }
-        message
+        bundle::cli::said_once(self.error.as_ref())
     }
 }
 
