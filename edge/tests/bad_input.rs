@@ -389,6 +389,96 @@ fn nothing_that_stands_in_a_file_commands_the_terminal() {
     assert_eq!(text.matches("[2JRGB").count(), 3, "{text:?}");
 }
 
+/// `triage` of two good images with a free choice of outputs; what must not change is compared with what it was.
+fn assert_outputs_refused(place: &Place, folder: &str, arguments: &[(&str, &str)], words: &[&str]) {
+    let folder = place.out(folder);
+    for name in ["a.png", "s-a.png", "finding.scanside", "site.pub"] {
+        let source = if name.ends_with("png") { "chest.png" } else { name };
+        fs::copy(place.path(source), folder.join(name)).unwrap();
+    }
+    fs::write(folder.join("edge.toml"), "").unwrap();
+    let listing = || {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = listing();
+    let mut command = program();
+    command.current_dir(&folder).arg("triage").args(["a.png", "s-a.png"]);
+    command.args([
+        "--bundle",
+        "finding.scanside",
+        "--key",
+        "site.pub",
+        "--config",
+        "edge.toml",
+    ]);
+    for (option, value) in arguments {
+        command.args([option, value]);
+    }
+    let output = command.output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(code(&output), 2, "{arguments:?}: {message}");
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    assert!(listing() == before, "{arguments:?} changed the folder");
+    assert!(stdout(&output).is_empty(), "nothing was begun");
+}
+
+#[test]
+fn an_output_never_takes_the_place_of_an_input_or_another_output() {
+    let Some(place) = place() else { return };
+    let refused = |arguments: &[(&str, &str)], words: &[&str]| {
+        assert_outputs_refused(place, "collisions", arguments, words);
+    };
+    // With two images `s.png` becomes `s-a.png` and `s-s-a.png`.
+    refused(&[("--screen", "s.png")], &["--screen", "s-a.png", "image"]);
+    refused(&[("--heatmap", "../collisions/s.png")], &["--heatmap", "image"]);
+    refused(
+        &[("--screen", "o.png"), ("--heatmap", "./o.png")],
+        &["--screen", "--heatmap", "o-a.png"],
+    );
+    refused(
+        &[("--screen", "o.png"), ("--json-out", "o.png")],
+        &["--screen", "--json-out"],
+    );
+    let one = |option: &str, name: &str, what: &str| {
+        let folder = place.out("collision-of-one");
+        for (name, source) in [
+            ("in.png", "chest.png"),
+            ("b.scanside", "finding.scanside"),
+            ("k.pub", "site.pub"),
+        ] {
+            fs::copy(place.path(source), folder.join(name)).unwrap();
+        }
+        let before = fs::read(folder.join(name)).unwrap();
+        let mut command = program();
+        command
+            .current_dir(&folder)
+            .args(["triage", "in.png", "--bundle", "b.scanside", "--key", "k.pub"]);
+        let output = command.args([option, name]).output().unwrap();
+        let message = stderr(&output);
+        assert_eq!(code(&output), 2, "{option} {name}: {message}");
+        assert!(message.contains(name) && message.contains(what), "{message}");
+        assert!(
+            fs::read(folder.join(name)).unwrap() == before,
+            "{option} changed {name}"
+        );
+    };
+    one("--screen", "in.png", "image");
+    one("--heatmap", "in.png", "image");
+    one("--json-out", "b.scanside", "bundle");
+    one("--json-out", "k.pub", "public key");
+}
+
+#[test]
+fn several_outputs_may_go_to_the_same_device() {
+    let Some(place) = place() else { return };
+    let arguments = ["--json-out", "/dev/null", "--heatmap", "/dev/null"];
+    let output = place.triage(&[place.path("chest.png")], &arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
 /// What a person reads of a failure says each thing once.
 fn assert_told_once(message: &str, things: &[&str]) {
     assert_eq!(message.lines().count(), 1, "{message}");

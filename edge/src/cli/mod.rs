@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod collisions;
 mod doctor;
 mod logging;
 mod output;
@@ -8,7 +9,7 @@ mod triage;
 
 pub(crate) use output::write_output;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 use std::thread;
@@ -19,6 +20,7 @@ use bundle::{Policy, TrustedKeys};
 use clap::{Args, Parser, Subcommand};
 use onnx::runtime::{self, LibraryError, Provider, Runtime, SessionOptions};
 
+use self::collisions::Named;
 use crate::appliance::Appliance;
 use crate::config::Config;
 use crate::exit::Exit;
@@ -112,6 +114,18 @@ struct Loaded {
 }
 
 impl ModelArgs {
+    /// The files that are read.
+    fn files(&self) -> Vec<Named> {
+        let mut files = vec![Named::new("bundle", &self.bundle)];
+        let folder = self.trust.keys.iter().filter_map(|folder| fs::read_dir(folder).ok());
+        let in_folder = folder.flatten().flatten().map(|entry| entry.path());
+        let keys = self.trust.key.iter().cloned().chain(in_folder);
+        files.extend(keys.map(|path| Named::new("public key", path)));
+        files.extend(self.config.iter().map(|path| Named::new("config", path)));
+        files.extend(self.onnxruntime.iter().map(|path| Named::new("library", path)));
+        files
+    }
+
     fn settings(&self) -> Result<Settings> {
         let config = match &self.config {
             Some(path) => Config::load(path)?,

@@ -10,6 +10,7 @@ use clap::Args;
 use embedded_graphics::geometry::Size;
 use imaging::decode::Limits;
 
+use super::collisions::{self, Named};
 use super::output::{DisplayChoice, Displays, Names, write_output, write_picture};
 use super::{ModelArgs, model_failed, report};
 use crate::decision::DecisionKind;
@@ -60,6 +61,8 @@ pub struct TriageArgs {
 /// # Errors
 /// What concerns all images: config, keys, bundle, library, displays.
 pub fn run(args: &TriageArgs) -> Result<Exit> {
+    let names = Names::new(&args.files);
+    collisions::check(&args.inputs(), &args.outputs(&names))?;
     let settings = args.model.settings()?;
     let mut displays = Displays::open(DisplayChoice {
         framebuffer: args.framebuffer.as_deref(),
@@ -67,7 +70,6 @@ pub fn run(args: &TriageArgs) -> Result<Exit> {
     })?;
     let loaded = settings.load(false)?;
     let mut examiner = Examiner::new(loaded.model, loaded.engine, Limits::default());
-    let names = Names::new(&args.files);
     let mut worst = Exit::Done;
     for index in 0..args.files.len() {
         let exit = triage_file(args, index, &mut examiner, &mut displays, &names)?;
@@ -75,6 +77,31 @@ pub fn run(args: &TriageArgs) -> Result<Exit> {
     }
     displays.wait();
     Ok(worst)
+}
+
+impl TriageArgs {
+    /// The files that are read.
+    fn inputs(&self) -> Vec<Named> {
+        let mut files = self.model.files();
+        files.extend(self.files.iter().map(|path| Named::new("image", path)));
+        files
+    }
+
+    /// The files that will be written.
+    fn outputs(&self, names: &Names) -> Vec<Named> {
+        let options = [
+            ("--json-out", &self.json_out),
+            ("--screen", &self.screen),
+            ("--heatmap", &self.heatmap),
+        ];
+        let chosen = options.iter().filter_map(|(what, out)| Some((*what, out.as_ref()?)));
+        let of = |(what, out): (&'static str, &PathBuf)| -> Vec<Named> {
+            (0..self.files.len())
+                .map(|index| Named::new(what, names.of(out, index)))
+                .collect()
+        };
+        chosen.flat_map(of).collect()
+    }
 }
 
 fn triage_file(
