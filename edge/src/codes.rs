@@ -57,8 +57,10 @@ impl Code {
 pub struct Reason {
     /// The stable code.
     pub code: String,
-    /// One sentence.
+    /// One sentence, short enough for a screen.
     pub message: String,
+    /// What a technician wants to know of a file that was refused: where, how much, what to try.
+    pub detail: Option<String>,
 }
 
 impl Reason {
@@ -72,6 +74,16 @@ impl Reason {
         Self {
             code: code.to_owned(),
             message: message.into(),
+            detail: None,
+        }
+    }
+
+    /// The reason with what a technician wants to know.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..self
         }
     }
 }

@@ -71,7 +71,7 @@ impl Examiner {
         let (image, frames) = match decoded {
             Ok(decoded) => decoded,
             Err(refused) => {
-                finding.decision = not_readable(vec![Reason::with_code(refused.code(), reason_text(&refused))]);
+                finding.decision = not_readable(vec![refusal(&refused)]);
                 finding.timings_ms.total = milliseconds(start);
                 return Ok(Examination {
                     finding,
@@ -155,7 +155,9 @@ impl Examiner {
     }
 }
 
-fn not_readable(reasons: Vec<Reason>) -> Decision {
+/// The decision on an image that cannot be assessed.
+#[must_use]
+pub fn not_readable(reasons: Vec<Reason>) -> Decision {
     Decision {
         kind: DecisionKind::NotReadable,
         label: None,
@@ -163,12 +165,14 @@ fn not_readable(reasons: Vec<Reason>) -> Decision {
     }
 }
 
-/// The reason without the file's name, which stands beside it wherever it is shown.
-fn reason_text(error: &DecodeError) -> String {
-    match error {
+/// Why a file gives no image; without the file's name, which stands beside it wherever it is shown.
+#[must_use]
+pub fn refusal(error: &DecodeError) -> Reason {
+    let detail = match error {
         DecodeError::File { reason, .. } => reason.to_string(),
         reason => reason.to_string(),
-    }
+    };
+    Reason::with_code(error.code(), error.summary()).with_detail(detail)
 }
 
 fn warnings(image: &GreyImage, frames: usize) -> Vec<String> {

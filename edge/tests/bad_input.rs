@@ -516,3 +516,37 @@ fn a_failure_says_each_thing_once() {
     let output = place.triage(&[place.path("chest.png")], &["--screen", "no such folder/screen.png"]);
     assert_told_once(&stderr(&output), &["no such folder/screen.png", system, "check that"]);
 }
+
+#[test]
+fn a_refusal_is_short_on_the_screen_and_whole_in_the_json() {
+    let Some(place) = place() else { return };
+    let bytes = chest_dicom("054Y", "DX", None, EXPLICIT, 12);
+    let path = place.write("cut-short.dcm", &bytes[..bytes.len() / 2]);
+    let report = place.write(
+        "report-2.dcm",
+        &support::dicom(EXPLICIT, &[Element::text(8, 0x16, *b"UI", "1.2.3")]),
+    );
+    let output = place.triage(&[path.clone(), report.clone()], &["--json"]);
+    let reasons: Vec<_> = findings(&output)
+        .iter()
+        .map(|f| f["decision"]["reasons"][0].clone())
+        .collect();
+    assert_eq!(reasons[0]["message"], "The file ends too early.");
+    let detail = reasons[0]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("(7FE0,0010)") && !detail.contains("cut-short.dcm"),
+        "{detail}"
+    );
+    assert_eq!(reasons[1]["message"], "The file holds no image.");
+    assert!(
+        reasons[1]["detail"].as_str().unwrap().contains("1.2.3"),
+        "{}",
+        reasons[1]
+    );
+    let output = place.triage(&[path, report], &[]);
+    let text = stdout(&output) + &stderr(&output);
+    for doubled in ["truncated: truncated", "no-pixels: no pixels"] {
+        assert!(!text.contains(doubled), "{text}");
+    }
+    assert!(text.contains("  truncated: The file ends too early."), "{text}");
+}

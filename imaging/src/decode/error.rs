@@ -146,6 +146,26 @@ impl DecodeError {
         }
     }
 
+    /// The reason in one short sentence, for a screen; the whole of it is the error itself.
+    pub fn summary(&self) -> &'static str {
+        match self {
+            DecodeError::File { reason, .. } => reason.summary(),
+            DecodeError::Io(_) => "The file cannot be read.",
+            DecodeError::NotAnImage { .. } => "The file is no image.",
+            DecodeError::Truncated { .. } => "The file ends too early.",
+            DecodeError::TooLarge { .. } => "The image is too large.",
+            DecodeError::Damaged { .. } => "The file is damaged.",
+            DecodeError::NoPixels { .. } => "The file holds no image.",
+            DecodeError::ColourPhotograph { .. } => "The picture is a colour photograph.",
+            DecodeError::Colour { .. } => "The image is in colour.",
+            DecodeError::LossyBits { .. } => "12-bit lossy JPEG is not supported.",
+            DecodeError::Video { .. } => "The file is a video.",
+            DecodeError::UnsupportedTransferSyntax { .. } => "The coding of the image is not supported.",
+            DecodeError::Unsupported { .. } => "This kind of image is not supported.",
+            DecodeError::NoSuchFrame { .. } => "The file has no frame of this number.",
+        }
+    }
+
     /// Whether the file itself is at fault; `false` if it could not be read at all.
     pub fn is_refusal(&self) -> bool {
         self.code() != "io"
