@@ -10,7 +10,7 @@ mod apply;
 mod placement;
 
 use fast_image_resize::FilterType;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use placement::Rect;
 
@@ -84,8 +84,10 @@ impl From<ResizeFilter> for FilterType {
 pub enum CropRule {
     /// All of it, stretched to the tensor's aspect.
     #[default]
+    #[serde(deserialize_with = "no_fields")]
     Whole,
     /// The largest centred square; stretched if the tensor is not square.
+    #[serde(deserialize_with = "no_fields")]
     CentreSquare,
     /// Without the top `fraction` (labels and the neck), then whole or the centred square of the rest. COVID-Net cuts
     /// 8 % and takes the square (Wang, Lin, Wong 2020, data preparation of the published code).
@@ -97,6 +99,7 @@ pub enum CropRule {
         square: bool,
     },
     /// All of it in its own aspect, centred on black.
+    #[serde(deserialize_with = "no_fields")]
     FitPadded,
 }
 
@@ -106,6 +109,7 @@ pub enum CropRule {
 pub enum GreyRange {
     /// What a viewer shows: the file's own window, or its full stored range.
     #[default]
+    #[serde(deserialize_with = "no_fields")]
     Display,
     /// A fixed LINEAR window in modality values (HU for CT), whatever the file says.
     Window {
@@ -114,6 +118,15 @@ pub enum GreyRange {
         /// Window width in modality values, at least 1.
         width: f32,
     },
+}
+
+/// Refuses fields beside the tag of a rule that has none, where serde by itself passes over them.
+fn no_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+
+    NoFields::deserialize(deserializer).map(|NoFields {}| ())
 }
 
 /// Why an image could not become a tensor, or a specification cannot be used.
