@@ -98,6 +98,50 @@ mod tests {
         assert_eq!((config.threads, config.lowest_security_counter), (Some(2), 3));
     }
 
+    /// The config in the manual, with the keys that stand there as comments.
+    fn documented() -> String {
+        let manual = include_str!("../../docs/appliance.md");
+        let block = manual
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let block = block.expect("a config in docs/appliance.md");
+        let lines = block.lines().map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(char::is_alphabetic) => key,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The keys of a section, as the refusal of another one lists them.
+    fn keys(section: &str) -> Vec<String> {
+        let refusal = Config::parse(&format!("{section}\nno_such_key = 1")).unwrap_err();
+        let listed = refusal.split("expected").nth(1).expect("the keys");
+        listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_manual_names_every_key() {
+        let text = documented();
+        Config::parse(&text).unwrap();
+        for section in [
+            "",
+            "[appliance]",
+            "[appliance.serial]",
+            "[appliance.intake]",
+            "[appliance.update]",
+        ] {
+            for key in keys(section) {
+                let line = |line: &&str| line.starts_with(&format!("{key} = ")) || line.contains(&format!("{key}]"));
+                let heading = |line: &&str| line.starts_with(&format!("[appliance.{key}"));
+                assert!(
+                    text.lines().any(|l| line(&l) || heading(&l)),
+                    "{section} {key} is missing in docs/appliance.md"
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_refusal_names_file_key_and_what_is_allowed() {
         let folder = tempfile::tempdir().unwrap();

@@ -82,7 +82,7 @@ struct ModelArgs {
     bundle: PathBuf,
     #[command(flatten)]
     trust: TrustArgs,
-    /// Config file (TOML) with the folder of trusted keys, the library, threads, providers
+    /// Config file (TOML, see docs/appliance.md) with the folder of trusted keys, the library, threads, providers
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// ONNX Runtime's library or its folder [default: searched for]
