@@ -71,8 +71,8 @@ fn check_text(check: &mut UseCheck, what: &str, code: Code, found: Option<&str>,
     }
     let name = what.replace('-', " ");
     let allowed = allowed.join(", ");
-    // The text comes from a file and goes on a screen.
-    let found: String = found.chars().filter(|c| !c.is_control()).take(32).collect();
+    // The text comes from a file and goes on a screen; control characters were left out where it was read.
+    let found: String = found.chars().take(32).collect();
     check.outside.push(Reason::new(
         code,
         format!("The {name} is {found}; the model is for {allowed}."),
@@ -80,7 +80,7 @@ fn check_text(check: &mut UseCheck, what: &str, code: Code, found: Option<&str>,
 }
 
 /// An age as people say it: months below two years.
-pub(crate) fn age_words(years: f32) -> String {
+fn age_words(years: f32) -> String {
     if years < 2.0 {
         format!("{} months old", (years * 12.0).floor().max(0.0))
     } else {

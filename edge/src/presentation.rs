@@ -9,7 +9,6 @@ use imaging::{GreyImage, display_picture, fit_size};
 use crate::decision::DecisionKind;
 use crate::examination::Examination;
 use crate::finding::{Finding, Heatmap};
-use crate::intended_use::age_words;
 use crate::screens::{Bar, HeatmapView, ResultState, ResultView};
 
 /// Longest side of a heatmap picture, in pixels.
@@ -222,15 +221,24 @@ fn engine(finding: &Finding) -> String {
     format!("{precision} {}", finding.engine.provider)
 }
 
-/// View, age and modality, as far as the image says them: "PA · 54 years old · DX".
+/// View, age and modality, as far as the image says them: "PA · 54 y · DX".
 fn case_details(finding: &Finding) -> String {
     let source = &finding.source;
     let parts = [
         source.view.clone(),
-        source.age_years.map(age_words),
+        source.age_years.map(short_age),
         source.modality.clone(),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// "54 y", and "8 mo" below two years.
+fn short_age(years: f32) -> String {
+    if years < 2.0 {
+        format!("{} mo", (years * 12.0).floor().max(0.0))
+    } else {
+        format!("{} y", years.floor())
+    }
 }
 
 fn file_name(path: &str) -> String {
@@ -330,6 +338,11 @@ mod tests {
     fn the_flagged_labels_map_is_shown() {
         assert_eq!(shown_heatmap(&finding(&[0.1, 0.8, 0.1])).unwrap().label, "covid19");
         assert_eq!(shown_heatmap(&finding(&[0.9, 0.05, 0.05])).unwrap().label, "normal");
+    }
+
+    #[test]
+    fn an_age_is_short_beside_the_case() {
+        assert_eq!([0.7, 1.99, 2.0, 54.6].map(short_age), ["8 mo", "23 mo", "2 y", "54 y"]);
     }
 
     #[test]
