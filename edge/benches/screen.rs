@@ -43,8 +43,9 @@ fn main() {
     let screen = ResultScreen::new();
     let mut canvas = Canvas::new(Size::new(800, 480));
     let mut drawing = Duration::ZERO;
-    for (name, view) in scenes::all(&image) {
-        let took = best(&format!("screen, {name}"), || {
+    for scene in scenes::all() {
+        let view = scene.view();
+        let took = best(&format!("screen, {}", scene.name), || {
             screen.draw(black_box(&view), &mut canvas).expect("infallible");
         });
         drawing = drawing.max(took);

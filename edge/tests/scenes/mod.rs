@@ -1,9 +1,21 @@
-//! A generated chest and the four kinds of result, as the tests and the bench show them.
+//! A generated chest and what the program makes of it, as the tests and the bench show it.
+//!
+//! A scene is an examination, and its screen is drawn from what `result_view` says of it: no word stands here that the
+//! program could not say.
 
-use imaging::grey::{GreyImage, Pixels};
-use imaging::preprocess::PreprocessSpec;
+use bundle::{Manifest, example};
+use imaging::decode::{DecodeError, Limits, decode_bytes};
+use imaging::grey::{GreyImage, ImageMeta, Pixels};
+use imaging::{PreprocessSpec, quality};
 use ndarray::Array2;
-use scanside_edge::screens::{Bar, HeatmapView, ResultState, ResultView};
+use scanside_edge::codes::Reason;
+use scanside_edge::decision::decide;
+use scanside_edge::examination::{Examination, not_readable, refusal};
+use scanside_edge::finding::{self, Engine, Finding, ImageSource, Timings};
+use scanside_edge::inference::{ClassMap, ModelIdentity};
+use scanside_edge::intended_use;
+use scanside_edge::presentation::result_view;
+use scanside_edge::screens::ResultView;
 
 const HEIGHT: usize = 1000;
 const WIDTH: usize = 1000;
@@ -45,97 +57,170 @@ fn cam(row: f32, column: f32) -> Array2<f32> {
     })
 }
 
-fn heatmap(row: f32, column: f32, class: &str) -> Option<HeatmapView> {
-    let field = PreprocessSpec::imagenet(224)
-        .source_rect(HEIGHT, WIDTH)
-        .expect("a field");
-    Some(HeatmapView {
-        cam: cam(row, column),
-        field,
-        class: class.to_owned(),
-    })
+/// A model for adults whose labels are those of the manifest: "no finding", COVID-19, viral pneumonia.
+fn manifest() -> Manifest {
+    Manifest {
+        preprocess: PreprocessSpec::imagenet(224),
+        ..example::manifest()
+    }
 }
 
-fn bars(probabilities: [f32; 3], emphasised: Option<usize>) -> Vec<Bar> {
-    let labels = [
-        ("COVID-19", Some(0.41)),
-        ("Viral pneumonia", Some(0.36)),
-        ("No finding", None),
-    ];
-    let bar = |(index, ((label, operating_point), probability)): (usize, ((&str, Option<f32>), f32))| Bar {
-        label: label.to_owned(),
-        probability,
-        operating_point,
-        emphasised: emphasised == Some(index),
-    };
-    labels.into_iter().zip(probabilities).enumerate().map(bar).collect()
+/// What the network says of one image.
+struct Answer {
+    probabilities: [f32; 3],
+    /// Where it looked: row and column of the hottest place.
+    place: [f32; 2],
+    novelty: f32,
 }
 
-fn words(lines: &[&str]) -> Vec<String> {
-    lines.iter().map(|&line| line.to_owned()).collect()
+/// One result.
+pub struct Scene {
+    /// Name of its picture.
+    pub name: &'static str,
+    examination: Examination,
 }
 
-/// The four kinds of result with the names of their pictures.
-pub fn all(image: &GreyImage) -> Vec<(&'static str, ResultView<'_>)> {
-    let flagged = ResultView {
-        state: ResultState::Flagged,
-        headline: "Flagged: COVID-19 pattern".to_owned(),
-        next_step: "Have a clinician read this image first. Isolate as your protocol says.".to_owned(),
-        code: None,
-        image: Some(image),
-        heatmap: heatmap(3.8, 4.7, "COVID-19"),
-        bars: bars([0.83, 0.12, 0.05], Some(0)),
-        reasons: words(&["Quality good", "Like the training data"]),
-        what_to_do: vec![],
+impl Scene {
+    /// What its screen shows.
+    pub fn view(&self) -> ResultView<'_> {
+        result_view(&self.examination, &manifest(), "14:32")
+    }
+}
+
+/// An adult's frontal radiograph.
+fn described(age_years: f32) -> ImageMeta {
+    ImageMeta {
+        modality: Some("DX".to_owned()),
+        body_part: Some("CHEST".to_owned()),
+        view: Some("PA".to_owned()),
+        age_years: Some(age_years),
+        ..ImageMeta::default()
+    }
+}
+
+/// A finding in which nothing was assessed yet.
+fn blank(source: ImageSource) -> Finding {
+    Finding {
+        schema: finding::SCHEMA.to_owned(),
         case_id: "0412".to_owned(),
-        case_details: "PA · 54 y · DX".to_owned(),
-        time: "14:32".to_owned(),
-        model: "chest-xray 1.4.0".to_owned(),
-        engine: "INT8 cpu".to_owned(),
-        status: "ready · queue 0".to_owned(),
-        healthy: true,
-        source: "phantom_0412.dcm".to_owned(),
+        time: "2026-01-31T14:32:00Z".to_owned(),
+        source,
+        decision: not_readable(Vec::new()),
+        probabilities: Vec::new(),
+        conformal: None,
+        novelty: None,
+        heatmaps: Vec::new(),
+        quality: None,
+        unchecked_use: Vec::new(),
+        model: ModelIdentity {
+            name: "chest-xray".to_owned(),
+            version: "1.4.0".to_owned(),
+            role: "chest-xray".to_owned(),
+            digest: "0".repeat(64),
+            key_id: "A".repeat(16),
+        },
+        engine: Engine {
+            provider: "cpu".to_owned(),
+            precision: "int8-u8s8".to_owned(),
+            ..Engine::default()
+        },
+        timings_ms: Timings::default(),
+        warnings: Vec::new(),
+        notice: finding::NOTICE.to_owned(),
+    }
+}
+
+/// As [`blank`], of an image that was decoded.
+fn of_image(image: &GreyImage) -> Finding {
+    let size = [image.height(), image.width()];
+    blank(ImageSource::decoded(
+        "phantom_0412.dcm".to_owned(),
+        0,
+        1,
+        size,
+        &image.meta,
+    ))
+}
+
+fn assessed(name: &'static str, age_years: f32, answer: &Answer) -> Scene {
+    let manifest = manifest();
+    let mut image = phantom();
+    image.meta = described(age_years);
+    let outside = intended_use::check(&image.meta, &manifest.intended_use).outside;
+    let mut finding = of_image(&image);
+    let probabilities = &answer.probabilities;
+    finding.decision = decide(&manifest, probabilities, Some(answer.novelty), &outside);
+    finding.probabilities = finding::label_probabilities(&manifest, probabilities);
+    finding.novelty = Some(finding::NoveltyValue {
+        value: answer.novelty,
+        threshold: 60.0,
+    });
+    let top = (0..3).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+    let map = ClassMap {
+        label: top.expect("three labels"),
+        map: cam(answer.place[0], answer.place[1]),
     };
-    let clear = ResultView {
-        state: ResultState::NoFindingFlagged,
-        headline: "No finding flagged".to_owned(),
-        next_step: "Read as usual. The model does not rule out disease.".to_owned(),
-        heatmap: heatmap(2.1, 2.0, "No finding"),
-        bars: bars([0.06, 0.09, 0.85], Some(2)),
-        ..flagged.clone()
-    };
-    let uncertain = ResultView {
-        state: ResultState::Uncertain,
-        headline: "Uncertain: let a clinician decide".to_owned(),
-        next_step: "Read without the model's suggestion.".to_owned(),
-        code: Some("outside-intended-use".to_owned()),
-        heatmap: heatmap(4.4, 1.8, "Viral pneumonia"),
-        bars: bars([0.31, 0.44, 0.25], None),
-        reasons: words(&[
-            "Patient is 9 years old; the model is made for adults",
-            "Two patterns are equally likely",
-        ]),
-        ..flagged.clone()
-    };
-    let not_readable = ResultView {
-        state: ResultState::NotReadable,
-        headline: "Image not readable".to_owned(),
-        next_step: "No suggestion was made. Check the image and send it again.".to_owned(),
-        code: Some("under-exposed".to_owned()),
-        heatmap: None,
-        bars: vec![],
-        reasons: words(&["The image is nearly black.", "The grey values hardly differ."]),
-        what_to_do: words(&[
-            "Check exposure and collimation.",
-            "Send the image in its original DICOM form, not a photograph of a screen.",
-            "If it stays unreadable, read it without this aid.",
-        ]),
-        ..flagged.clone()
+    finding.heatmaps = finding::heatmaps(&manifest, &[map]);
+    Scene {
+        name,
+        examination: Examination {
+            finding,
+            image: Some(image),
+            refused: None,
+        },
+    }
+}
+
+/// An image that is nearly black, as the quality gate sees it.
+fn under_exposed() -> Scene {
+    let mut image = phantom();
+    if let Pixels::U8(pixels) = &mut image.pixels {
+        pixels.mapv_inplace(|grey| grey / 12);
+    }
+    image.meta = described(54.0);
+    let mut finding = of_image(&image);
+    let reasons = quality::assess(&image).reasons(&manifest().quality);
+    let reasons = reasons.iter().map(|r| Reason::with_code(r.code(), r.message()));
+    finding.decision = not_readable(reasons.collect());
+    Scene {
+        name: "not-readable",
+        examination: Examination {
+            finding,
+            image: Some(image),
+            refused: None,
+        },
+    }
+}
+
+/// A DICOM file that did not arrive whole.
+fn cut_file() -> Scene {
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0\xE0\x7F\x10\0OW\0\0\0\x80\0\0pixels");
+    let error: DecodeError = decode_bytes(bytes, &Limits::default()).expect_err("a cut file");
+    let mut finding = blank(ImageSource::undecoded("phantom_0412.dcm".to_owned(), 0));
+    finding.decision = not_readable(vec![refusal(&error)]);
+    Scene {
+        name: "cut-file",
+        examination: Examination {
+            finding,
+            image: None,
+            refused: Some(error),
+        },
+    }
+}
+
+/// The four kinds of result, one of them for two reasons.
+pub fn all() -> Vec<Scene> {
+    let answer = |probabilities, place, novelty| Answer {
+        probabilities,
+        place,
+        novelty,
     };
     vec![
-        ("flagged", flagged),
-        ("no-finding", clear),
-        ("uncertain", uncertain),
-        ("not-readable", not_readable),
+        assessed("flagged", 54.0, &answer([0.05, 0.83, 0.12], [3.8, 4.7], 30.0)),
+        assessed("no-finding", 54.0, &answer([0.85, 0.06, 0.09], [2.1, 2.0], 30.0)),
+        assessed("uncertain", 9.0, &answer([0.25, 0.31, 0.44], [4.4, 1.8], 30.0)),
+        under_exposed(),
+        cut_file(),
     ]
 }
