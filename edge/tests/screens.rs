@@ -8,10 +8,10 @@ mod scenes;
 use std::path::{Path, PathBuf};
 
 use embedded_graphics::geometry::{Point, Size};
-use embedded_graphics::prelude::PointsIter;
+use embedded_graphics::prelude::{OriginDimensions, PointsIter};
 use embedded_graphics::primitives::Rectangle;
 use hardware::display::{Canvas, PngDisplay, present};
-use scanside_edge::screens::{ResultScreen, ResultView, layout::Layout, palette};
+use scanside_edge::screens::{Page, ResultScreen, ResultView, layout::Layout, palette};
 
 const SIZES: [(u32, u32); 4] = [(320, 240), (480, 320), (800, 480), (1280, 800)];
 /// Differences of a channel that rounding may make between machines, in grey steps.
@@ -26,6 +26,13 @@ fn golden(name: &str) -> PathBuf {
 fn drawn(view: &ResultView, size: Size) -> Canvas {
     let mut canvas = Canvas::new(size);
     ResultScreen::new().draw(view, &mut canvas).expect("infallible");
+    canvas
+}
+
+fn drawn_page(view: &ResultView, page: Page, size: Size) -> Canvas {
+    let mut canvas = Canvas::new(size);
+    let drawn = ResultScreen::new().draw_page(view, page, &mut canvas);
+    drawn.expect("infallible");
     canvas
 }
 
@@ -66,9 +73,11 @@ fn screens_look_as_recorded() {
     for scene in scenes::all() {
         for (width, height) in SIZES {
             let size = Size::new(width, height);
-            let mut canvas = drawn(&scene.view(), size);
-            if let Err(failure) = compare(&mut canvas, &format!("{}-{width}x{height}.png", scene.name), size) {
-                failures.push(failure);
+            let view = scene.view();
+            let pages = ResultScreen::new().pages(&view, size);
+            for (page, ending) in pages.iter().zip(["", "-page2", "-page3"]) {
+                let name = format!("{}-{width}x{height}{ending}.png", scene.name);
+                failures.extend(compare(&mut drawn_page(&view, *page, size), &name, size).err());
             }
         }
     }
@@ -120,12 +129,34 @@ fn overfill(view: &mut ResultView) {
 
 /// The layout that was drawn: the one on whose banner's upper edge the state's accent lies.
 fn layout_of(view: &ResultView, canvas: &Canvas, size: Size) -> Layout {
-    let mut layouts = [1, 2].map(|lines| Layout::new(size, lines)).into_iter();
+    let mut layouts = [1, 2, 3, 4].map(|lines| Layout::new(size, lines)).into_iter();
     let drawn = layouts.find(|layout| {
         let edge = layout.banner.top_left + Point::new(layout.banner.size.width as i32 / 2, 0);
         canvas.pixel(edge) == Some(palette::accent(view.state))
     });
     drawn.expect("a banner")
+}
+
+fn assert_ink_in_places(canvas: &Canvas, layout: &Layout, name: &str) {
+    let [low, high] = layout.words();
+    let places = [
+        layout.status,
+        layout.image,
+        layout.image_caption,
+        layout.heatmap,
+        layout.heatmap_caption,
+        low,
+        high,
+        layout.column,
+        layout.banner,
+        layout.footer,
+    ];
+    for at in Rectangle::new(Point::zero(), canvas.size()).points() {
+        // The tick of a bar at its very end may stand a pixel beside the column.
+        let inside = places.iter().any(|place| place.offset(1).contains(at));
+        let clear = canvas.pixel(at) == Some(palette::GROUND);
+        assert!(inside || clear, "{name}: ink at {at:?}");
+    }
 }
 
 #[test]
@@ -136,25 +167,56 @@ fn no_text_leaves_its_place() {
         for scene in &scenes {
             let (name, mut view) = (scene.name, scene.view());
             overfill(&mut view);
-            let canvas = drawn(&view, size);
-            let layout = layout_of(&view, &canvas, size);
-            let places = [
-                layout.status,
-                layout.image,
-                layout.image_caption,
-                layout.heatmap,
-                layout.heatmap_caption,
-                layout.column,
-                layout.banner,
-                layout.footer,
-            ];
-            for at in Rectangle::new(Point::zero(), size).points() {
-                // The tick of a bar at its very end may stand a pixel beside the column.
-                let inside = places.iter().any(|place| place.offset(1).contains(at));
-                let clear = canvas.pixel(at) == Some(palette::GROUND);
-                assert!(inside || clear, "{name} {width}x{height}: ink at {at:?}");
+            for page in [Page::Pictures, Page::Columns, Page::Words] {
+                let canvas = drawn_page(&view, page, size);
+                let layout = layout_of(&view, &canvas, size);
+                let layout = match page {
+                    Page::Pictures => layout,
+                    Page::Columns => layout.columns(),
+                    Page::Words => layout.words_only(),
+                };
+                assert_ink_in_places(&canvas, &layout, &format!("{name} {width}x{height} {page:?}"));
             }
         }
+    }
+}
+
+#[test]
+fn only_small_screens_turn_pages() {
+    let sentences = |count: usize| -> Vec<String> {
+        let sentence = |n| format!("Sentence {n} of the list is as long as most of them are.");
+        (1..=count).map(sentence).collect()
+    };
+    let screen = ResultScreen::new();
+    for (width, height) in SIZES {
+        let size = Size::new(width, height);
+        for scene in scenes::all() {
+            let name = scene.name;
+            for count in 1..=4 {
+                let mut view = scene.view();
+                match view.what_to_do.is_empty() {
+                    true => view.reasons = sentences(count),
+                    false => view.what_to_do = sentences(count),
+                }
+                let pages = screen.pages(&view, size);
+                assert_eq!(pages[0], Page::Pictures);
+                let large = height >= 800 || height >= 480 && count <= 2;
+                assert!(!large || pages.len() == 1, "{name} {width}x{height} {count}: {pages:?}");
+                // A longer list never takes fewer pages.
+                let mut more = view.clone();
+                more.reasons.extend(sentences(9));
+                assert!(
+                    screen.pages(&more, size).len() >= pages.len(),
+                    "{name} {width}x{height} {count}"
+                );
+            }
+        }
+    }
+}
+
+fn all_pages(view: &ResultView, size: Size) {
+    for page in [Page::Pictures, Page::Columns, Page::Words] {
+        drawn_page(view, page, size);
     }
 }
 
@@ -166,10 +228,10 @@ fn long_words_and_missing_parts_are_survived_at_every_size() {
             let mut view = scene.view();
             overfill(&mut view);
             view.bars.iter_mut().for_each(|bar| bar.probability = f32::NAN);
-            drawn(&view, Size::new(width, height));
+            all_pages(&view, Size::new(width, height));
             (view.image, view.heatmap) = (None, None);
             (view.bars, view.reasons, view.what_to_do) = (vec![], vec![], vec![]);
-            drawn(&view, Size::new(width, height));
+            all_pages(&view, Size::new(width, height));
         }
     }
 }

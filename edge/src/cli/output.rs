@@ -2,17 +2,21 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use embedded_graphics::geometry::Size;
+#[cfg(feature = "window")]
+use hardware::display::Wish;
 use hardware::display::{Canvas, Display, DisplayError, FramebufferDisplay, PngDisplay, present};
 use hardware::whole_file;
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::exit::{Exit, Failure};
 use crate::presentation::RgbPicture;
-use crate::screens::{ResultScreen, ResultView};
+use crate::screens::{Page, ResultScreen, ResultView};
 
 /// Gives each image of one call its own output names.
 ///
@@ -128,44 +132,102 @@ impl Displays {
         })
     }
 
-    /// Shows a result on the open displays.
-    pub fn show(&mut self, view: &ResultView<'_>) -> Result<(), Failure> {
+    /// Shows a result on the open displays. In a window it stays until the person wants to go on: to its next page,
+    /// then to the next result; after the `last` one back to its first page, until the window is closed.
+    ///
+    /// # Errors
+    /// A display that fails. Without a window that was closed the work goes on.
+    pub fn show(&mut self, view: &ResultView<'_>, last: bool) -> Result<(), Failure> {
         for device in &mut self.devices {
-            show_on(&self.screen, view, device.as_mut())?;
+            show_on(&self.screen, view, Page::Pictures, device.as_mut())?;
         }
         #[cfg(feature = "window")]
-        if let Some(window) = &mut self.window {
-            show_on(&self.screen, view, window)?;
+        if let Some(window) = &mut self.window
+            && turn_pages(&self.screen, view, window, last)? == Wish::Close
+        {
+            self.window = None;
         }
+        #[cfg(not(feature = "window"))]
+        let _ = last;
         Ok(())
     }
 
-    /// Writes a result's screen as PNG.
+    /// Writes a result's screen as PNG, and its further pages beside it: `screen-page2.png`. Further pages of an
+    /// earlier result do not stay.
     pub fn write_screen(&self, view: &ResultView<'_>, path: &Path, size: Size) -> Result<(), Failure> {
-        let mut display = PngDisplay::new(path, size);
-        draw(&self.screen, view, &mut display).map_err(|error| match error {
-            // The display's message names the path and a remedy, as this one does.
-            DisplayError::Io { source, .. } => cannot_write(path, &source),
-            error => Failure::new(Exit::Failed, error.to_string()),
-        })
+        let pages = self.screen.pages(view, size);
+        for (number, page) in (1..).zip(&pages) {
+            let path = page_path(path, number);
+            if fs::metadata(&path).is_ok_and(|m| !m.is_file()) {
+                return Err(cannot_write(&path, &"it is no plain file"));
+            }
+            let drawn = draw(&self.screen, view, *page, &mut PngDisplay::new(&path, size));
+            drawn.map_err(|error| match error {
+                // The display's message names the path and a remedy, as this one does.
+                DisplayError::Io { source, .. } => cannot_write(&path, &source),
+                error => Failure::new(Exit::Failed, error.to_string()),
+            })?;
+        }
+        for number in pages.len() + 1..=MOST_PAGES {
+            let earlier = page_path(path, number);
+            match fs::remove_file(&earlier) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_write(&earlier, &error)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
+}
 
-    /// Returns when the person closes the window, at once if there is none.
-    pub fn wait(&mut self) {
-        #[cfg(feature = "window")]
-        if let Some(window) = &mut self.window {
-            window.wait_until_closed();
+/// Pages that a result can have.
+const MOST_PAGES: usize = 3;
+
+fn page_path(first: &Path, number: usize) -> PathBuf {
+    if number == 1 {
+        return first.to_path_buf();
+    }
+    let mut name = first.file_stem().map(OsString::from).unwrap_or_default();
+    name.push(format!("-page{number}"));
+    if let Some(ending) = first.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    first.with_file_name(name)
+}
+
+/// Shows one page after the other, as the person at the window wants.
+#[cfg(feature = "window")]
+fn turn_pages(
+    screen: &ResultScreen,
+    view: &ResultView<'_>,
+    window: &mut hardware::display::WindowDisplay,
+    last: bool,
+) -> Result<Wish, Failure> {
+    loop {
+        for page in screen.pages(view, window.size()) {
+            show_on(screen, view, page, window)?;
+            if window.wait() == Wish::Close {
+                return Ok(Wish::Close);
+            }
+        }
+        if !last {
+            return Ok(Wish::Next);
         }
     }
 }
 
-fn show_on(screen: &ResultScreen, view: &ResultView<'_>, display: &mut dyn Display) -> Result<(), Failure> {
-    draw(screen, view, display).map_err(|e| Failure::new(Exit::Device, e.to_string()))
+fn show_on(screen: &ResultScreen, view: &ResultView<'_>, page: Page, display: &mut dyn Display) -> Result<(), Failure> {
+    draw(screen, view, page, display).map_err(|e| Failure::new(Exit::Device, e.to_string()))
 }
 
-fn draw(screen: &ResultScreen, view: &ResultView<'_>, display: &mut dyn Display) -> Result<(), DisplayError> {
+fn draw(
+    screen: &ResultScreen,
+    view: &ResultView<'_>,
+    page: Page,
+    display: &mut dyn Display,
+) -> Result<(), DisplayError> {
     let mut canvas = Canvas::new(display.size());
-    let Ok(()) = screen.draw(view, &mut canvas);
+    let Ok(()) = screen.draw_page(view, page, &mut canvas);
     present(&mut canvas, display)
 }
 

@@ -39,7 +39,8 @@ pub struct TriageArgs {
     /// Write the result as JSON; with several images the name gets each file's stem
     #[arg(long, value_name = "FILE.json")]
     json_out: Option<PathBuf>,
-    /// Write the result screen as PNG; with several images the name gets each file's stem
+    /// Write the result screen as PNG; with several images the name gets each file's stem. What has no room on a small
+    /// screen is on further pages, FILE-page2.png
     #[arg(long, value_name = "FILE.png")]
     screen: Option<PathBuf>,
     /// Size of the result screen and the window in pixels
@@ -48,7 +49,7 @@ pub struct TriageArgs {
     /// Write the image under its heatmap as PNG; with several images the name gets each file's stem
     #[arg(long, value_name = "FILE.png")]
     heatmap: Option<PathBuf>,
-    /// Show the result in a window, until it is closed
+    /// Show each result in a window: a key or a click goes on to its next page and the next image, Escape ends it
     #[arg(long)]
     window: bool,
     /// Show the result on a Linux framebuffer, such as /dev/fb0
@@ -75,7 +76,6 @@ pub fn run(args: &TriageArgs) -> Result<Exit> {
         let exit = triage_file(args, index, &mut examiner, &mut displays, &names)?;
         worst = worst.max(exit);
     }
-    displays.wait();
     Ok(worst)
 }
 
@@ -194,7 +194,9 @@ fn describe(examination: &Examination, examiner: &Examiner) -> String {
 }
 
 fn write_json(args: &TriageArgs, index: usize, finding: &Finding, names: &Names) -> Result<(), Failure> {
-    let Some(out) = &args.json_out else { return Ok(()) };
+    let Some(out) = &args.json_out else {
+        return Ok(());
+    };
     let text = to_json(finding, true)? + "\n";
     write_output(&names.of(out, index), text.as_bytes())
 }
@@ -219,11 +221,13 @@ fn show(
 ) -> Result<(), Failure> {
     let clock = now.with_timezone(&Local).format("%H:%M").to_string();
     let view = result_view(examination, examiner.model().manifest(), &clock);
-    displays.show(&view)?;
-    match &args.screen {
+    let last = index + 1 == args.files.len();
+    // The file comes first: a window stays until somebody has looked at it.
+    let written = match &args.screen {
         Some(out) => displays.write_screen(&view, &names.of(out, index), args.screen_size),
         None => Ok(()),
-    }
+    };
+    written.and(displays.show(&view, last))
 }
 
 fn write_heatmap(
@@ -233,7 +237,9 @@ fn write_heatmap(
     examiner: &Examiner,
     names: &Names,
 ) -> Result<(), Failure> {
-    let Some(out) = &args.heatmap else { return Ok(()) };
+    let Some(out) = &args.heatmap else {
+        return Ok(());
+    };
     match heatmap_picture(examination, examiner.model().manifest()) {
         Some(picture) => write_picture(&names.of(out, index), &picture),
         // An image that was not assessed has no heatmap; its result says so.

@@ -11,13 +11,19 @@ use super::{ResultState, ResultView, palette, shapes};
 use crate::text::style::mix;
 use crate::text::{Fonts, Weight, wrap};
 
-/// Lines that the next step may take.
-const MAXIMUM_LINES: usize = 2;
-
-/// The next step in lines as they fit the banner of a screen.
-pub fn next_step_lines(view: &ResultView, fonts: &Fonts, layout: &Layout) -> Vec<String> {
+/// The next step in at most `most` lines of the banner, and whether that is all of it. Sentences are left out from the
+/// end; only one that alone is too long is cut.
+pub fn next_step_lines(view: &ResultView, fonts: &Fonts, layout: &Layout, most: usize) -> (Vec<String>, bool) {
     let face = fonts.face(Weight::Regular, layout.sizes.body);
-    wrap(&face, &view.next_step, text_room(layout).max(0) as u32, MAXIMUM_LINES)
+    let room = text_room(layout).max(0) as u32;
+    let text = view.next_step.as_str();
+    let ends = text.match_indices(". ").map(|(at, _)| at + 1).chain([text.len()]);
+    let beginnings: Vec<Vec<String>> = ends.map(|end| wrap(&face, &text[..end], room, usize::MAX)).collect();
+    let fitting = beginnings.iter().rposition(|lines| lines.len() <= most);
+    match fitting {
+        Some(index) => (beginnings[index].clone(), index + 1 == beginnings.len()),
+        None => (wrap(&face, text, room, most), false),
+    }
 }
 
 /// Left edge of the words; the shape stands before them.

@@ -7,13 +7,12 @@ use embedded_graphics::primitives::Rectangle;
 
 use super::layout::Layout;
 use super::painter::{Ink, Painter};
+use super::sentences::{List, Mark};
 use super::{Bar, ResultState, ResultView, palette, shapes};
-use crate::text::{Weight, words, wrap};
+use crate::text::{words, wrap};
 
 /// Share of the column that reasons may take before bars do, where they are the message.
 const REASONS_SHARE: f32 = 0.45;
-/// Lines of one reason.
-const REASON_LINES: usize = 3;
 
 /// A row of the column being filled from top to bottom.
 struct Cursor {
@@ -34,9 +33,9 @@ impl Cursor {
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
-    /// Draws the column. Where the result is uncertain or refused its reasons come before the bars in room, because
+    /// Draws the column with these reasons of the result. Where the result is uncertain or refused its reasons come before the bars in room, because
     /// they are what the person needs.
-    pub fn column(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
+    pub fn column(&mut self, view: &ResultView, reasons: &[String], layout: &Layout) -> Result<(), D::Error> {
         let Rectangle { top_left, size } = layout.column;
         let mut cursor = Cursor {
             left: top_left.x,
@@ -45,16 +44,15 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             bottom: top_left.y + size.height as i32,
         };
         self.case(view, layout, &mut cursor)?;
-        let line = self.line_height(layout);
-        let lines = self.reason_lines(&view.reasons, layout, cursor.room());
-        let wanted = lines as i32 * line + view.reasons.len() as i32 * (layout.gap / 3) + layout.gap / 2;
-        let matters = matches!(view.state, ResultState::Uncertain | ResultState::NotReadable);
+        let list = self.reasons(view, reasons, layout);
+        let [wanted, least] = self.heights(list, layout, cursor.room());
         let share = (cursor.free() as f32 * REASONS_SHARE) as i32;
-        let reserved = if matters { wanted.min(share) } else { 0 };
+        let reserved = if list.matters { wanted.min(share.max(least)) } else { 0 };
         cursor.bottom -= reserved;
         self.bars(&view.bars, view.state, layout, &mut cursor)?;
         cursor.bottom += reserved;
-        self.reasons(view, layout, &mut cursor)
+        let size = Size::new(cursor.room().max(0) as u32, cursor.free().max(0) as u32);
+        self.list(list, Rectangle::new(Point::new(cursor.left, cursor.y), size))
     }
 
     fn case(&mut self, view: &ResultView, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
@@ -102,6 +100,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             drawn += 1;
             cursor.y += row + spacing;
         }
+        self.left_out |= drawn < bars.len();
         // The legend is worth room only once every bar is there.
         let marked = bars.iter().any(|bar| bar.operating_point.is_some());
         if marked && drawn == bars.len() && cursor.free() >= legend {
@@ -198,44 +197,30 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         Ok(())
     }
 
-    fn line_height(&self, layout: &Layout) -> i32 {
-        self.fonts.face(Weight::Regular, layout.sizes.small).line_height() as i32
-    }
-
-    /// Lines that all reasons take.
-    fn reason_lines(&self, reasons: &[String], layout: &Layout, room: i32) -> usize {
-        let face = self.fonts.face(Weight::Regular, layout.sizes.small);
-        let room = (room - layout.gap).max(0) as u32;
-        reasons
-            .iter()
-            .map(|reason| wrap(&face, reason, room, REASON_LINES).len())
-            .sum()
-    }
-
-    /// Reasons, each with a dot in the state's colour; the last one that finds room may be cut short.
-    fn reasons(&mut self, view: &ResultView, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
-        let size = layout.sizes.small;
-        let face = self.fonts.face(Weight::Regular, size);
-        let line = self.line_height(layout);
+    /// The reasons, each with a dot in the state's colour. Where the result is in doubt they must be readable.
+    fn reasons<'r>(&self, view: &ResultView, reasons: &'r [String], layout: &Layout) -> List<'r> {
         let matters = matches!(view.state, ResultState::Uncertain | ResultState::NotReadable);
-        let ink = if matters { Ink::text(size) } else { Ink::muted(size) };
-        let dot = (size / 3).max(3);
-        let left = cursor.left + layout.gap;
-        for reason in &view.reasons {
-            let rows = (cursor.free() / line).clamp(0, REASON_LINES as i32) as usize;
-            let lines = wrap(&face, reason, (cursor.right - left).max(0) as u32, rows);
-            let at = Point::new(cursor.left, cursor.y + (line - dot as i32) / 2);
-            if !lines.is_empty() {
-                let area = Rectangle::new(at, Size::new(dot, dot));
-                shapes::dot(self.target, area, palette::accent(view.state), palette::GROUND)?;
-            }
-            for text in lines {
-                self.write(&text, left, cursor.y + line / 2, cursor.right - left, ink)?;
-                cursor.y += line;
-            }
-            cursor.y += layout.gap / 3;
+        let size = layout.sizes.small;
+        List {
+            sentences: reasons,
+            mark: Mark::Dot(palette::accent(view.state)),
+            ink: if matters { Ink::text(size) } else { Ink::muted(size) },
+            indent: layout.gap,
+            gap: layout.gap / 3,
+            matters,
         }
-        Ok(())
+    }
+
+    /// Height that a list would like to have in a column, and the height that its first sentence needs.
+    fn heights(&self, list: List<'_>, layout: &Layout, room: i32) -> [i32; 2] {
+        let face = self.fonts.face(list.ink.weight, list.ink.size);
+        let line = face.line_height() as i32;
+        let room = (room - list.indent).max(0) as u32;
+        let height = |sentence: &String| wrap(&face, sentence, room, usize::MAX).len() as i32 * line + list.gap;
+        let all: i32 = list.sentences.iter().map(height).sum();
+        let more = if list.sentences.len() > 1 { line } else { 0 };
+        let first = list.sentences.first().map_or(0, height) + more;
+        [all, first].map(|height| height + layout.gap / 2)
     }
 }
 

@@ -133,6 +133,45 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// The same screen with words in place of the pictures: the column on the left, a panel as wide on the right.
+    pub fn columns(&self) -> Self {
+        let width = (self.footer.size.width as i32 - self.gap) / 2;
+        self.without_pictures(width, self.margin + width + self.gap)
+    }
+
+    /// The same screen with a panel of words in place of pictures and column.
+    pub fn words_only(&self) -> Self {
+        self.without_pictures(0, self.margin)
+    }
+
+    /// A column of a width, and a panel from `left` to the right margin.
+    fn without_pictures(&self, width: i32, left: i32) -> Self {
+        let (top, height) = (self.column.top_left.y, self.column.size.height as i32);
+        let right = self.margin + self.footer.size.width as i32;
+        Self {
+            image: area(self.margin, top, 0, 0),
+            image_caption: area(self.margin, top, 0, 0),
+            column: area(self.margin, top, width, height),
+            heatmap: area(left, top, right - left, height),
+            heatmap_caption: area(left, top + height, right - left, 0),
+            ..*self
+        }
+    }
+
+    /// A panel of words in place of the overlay: beside the image and its caption, or as high as the column where the
+    /// words need it.
+    pub fn words(&self) -> [Rectangle; 2] {
+        let Rectangle { top_left, size } = self.heatmap;
+        let column = self.column.top_left.y + self.column.size.height as i32;
+        let heights = [
+            (size.height + self.heatmap_caption.size.height) as i32,
+            column - top_left.y,
+        ];
+        heights.map(|height| area(top_left.x, top_left.y, size.width as i32, height))
+    }
+}
+
 /// How much larger than at 800 x 480 everything is.
 pub fn scale_of(screen: Size) -> f32 {
     let (x, y) = (

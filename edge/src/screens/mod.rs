@@ -11,11 +11,12 @@ mod painter;
 pub mod palette;
 mod panels;
 mod result;
+mod sentences;
 mod shapes;
 mod status_line;
 mod view;
 
 pub use notice::{NoticeScreen, NoticeView, Tone};
-pub use result::ResultScreen;
+pub use result::{Page, ResultScreen};
 pub use status_line::StatusLine;
 pub use view::{Bar, HeatmapView, ResultState, ResultView};

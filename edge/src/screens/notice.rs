@@ -79,6 +79,7 @@ impl NoticeScreen {
         let mut painter = Painter {
             target,
             fonts: &self.fonts,
+            left_out: false,
         };
         painter.status_line(view.status_line(), &layout)?;
         painter.notice(view, &layout)?;

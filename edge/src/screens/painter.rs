@@ -1,8 +1,12 @@
 //! Words on a target, placed by what the eye lines up: the middle of capitals.
 
+use std::convert::Infallible;
+
+use embedded_graphics::Pixel;
 use embedded_graphics::draw_target::DrawTarget;
-use embedded_graphics::geometry::Point;
+use embedded_graphics::geometry::{Dimensions, Point};
 use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::primitives::Rectangle;
 use embedded_graphics::text::Baseline;
 use embedded_graphics::text::renderer::TextRenderer;
 
@@ -54,10 +58,44 @@ impl Ink {
     }
 }
 
+/// A target that shows nothing: to see what would have room.
+pub struct Nothing;
+
+impl Dimensions for Nothing {
+    fn bounding_box(&self) -> Rectangle {
+        Rectangle::zero()
+    }
+}
+
+impl DrawTarget for Nothing {
+    type Color = Rgb888;
+    type Error = Infallible;
+
+    fn draw_iter<I>(&mut self, _: I) -> Result<(), Infallible>
+    where
+        I: IntoIterator<Item = Pixel<Rgb888>>,
+    {
+        Ok(())
+    }
+
+    fn fill_contiguous<I>(&mut self, _: &Rectangle, _: I) -> Result<(), Infallible>
+    where
+        I: IntoIterator<Item = Rgb888>,
+    {
+        Ok(())
+    }
+
+    fn fill_solid(&mut self, _: &Rectangle, _: Rgb888) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
 /// A target with the fonts to write on it.
 pub struct Painter<'a, D> {
     pub target: &'a mut D,
     pub fonts: &'a Fonts,
+    /// Whether something that a person must be able to read found no room.
+    pub left_out: bool,
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {

@@ -10,16 +10,18 @@ use ndarray::Array2;
 
 use super::layout::Layout;
 use super::painter::{Ink, Painter};
-use super::{HeatmapView, ResultState, ResultView, palette};
-use crate::text::{Weight, words, wrap};
-
-/// Lines of one step of what to do.
-const STEP_LINES: usize = 4;
+use super::{HeatmapView, ResultView, palette};
+use crate::text::words;
 
 /// How heat is painted, and the colours of the scale.
 pub struct HeatColours {
     pub table: OverlayTable,
     pub scale: [Rgb888; 256],
+}
+
+/// Whether steps stand in place of the overlay.
+pub fn shows_words(view: &ResultView) -> bool {
+    !view.what_to_do.is_empty() && (view.image.is_none() || view.heatmap.is_none())
 }
 
 /// An image at the size of its panel.
@@ -55,7 +57,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         self.caption(words::IMAGE, layout.image_caption, layout)?;
         match (&picture, &view.heatmap) {
             (Some(picture), Some(map)) => self.overlay(picture, map, layout, heat),
-            _ if !view.what_to_do.is_empty() => self.what_to_do(view, layout),
+            _ if shows_words(view) => self.words_panel(view, layout),
             _ => {
                 self.frame(layout.heatmap, None)?;
                 self.write_in_panel(words::NO_HEATMAP, layout.heatmap, layout)
@@ -122,68 +124,8 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             .map(|_| ())
     }
 
-    /// In place of the overlay: steps that make the image readable.
-    fn what_to_do(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
-        let Rectangle { top_left, size } = layout.heatmap;
-        let caption = layout.heatmap_caption.size.height;
-        let area = Rectangle::new(top_left, Size::new(size.width, size.height + caption));
-        self.frame(area, None)?;
-        let sizes = layout.sizes;
-        let left = area.top_left.x + layout.gap;
-        let room = area.size.width as i32 - 2 * layout.gap;
-        let bottom = area.top_left.y + area.size.height as i32 - layout.gap / 2;
-        let accent = palette::accent(ResultState::NotReadable);
-        let middle = area.top_left.y + layout.gap + sizes.title as i32 / 2;
-        let heading = Ink::bold(sizes.title).on(palette::PANEL_GROUND).coloured(accent);
-        self.write(words::WHAT_TO_DO, left, middle, room, heading)?;
-        let top = middle + sizes.title as i32 / 2 + layout.gap;
-        // Smaller type before a step is lost.
-        let fits = |size: &u32| top + self.steps_height(&view.what_to_do, room, *size, layout.gap) <= bottom;
-        let size = [sizes.body, sizes.small].into_iter().find(fits).unwrap_or(sizes.small);
-        let area = Rectangle::new(
-            Point::new(left, top),
-            Size::new(room.max(0) as u32, (bottom - top).max(0) as u32),
-        );
-        self.steps(&view.what_to_do, area, size, layout.gap)
-    }
-
-    /// Numbered steps from the top of an area, as many as fit.
-    fn steps(&mut self, steps: &[String], area: Rectangle, size: u32, gap: i32) -> Result<(), D::Error> {
-        let face = self.fonts.face(Weight::Regular, size);
-        let step = face.line_height() as i32;
-        let bottom = area.top_left.y + area.size.height as i32;
-        let ink = Ink::text(size).on(palette::PANEL_GROUND);
-        let indent = face.width("0. ") as i32;
-        let (left, room) = (area.top_left.x, area.size.width as i32);
-        let mut top = area.top_left.y;
-        for (number, action) in (1..).zip(steps) {
-            let lines = wrap(&face, action, (room - indent).max(0) as u32, STEP_LINES);
-            if top + step * lines.len() as i32 > bottom {
-                break;
-            }
-            let number_ink = ink.coloured(palette::MUTED);
-            self.write(&format!("{number}."), left, top + step / 2, indent, number_ink)?;
-            for line in &lines {
-                self.write(line, left + indent, top + step / 2, room - indent, ink)?;
-                top += step;
-            }
-            top += gap / 2;
-        }
-        Ok(())
-    }
-
-    fn steps_height(&self, steps: &[String], room: i32, size: u32, gap: i32) -> i32 {
-        let face = self.fonts.face(Weight::Regular, size);
-        let room = (room - face.width("0. ") as i32).max(0) as u32;
-        let lines = steps
-            .iter()
-            .map(|action| wrap(&face, action, room, STEP_LINES).len())
-            .sum::<usize>();
-        lines as i32 * face.line_height() as i32 + (steps.len() as i32 - 1) * (gap / 2)
-    }
-
     /// A panel's frame and its ground, except where `picture` will be drawn.
-    fn frame(&mut self, panel: Rectangle, picture: Option<Rectangle>) -> Result<(), D::Error> {
+    pub fn frame(&mut self, panel: Rectangle, picture: Option<Rectangle>) -> Result<(), D::Error> {
         let inner = panel.offset(-1);
         if picture.is_none_or(|picture| picture.size != inner.size) {
             self.target.fill_solid(&inner, palette::PANEL_GROUND)?;

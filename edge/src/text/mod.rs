@@ -10,6 +10,6 @@ pub mod font;
 pub mod style;
 pub mod words;
 
-pub use flow::{ellipsize, wrap};
+pub use flow::{Room, Whole, ellipsize, whole, wrap};
 pub use font::{Face, Fonts, Weight};
 pub use style::TextStyle;

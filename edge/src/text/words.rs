@@ -20,5 +20,21 @@ pub const LOW: &str = "low";
 pub const HIGH: &str = "high";
 /// Heading of the steps for an image that cannot be read.
 pub const WHAT_TO_DO: &str = "What to do";
+/// Heading of the reasons of a result that is in doubt.
+pub const WHY: &str = "Why";
+/// Heading of what else is known of a result.
+pub const REMARKS: &str = "Remarks";
 /// Explains the tick on the bars.
 pub const OPERATING_POINT: &str = "flagged from here";
+
+/// In place of sentences that stand on the next page.
+#[must_use]
+pub fn more(sentences: usize) -> String {
+    format!("+ {sentences} more")
+}
+
+/// Which page this is, and of how many.
+#[must_use]
+pub fn page(number: usize, pages: usize) -> String {
+    format!("{number}/{pages}")
+}

@@ -28,7 +28,7 @@ pub use canvas::Canvas;
 pub use framebuffer::{Channel, FramebufferDisplay, Geometry, PixelFormat};
 pub use png::PngDisplay;
 #[cfg(feature = "window")]
-pub use window::WindowDisplay;
+pub use window::{WindowDisplay, Wish};
 
 /// Something that shows pictures.
 pub trait Display {
@@ -87,6 +87,12 @@ pub enum DisplayError {
         "display window: no desktop to open it on; set DISPLAY or WAYLAND_DISPLAY, or use a PNG or framebuffer display"
     )]
     NoDesktop,
+    /// The desktop takes no window.
+    #[error("display window: {reason}; check DISPLAY or WAYLAND_DISPLAY, or use a PNG or framebuffer display")]
+    Window {
+        /// SDL's reason.
+        reason: String,
+    },
     /// The person closed the window.
     #[error("display window: it was closed")]
     WindowClosed,

@@ -9,6 +9,15 @@ use embedded_graphics_simulator::{OutputSettings, SimulatorDisplay, SimulatorEve
 
 use super::{Canvas, Display, DisplayError};
 
+/// What the person at the window wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To see what comes next: a key or a click.
+    Next,
+    /// No window: Escape, or closing it.
+    Close,
+}
+
 /// A window that shows the canvas, one screen pixel a pixel.
 pub struct WindowDisplay {
     title: String,
@@ -29,6 +38,7 @@ impl WindowDisplay {
         {
             return Err(DisplayError::NoDesktop);
         }
+        find_desktop()?;
         Ok(Self {
             title: title.to_owned(),
             picture: SimulatorDisplay::new(size),
@@ -37,18 +47,42 @@ impl WindowDisplay {
         })
     }
 
-    /// Whether the person has asked to close the window; ask now and then, it also keeps the window answering.
-    pub fn is_closed(&self) -> bool {
-        self.open && self.window.events().any(|event| matches!(event, SimulatorEvent::Quit))
+    /// What the person wants by now, if anything; ask now and then, it also keeps the window answering.
+    pub fn wish(&self) -> Option<Wish> {
+        if !self.open {
+            return None;
+        }
+        self.window.events().find_map(|event| match event {
+            SimulatorEvent::Quit => Some(Wish::Close),
+            SimulatorEvent::KeyDown { repeat: false, .. } | SimulatorEvent::MouseButtonDown { .. } => Some(Wish::Next),
+            _ => None,
+        })
     }
 
-    /// Returns when the person closes the window.
-    pub fn wait_until_closed(&mut self) {
-        while self.open && !self.is_closed() {
+    /// Returns when the person wants something; at once from a window that was never shown.
+    pub fn wait(&mut self) -> Wish {
+        while self.open {
+            if let Some(wish) = self.wish() {
+                return wish;
+            }
             // Update limits itself to the simulator's frame rate.
             self.window.update(&self.picture);
         }
+        Wish::Close
     }
+}
+
+/// The simulator panics where SDL finds no desktop, and nobody sees the one that SDL makes up then.
+fn find_desktop() -> Result<(), DisplayError> {
+    let refused = |reason| DisplayError::Window { reason };
+    let video = sdl2::init().and_then(|sdl| sdl.video()).map_err(refused)?;
+    let driver = video.current_video_driver();
+    let made_up = ["offscreen", "dummy", "evdev"].contains(&driver);
+    if made_up && std::env::var_os("SDL_VIDEODRIVER").is_none_or(|name| name != driver) {
+        let display = std::env::var("DISPLAY").unwrap_or_default();
+        return Err(refused(format!("SDL finds no desktop (DISPLAY is '{display}')")));
+    }
+    Ok(())
 }
 
 impl Display for WindowDisplay {
@@ -62,7 +96,7 @@ impl Display for WindowDisplay {
     }
 
     fn flush(&mut self, canvas: &Canvas, dirty: &[Rectangle]) -> Result<(), DisplayError> {
-        if self.is_closed() {
+        if self.wish() == Some(Wish::Close) {
             return Err(DisplayError::WindowClosed);
         }
         for area in dirty {
