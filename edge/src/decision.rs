@@ -102,10 +102,7 @@ fn doubt(manifest: &Manifest, set: &[usize], flagged: Option<usize>) -> Option<R
     match (holds_no_finding, findings.is_empty(), flagged) {
         (true, false, _) => Some(Reason::new(
             Code::ConformalSetAmbiguous,
-            format!(
-                "Neither {} nor the absence of a finding can be ruled out.",
-                findings.join(" nor ")
-            ),
+            format!("Not ruled out: {}, no finding.", findings.join(", ")),
         )),
         (false, true, _) => Some(Reason::new(Code::NotConfident, "No label is probable enough.")),
         (false, false, None) => Some(Reason::new(

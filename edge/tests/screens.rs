@@ -235,3 +235,30 @@ fn long_words_and_missing_parts_are_survived_at_every_size() {
         }
     }
 }
+
+/// Screens whose column has room for everything that these results say.
+const ROOMY: [(u32, u32); 2] = [(800, 480), (1280, 800)];
+
+/// The same view with another last letter in one reason.
+fn with_other_end<'a>(view: &ResultView<'a>, index: usize) -> ResultView<'a> {
+    let mut other = view.clone();
+    let reason = &mut other.reasons[index];
+    let at = reason.rfind(char::is_alphanumeric).expect("a word");
+    let letter = if reason[at..].starts_with('o') { "e" } else { "o" };
+    reason.replace_range(at..=at, letter);
+    other
+}
+
+#[test]
+fn reasons_stand_on_the_screen_to_their_last_letter() {
+    for scene in scenes::all() {
+        let view = scene.view();
+        for (width, height) in ROOMY {
+            let size = Size::new(width, height);
+            for (index, reason) in view.reasons.iter().enumerate() {
+                let [one, other] = [&view, &with_other_end(&view, index)].map(|view| drawn(view, size));
+                assert!(one.rgb() != other.rgb(), "{} {width}x{height}: {reason}", scene.name);
+            }
+        }
+    }
+}

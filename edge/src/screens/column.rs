@@ -14,6 +14,32 @@ use crate::text::{words, wrap};
 /// Share of the column that reasons may take before bars do, where they are the message.
 const REASONS_SHARE: f32 = 0.45;
 
+/// Heights of what makes up a bar, in pixels.
+#[derive(Debug, Clone, Copy)]
+struct BarHeights {
+    text: i32,
+    label_gap: i32,
+    track: i32,
+    /// Between one bar and the next, at least and at most.
+    spacing: [i32; 2],
+}
+
+impl BarHeights {
+    fn new(layout: &Layout) -> Self {
+        let text = layout.sizes.body as i32;
+        Self {
+            text,
+            label_gap: (text as f32 * 0.45).round() as i32,
+            track: ((10.0 * layout.scale).round() as i32).max(6),
+            spacing: [layout.gap * 2 / 3, layout.gap * 3 / 2],
+        }
+    }
+
+    fn row(&self) -> i32 {
+        self.text + self.label_gap + self.track
+    }
+}
+
 /// A row of the column being filled from top to bottom.
 struct Cursor {
     left: i32,
@@ -47,7 +73,10 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let list = self.reasons(view, reasons, layout);
         let [wanted, least] = self.heights(list, layout, cursor.room());
         let share = (cursor.free() as f32 * REASONS_SHARE) as i32;
-        let reserved = if list.matters { wanted.min(share.max(least)) } else { 0 };
+        let heights = BarHeights::new(layout);
+        let bars = view.bars.len() as i32 * (heights.row() + heights.spacing[0]);
+        let most = share.max(least).max(cursor.free() - bars);
+        let reserved = if list.matters { wanted.min(most) } else { 0 };
         cursor.bottom -= reserved;
         self.bars(&view.bars, view.state, layout, &mut cursor)?;
         cursor.bottom += reserved;
@@ -84,19 +113,19 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
     }
 
     fn bars(&mut self, bars: &[Bar], state: ResultState, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
-        let text = layout.sizes.body as i32;
-        let track = ((10.0 * layout.scale).round() as i32).max(6);
-        let label_gap = (text as f32 * 0.45).round() as i32;
-        let row = text + label_gap + track;
+        let heights = BarHeights::new(layout);
+        let row = heights.row();
         let legend = layout.sizes.small as i32 + layout.gap;
         let even = (cursor.free() - legend) / (bars.len().max(1) as i32) - row;
-        let spacing = even.clamp(layout.gap * 2 / 3, layout.gap * 3 / 2);
+        let [least, most] = heights.spacing;
+        let spacing = even.clamp(least, most);
+        let label_size = self.label_size(bars, layout, cursor);
         let mut drawn = 0;
         for bar in bars {
             if cursor.free() < row {
                 break;
             }
-            self.bar(bar, state, layout, cursor, [text, label_gap, track])?;
+            self.bar(bar, state, layout, cursor, heights, label_size)?;
             drawn += 1;
             cursor.y += row + spacing;
         }
@@ -109,14 +138,32 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         Ok(())
     }
 
+    /// The size in which all labels fit beside their percentages, else the smallest, in which they are cut.
+    fn label_size(&self, bars: &[Bar], layout: &Layout, cursor: &Cursor) -> u32 {
+        let size = layout.sizes.body;
+        let fits = |bar: &Bar| {
+            let percent = self.width(&percent(bar.probability), Ink::bold(size));
+            self.width(&bar.label, Ink::text(size)) + percent + layout.gap / 2 <= cursor.room()
+        };
+        if bars.iter().all(fits) {
+            size
+        } else {
+            layout.sizes.small
+        }
+    }
+
     fn bar(
         &mut self,
         bar: &Bar,
         state: ResultState,
         layout: &Layout,
         cursor: &Cursor,
-        [text, label_gap, track]: [i32; 3],
+        heights: BarHeights,
+        label_size: u32,
     ) -> Result<(), D::Error> {
+        let BarHeights {
+            text, label_gap, track, ..
+        } = heights;
         let size = layout.sizes.body;
         let middle = cursor.y + text / 2;
         let percent = self.write_to(
@@ -127,10 +174,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             Ink::bold(size),
         )?;
         let room = percent - layout.gap / 2 - cursor.left;
-        // A label that is a little too long is set smaller before it is cut.
-        let fits = self.width(&bar.label, Ink::text(size)) <= room;
-        let label = Ink::text(if fits { size } else { layout.sizes.small });
-        self.write(&bar.label, cursor.left, middle, room, label)?;
+        self.write(&bar.label, cursor.left, middle, room, Ink::text(label_size))?;
 
         let y = cursor.y + text + label_gap;
         let area = Rectangle::new(
