@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use anyhow::Result;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
 
 use crate::command::{cargo, heading, run as run_command};
 use crate::{licences, native};
@@ -38,6 +40,32 @@ pub fn run_checks() -> Result<()> {
     run_command(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// The window of the desk is a feature that needs SDL2; it is checked apart, so that nothing else does.
+///
+/// # Errors
+/// A check or test that fails; SDL2 that is absent in CI.
+fn window() -> Result<()> {
+    heading("window");
+    let asked = Command::new("sdl2-config")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !asked.is_ok_and(|status| status.success()) {
+        let message = "SDL2 is absent; apt install libsdl2-dev";
+        if std::env::var_os("CI").is_some_and(|value| value == "true") {
+            bail!("{message}");
+        }
+        eprintln!("skipped: {message}");
+        return Ok(());
+    }
+    let whole = ["--workspace", "--locked", "--features", "scanside-edge/window"];
+    let mut lints = cargo(["clippy", "--all-targets"]);
+    run_command(lints.args(whole).args(["--", "-D", "warnings"]))?;
+    let mut tests = cargo(["test", "--test", "window"]);
+    run_command(tests.args(whole))
+}
+
 /// `cargo xtask test`.
 ///
 /// # Errors
@@ -46,6 +74,9 @@ pub fn run(args: &Args) -> Result<()> {
     native::setup_all()?;
     if !args.tests_only {
         run_checks()?;
+    }
+    if args.rest.is_empty() {
+        window()?;
     }
     // The end-to-end tests drive the programs that this leaves in the target folder.
     heading("build");
