@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["window"] => {
             let mut display = hardware::display::WindowDisplay::open("Test card", Size::new(800, 480))?;
             show(&mut display)?;
-            display.wait_until_closed();
+            while display.wait() != hardware::display::Wish::Close {}
             Ok(())
         }
         _ => Err(USAGE.into()),

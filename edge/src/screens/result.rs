@@ -228,6 +228,9 @@ mod tests {
         }
     }
 
+    /// Draws the words of a page.
+    type Draw<'a> = dyn Fn(&mut Painter<'_, Nothing>, Page, &Layout) -> Result<(), Infallible> + 'a;
+
     #[test]
     fn every_sentence_and_bar_stands_whole_on_some_page_of_the_smallest_screen() {
         let (screen, size) = (ResultScreen::new(), Size::new(320, 240));
@@ -235,7 +238,7 @@ mod tests {
         let refused = (1..=4).map(|steps| view(ResultState::NotReadable, steps.min(3), steps));
         for view in cases.chain(refused) {
             let pages = screen.pages(&view, size);
-            let holds = |draw: &dyn Fn(&mut Painter<'_, Nothing>, Page, &Layout) -> Result<(), Infallible>| {
+            let holds = |draw: &Draw| {
                 pages.iter().any(|page| {
                     let layout = screen.place(&view, size, *page).layout;
                     !screen.leaves_out(|painter| draw(painter, *page, &layout))
