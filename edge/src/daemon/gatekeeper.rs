@@ -59,8 +59,8 @@ impl Gatekeeper for BundleGate {
                 Ok(plan) => Examined::Accepted(plan),
                 Err(refusal) => Examined::Refused(refusal),
             },
-            // What is here makes sense so far.
-            Err(BundleError::Truncated { .. }) => Examined::NeedMore {
+            // What is here makes sense so far, and there is more of it.
+            Err(BundleError::Truncated { .. }) if (beginning.len() as u64) < context.total => Examined::NeedMore {
                 at_least: wanted_next(beginning.len(), context.total),
             },
             Err(error) => Examined::Refused(refusal(&error)),
