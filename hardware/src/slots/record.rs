@@ -1,6 +1,7 @@
 //! What is remembered of a pair of slots, and how it is written down.
 
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -232,9 +233,8 @@ impl Record {
         &mut self.slots[side.index()]
     }
 
-    pub fn to_bytes(&self) -> Vec<u8> {
-        // Maps with string keys and plain values: there is nothing that JSON cannot say.
-        serde_json::to_vec_pretty(self).unwrap_or_default()
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(io::Error::other)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; `None` for anything else.
@@ -353,15 +353,15 @@ pub(super) mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written() {
         for record in [full(), Record::default()] {
-            assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
+            assert_eq!(Record::from_bytes(&record.to_bytes().unwrap()), Some(record));
         }
-        let most = full().to_bytes().len();
+        let most = full().to_bytes().unwrap().len();
         assert!(most * 4 < super::super::kept::MAX_BODY_BYTES, "{most} bytes");
     }
 
     #[test]
     fn other_bytes_are_no_record() {
-        let good = full().to_bytes();
+        let good = full().to_bytes().unwrap();
         assert_eq!(Record::from_bytes(b""), None);
         assert_eq!(Record::from_bytes(&good[..good.len() - 1]), None);
         let text = String::from_utf8(good).unwrap();
@@ -386,11 +386,11 @@ pub(super) mod tests {
             side: Side::B,
             permanent: true,
         });
-        let read = Record::from_bytes(&record.to_bytes()).unwrap();
+        let read = Record::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!((read.confirmed, read.trial, read.request), (None, None, None));
         let mut record = full();
         record.trial = Some(trial(Side::A));
-        let read = Record::from_bytes(&record.to_bytes()).unwrap();
+        let read = Record::from_bytes(&record.to_bytes().unwrap()).unwrap();
         assert_eq!((read.confirmed, read.trial), (Some(Side::A), None));
     }
 }

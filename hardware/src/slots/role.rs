@@ -58,7 +58,9 @@ impl Role {
             return Ok(());
         }
         let failed = storage_error("write the record", &self.name);
-        self.kept.write(&new.to_bytes()).map_err(failed)?;
+        new.to_bytes()
+            .and_then(|bytes| self.kept.write(&bytes))
+            .map_err(failed)?;
         self.record = new;
         self.unwritten = false;
         Ok(())

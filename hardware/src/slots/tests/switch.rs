@@ -122,7 +122,13 @@ fn what_is_read_back_wrong_empties_the_slot() {
     );
     assert_eq!(disk.length("chest-xray.b").unwrap(), None);
     assert_eq!(load(&mut slots), Load::Confirmed(Side::A));
-    // The same file may come again from the beginning.
+    // The same file may come again from the beginning. It must also be the one that was received.
+    toy::send(&mut slots, &bad.bytes, Some(&bad.sha), 700).unwrap();
+    let verified = slots.verifications().remove(0).run(|_| Ok([0; 32]));
+    assert!(matches!(
+        slots.finish_verification(verified).unwrap(),
+        Outcome::Refused(_)
+    ));
     toy::upload(&mut slots, &bad);
 }
 
