@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bundle", &["imaging"]),
     ("trainer", &["imaging", "onnx", "bundle"]),
     ("edge", &["imaging", "onnx", "bundle", "hardware"]),
+    ("flash", &["bundle", "hardware"]),
     ("tests", &[]),
 ];
 

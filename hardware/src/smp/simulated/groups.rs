@@ -57,7 +57,7 @@ impl ImageGroup for Simulated {
                     slot: number as u32,
                     version: slot.version.clone(),
                     hash: slot.hash,
-                    bootable: true,
+                    bootable: number == 0 || !self.reads_back(image),
                     pending: slot.pending,
                     confirmed: slot.confirmed,
                     active: number == 0,
@@ -168,6 +168,31 @@ impl Simulated {
     }
 }
 
+impl Simulated {
+    fn reads_back(&self, image: usize) -> bool {
+        self.work.is_some_and(|work| work.image == image && !work.testing)
+    }
+
+    /// Shows what takes its time, and gets on with it.
+    fn go_on_working(&mut self) -> Option<Activity> {
+        let work = self.work.as_mut()?;
+        let (image, done, total) = (work.image as u32, work.done, self.slowness);
+        let activity = match work.testing {
+            true => Activity::SelfTest { image, done, total },
+            false => Activity::Verifying {
+                image,
+                bytes: done,
+                total,
+            },
+        };
+        work.done += 1;
+        if work.done > total {
+            self.end_work();
+        }
+        Some(activity)
+    }
+}
+
 impl StatisticsGroup for Simulated {
     fn statistics(&mut self) -> Vec<String> {
         vec!["slots".to_owned()]
@@ -199,6 +224,7 @@ impl ScansideGroup for Simulated {
                 total: upload.length,
             });
         }
+        activities.extend(self.go_on_working());
         let trials = (0..self.pairs.len()).filter(|image| self.on_trial(*image));
         activities.extend(trials.map(|image| Activity::Trial {
             image: image as u32,

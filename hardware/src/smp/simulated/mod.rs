@@ -17,6 +17,8 @@ pub use line::SimulatedLine;
 
 const MAGIC: [u8; 4] = 0x96f3_b83d_u32.to_le_bytes();
 const HEADER_BYTES: u64 = 32;
+/// Length of the blocks that damage is found in.
+const BLOCK_BYTES: usize = 4096;
 
 /// A slot that holds an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,15 @@ impl Slot {
             confirmed: false,
         }
     }
+}
+
+/// Something that takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Work {
+    image: usize,
+    /// A self-test; otherwise reading back.
+    testing: bool,
+    done: u64,
 }
 
 /// An upload, at work or complete.
@@ -104,6 +115,11 @@ pub struct Simulated {
     pub refuse: Option<Refusal>,
     /// The piece at this offset is thrown away once, as if its checksum were wrong.
     pub damage_at: Option<u64>,
+    /// The file that uploads bring, to find damage as the checksums of blocks do: a piece that differs takes the upload
+    /// back to the beginning of its block.
+    pub expected: Option<Vec<u8>>,
+    /// How often the status is asked for until reading back, or the self-test of a trial, is over; 0 is at once.
+    pub slowness: u64,
     /// Whether trials and self-tests pass.
     pub passes: bool,
     /// The largest upload in bytes.
@@ -111,6 +127,7 @@ pub struct Simulated {
     /// How the last updates ended.
     pub outcomes: Vec<Outcome>,
     upload: Option<Upload>,
+    work: Option<Work>,
     preflight: Vec<u8>,
 }
 
@@ -136,10 +153,13 @@ impl Simulated {
             restart: None,
             refuse: None,
             damage_at: None,
+            expected: None,
+            slowness: 0,
             passes: true,
             max_image_bytes: 64 << 20,
             outcomes: Vec::new(),
             upload: None,
+            work: None,
             preflight: Vec::new(),
         }
     }
@@ -168,8 +188,26 @@ impl Simulated {
             return;
         };
         other.pending = false;
+        self.begin_work(image, true);
+    }
+
+    fn begin_work(&mut self, image: usize, testing: bool) {
+        let done = 0;
+        self.work = Some(Work { image, testing, done });
+        if self.slowness == 0 {
+            self.end_work();
+        }
+    }
+
+    fn end_work(&mut self) {
+        if let Some(work) = self.work.take().filter(|work| work.testing) {
+            self.end_self_test(work.image);
+        }
+    }
+
+    fn end_self_test(&mut self, image: usize) {
         if !self.passes {
-            other.permanent = false;
+            self.pairs[image][1].iter_mut().for_each(|slot| slot.permanent = false);
             return self.note(image, OutcomeKind::Reverted, "a golden case differs");
         }
         self.pairs[image].swap(0, 1);
@@ -240,6 +278,12 @@ impl Simulated {
         if held + data.len() as u64 > upload.length {
             return Err(Refusal::new(Code::DataOverrun, "more than len announced"));
         }
+        let at = upload.bytes.len();
+        let differs = |file: &Vec<u8>| file.get(at..at + data.len()) != Some(data);
+        if self.expected.as_ref().is_some_and(differs) {
+            upload.bytes.truncate(at / BLOCK_BYTES * BLOCK_BYTES);
+            return Ok(upload.reply());
+        }
         upload.bytes.extend(data);
         if upload.bytes.len() as u64 == upload.length {
             self.complete()?;
@@ -270,6 +314,7 @@ impl Simulated {
         };
         self.pairs[image][1] = Some(Slot::new(file));
         self.note(image, OutcomeKind::Stored, "");
+        self.begin_work(image, false);
         Ok(())
     }
 

@@ -1,0 +1,230 @@
+//! `upload` and `preflight`.
+
+use std::path::{Path, PathBuf};
+
+use bundle::cli::TrustArgs;
+use bundle::container::hexadecimal;
+use clap::Args;
+use hardware::smp::Framing;
+use indicatif::HumanDuration;
+use mcumgr_toolkit::commands::image::ImageState;
+use serde_json::json;
+
+use super::Context;
+use super::slots::{RestartArgs, put_to_use};
+use super::status::{object, words};
+use crate::artifact::Artifact;
+use crate::exit::Failure;
+use crate::follow::{self, Subject};
+use crate::refusal;
+use crate::scanside;
+use crate::session::Session;
+use crate::upload::{self, Sent};
+
+/// Bytes of a preflight that go into one request, beside its keys.
+const PREFLIGHT_OVERHEAD: usize = 80;
+
+/// The bundle and where it goes.
+#[derive(Debug, Args)]
+struct BundleArgs {
+    /// The bundle
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// Number of the image whose slot it goes to [default: that of the bundle's role]
+    #[arg(long, value_name = "N")]
+    image: Option<u32>,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Arguments of `preflight`.
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+}
+
+/// Arguments of `upload`.
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// Send the whole bundle, also where a difference to one on the device would do
+    #[arg(long)]
+    full: bool,
+    /// Then put it on trial: the device restarts, tests itself, and returns to the model before unless you confirm
+    #[arg(long, conflicts_with = "confirm")]
+    test: bool,
+    /// Then use it for good: as --test, and confirmed once its self-test has passed
+    #[arg(long)]
+    confirm: bool,
+    #[command(flatten)]
+    restart: RestartArgs,
+}
+
+/// A bundle, and its place on the device.
+struct Delivery {
+    session: Session,
+    artifact: Artifact,
+    subject: Subject,
+}
+
+impl Delivery {
+    fn new(context: &Context<'_>, args: &BundleArgs) -> Result<Self, Failure> {
+        // What is wrong with the file is told before a port is opened.
+        let artifact = Artifact::open(&args.bundle, &args.trust)?;
+        let session = context.session()?;
+        let image = match args.image {
+            Some(image) => image,
+            None => session.image_of(&artifact.manifest.role)?,
+        };
+        let hash = artifact.hash;
+        Ok(Self {
+            session,
+            artifact,
+            subject: Subject { image, hash },
+        })
+    }
+
+    /// What the device has of it, before anything is sent.
+    fn on_device(&self) -> Result<Option<ImageState>, Failure> {
+        Ok(self.subject.find(&self.session.states()?).cloned())
+    }
+
+    /// Asks whether the device would take it. A device without the question is taken to say yes.
+    fn preflight(&mut self) -> Result<(), Failure> {
+        if self.session.identity.is_none() {
+            return Ok(());
+        }
+        self.session.reporter.stage("preflight", "would the device take it?");
+        let room = self.session.buffer_bytes.saturating_sub(PREFLIGHT_OVERHEAD).max(128);
+        let mut offset = 0;
+        // A damaged piece is judged as it arrived; a verdict from it is asked for once more.
+        let mut refused: u32 = 0;
+        loop {
+            let rest = usize::try_from(self.artifact.bytes.saturating_sub(offset)).unwrap_or(room);
+            let mut data = vec![0; room.min(rest)];
+            self.artifact.read(offset, &mut data)?;
+            let total = self.artifact.bytes;
+            let question = scanside::preflight(self.subject.image, offset, total, &data);
+            let verdict = self
+                .session
+                .ask("cannot ask whether the device would take the bundle", &question)?;
+            match (verdict.verdict.as_str(), verdict.off) {
+                ("accepted", _) => return Ok(()),
+                ("more", Some(next)) if next < total && (next > offset || refused < 3) => {
+                    refused += u32::from(next <= offset);
+                    offset = next;
+                }
+                ("refused", _) if self.doubtful() && refused < 2 => {
+                    refused += 1;
+                    offset = 0;
+                }
+                ("refused", _) => return Err(refusal::of_verdict(&verdict.code, &verdict.reason)),
+                (other, _) => {
+                    let message = format!("the device's verdict is not understood: {other}");
+                    return Err(Failure::device(
+                        message,
+                        "update scanside-flash or the device's software",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Whether noise may have made the verdict.
+    fn doubtful(&self) -> bool {
+        self.session.line.lock().framing() == Framing::Raw
+    }
+}
+
+pub fn preflight(context: &Context<'_>, args: &PreflightArgs) -> Result<(), Failure> {
+    let mut delivery = Delivery::new(context, &args.bundle)?;
+    if delivery.session.identity.is_none() {
+        let message = "this device does not know the question: it knows SMP, but not Scanside's commands";
+        return Err(Failure::device(
+            message,
+            "upload the bundle; the device refuses what it does not take",
+        ));
+    }
+    delivery.preflight()?;
+    let text = format!("the device would take {}", delivery.artifact.title());
+    context.done("accepted", described(&delivery, &args.bundle.bundle), &text)
+}
+
+pub fn run(context: &Context<'_>, args: &UploadArgs) -> Result<(), Failure> {
+    if !args.test && !args.confirm && args.restart.asked() {
+        let message = "--wait and --no-reset belong to --test or --confirm: a plain upload restarts nothing";
+        return Err(Failure::usage(message, "add --test or --confirm"));
+    }
+    let mut delivery = Delivery::new(context, &args.bundle)?;
+    match delivery.on_device()? {
+        Some(state) => {
+            let text = format!("nothing to send, the device has it: it {}", words(&state));
+            context.done("present", json!({ "state": object(&state) }), &text)?;
+        }
+        None => send(context, &mut delivery, &args.bundle.bundle, args.full)?,
+    }
+    follow::until_bootable(&delivery.session, delivery.subject)?;
+    if args.test || args.confirm {
+        return put_to_use(context, &delivery.session, delivery.subject, args.confirm, args.restart);
+    }
+    let digits = delivery.artifact.short_hash();
+    let text =
+        format!("stored and checked as {digits}; try it with `scanside-flash test`, the running model is untouched");
+    context.done("stored", described(&delivery, &args.bundle.bundle), &text)
+}
+
+/// Sends the bundle as a whole. (A difference to a bundle on the device would be chosen here, unless `full`.)
+fn send(context: &Context<'_>, delivery: &mut Delivery, path: &Path, _full: bool) -> Result<(), Failure> {
+    delivery.preflight()?;
+    let sent = upload::upload(&delivery.session, &mut delivery.artifact, delivery.subject.image)?;
+    let mut value = described(delivery, path);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("resumed_at".to_owned(), sent.resumed_at.into());
+        fields.insert("line_bytes".to_owned(), sent.line_bytes.into());
+        fields.insert("faults".to_owned(), sent.faults.into());
+        fields.insert("seconds".to_owned(), sent.time.as_secs_f64().into());
+        fields.insert("framing".to_owned(), framing(sent.framing).into());
+    }
+    context.done("sent", value, &told(&delivery.artifact, &sent))
+}
+
+fn framing(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Raw => "raw",
+        Framing::Console => "console",
+    }
+}
+
+fn told(artifact: &Artifact, sent: &Sent) -> String {
+    let resumed = match sent.resumed_at {
+        0 => String::new(),
+        at => format!(", going on from byte {at}"),
+    };
+    let faults = match sent.faults {
+        0 => String::new(),
+        faults => format!(", {faults} messages lost or damaged on the way"),
+    };
+    let time = HumanDuration(sent.time);
+    format!(
+        "sent {} bytes in {time} ({} framing){resumed}{faults}",
+        artifact.bytes,
+        framing(sent.framing)
+    )
+}
+
+fn described(delivery: &Delivery, path: &Path) -> serde_json::Value {
+    let artifact = &delivery.artifact;
+    json!({
+        "bundle": path,
+        "name": artifact.manifest.name,
+        "version": artifact.version(),
+        "role": artifact.manifest.role,
+        "security_counter": artifact.manifest.security_counter,
+        "signature_checked_here": artifact.verified_by.is_some(),
+        "image": delivery.subject.image,
+        "hash": hexadecimal(&artifact.hash),
+        "bytes": artifact.bytes,
+    })
+}

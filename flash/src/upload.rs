@@ -1,0 +1,352 @@
+//! Sends a bundle: several pieces on their way at once, whatever happens to them, until the device has it all.
+//!
+//! mcumgr-toolkit sends one piece and waits for its answer, which leaves the line idle meanwhile. Requests, answers
+//! and their sizes are the crate's; what is on its way is [`Window`]'s.
+
+use std::time::{Duration, Instant};
+
+use hardware::smp::Framing;
+use hardware::smp::message::{self, Header, Operation, group};
+use mcumgr_toolkit::commands::ErrResponse;
+use mcumgr_toolkit::commands::image::{ImageUpload, ImageUploadResponse, image_upload_max_data_chunk_size};
+use mcumgr_toolkit::smp_errors::DeviceError;
+
+use crate::artifact::Artifact;
+use crate::exit::{Exit, Failure};
+use crate::refusal;
+use crate::session::{BELIEVED_REFUSALS, Session, line_failure};
+use crate::window::{Answered, Piece, Window};
+
+/// SMP's number of the upload command.
+const UPLOAD: u8 = 1;
+/// SMP's "another command is at work".
+const BUSY: i32 = 10;
+/// Zephyr counts length and checksum of a console frame into its buffer.
+const CONSOLE_OVERHEAD: usize = 4;
+/// A piece takes at most a second on the line, so that progress shows and the device's patience lasts.
+const SMALLEST_LARGEST: u64 = 512;
+/// How often the whole is sent again when the digest at the end differs.
+const ATTEMPTS: u32 = 3;
+/// How many times the patience may pass without one byte more.
+const PATIENCES_WITHOUT_PROGRESS: u32 = 4;
+
+/// What an upload took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sent {
+    /// The device had everything up to here already.
+    pub resumed_at: u64,
+    /// Bytes that went over the line, framing and repetitions included.
+    pub line_bytes: u64,
+    /// Messages that were lost or damaged.
+    pub faults: u32,
+    /// How long it took.
+    pub time: Duration,
+    /// The framing at the end.
+    pub framing: Framing,
+}
+
+/// Sends a bundle to an image's inactive slot. Where the device has a part of it, that part is not sent again.
+///
+/// # Errors
+/// What the device refuses, a line that fails, a digest that does not fit at the end.
+pub fn upload(session: &Session, artifact: &mut Artifact, image: u32) -> Result<Sent, Failure> {
+    Upload::new(session, artifact, image)?.run()
+}
+
+/// What an answer says.
+enum Said {
+    Wants { offset: u64, matches: Option<bool> },
+    Refuses(DeviceError),
+}
+
+struct Upload<'a> {
+    session: &'a Session,
+    artifact: &'a mut Artifact,
+    image: u32,
+    window: Window,
+    begun: Instant,
+    heard: Instant,
+    /// When the device had more than ever before, and how much.
+    best: (Instant, u64),
+    resumed_at: Option<u64>,
+    faults: u32,
+    refusals: u32,
+    attempts: u32,
+    line_bytes_before: u64,
+}
+
+impl<'a> Upload<'a> {
+    fn new(session: &'a Session, artifact: &'a mut Artifact, image: u32) -> Result<Self, Failure> {
+        let frame = session.buffer_bytes - CONSOLE_OVERHEAD;
+        let room = |first| {
+            let room = image_upload_max_data_chunk_size(frame, first);
+            room.map(|bytes| bytes as u64).map_err(|error| {
+                let message = format!(
+                    "the device's buffer of {} bytes is too small: {error}",
+                    session.buffer_bytes
+                );
+                Failure::device(message, "update the device's software")
+            })
+        };
+        let bytes_a_second = u64::from(session.reach.port.baud / 10).max(1);
+        let largest = room(false)?.min(bytes_a_second.max(SMALLEST_LARGEST));
+        let window = Window::new(artifact.bytes, room(true)?, largest, session.buffers, bytes_a_second);
+        let now = Instant::now();
+        Ok(Self {
+            session,
+            artifact,
+            image,
+            window,
+            begun: now,
+            heard: now,
+            best: (now, 0),
+            resumed_at: None,
+            faults: 0,
+            refusals: 0,
+            attempts: 0,
+            line_bytes_before: session.line.lock().sent_bytes(),
+        })
+    }
+
+    fn run(mut self) -> Result<Sent, Failure> {
+        self.session.reporter.stage("sending", &self.artifact.title());
+        loop {
+            self.send_ahead()?;
+            let oldest = self.window.waiting_since().unwrap_or_else(Instant::now);
+            let until = oldest.max(self.heard) + self.window.patience();
+            let message = self.session.line.lock().receive(until);
+            if let Some((sequence, said)) = message.as_deref().and_then(understand) {
+                if self.take(sequence, said)? {
+                    return Ok(self.sent());
+                }
+            } else if Instant::now() >= until {
+                // What else came was something else, or a damaged answer.
+                self.silence()?;
+            }
+            self.check_progress()?;
+        }
+    }
+
+    fn sent(&self) -> Sent {
+        let line = self.session.line.lock();
+        Sent {
+            resumed_at: self.resumed_at.unwrap_or(0),
+            line_bytes: line.sent_bytes() - self.line_bytes_before,
+            faults: self.faults,
+            time: self.begun.elapsed(),
+            framing: line.framing(),
+        }
+    }
+
+    fn send_ahead(&mut self) -> Result<(), Failure> {
+        while let Some(piece) = self.window.next_piece() {
+            let message = self.request(&piece)?;
+            let begun = Instant::now();
+            let sent = self.session.line.lock().send(&message);
+            sent.map_err(|error| line_failure(&error))?;
+            // While the port was away, or full, nobody was silent.
+            self.heard += begun.elapsed();
+            self.best.0 += begun.elapsed();
+            self.window.sent(piece, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, piece: &Piece) -> Result<Vec<u8>, Failure> {
+        let mut data = vec![0; (piece.range.end - piece.range.start) as usize];
+        self.artifact.read(piece.range.start, &mut data)?;
+        let first = piece.range.start == 0;
+        let upload = ImageUpload {
+            // SMP names the image in the first piece; there are servers that take another piece without it for image 0.
+            image: (first || self.image > 0).then_some(self.image),
+            len: first.then_some(self.artifact.bytes),
+            off: piece.range.start,
+            sha: first.then_some(&self.artifact.sha256),
+            data: &data,
+            upgrade: None,
+        };
+        let mut body = Vec::with_capacity(data.len() + 128);
+        let encoded = ciborium::into_writer(&upload, &mut body).map_err(|error| error.to_string());
+        let length = encoded.and_then(|()| u16::try_from(body.len()).map_err(|error| error.to_string()));
+        let length = length.map_err(|error| Failure::device(format!("cannot encode a request: {error}"), ""))?;
+        let header = Header {
+            operation: Operation::Write,
+            version: 1,
+            flags: 0,
+            length,
+            group: group::IMAGE,
+            sequence: piece.sequence,
+            command: UPLOAD,
+        };
+        Ok(message::message(header, &body))
+    }
+
+    /// Takes an answer; true if the device has it all, and it is what was sent.
+    fn take(&mut self, sequence: u8, said: Said) -> Result<bool, Failure> {
+        self.heard = Instant::now();
+        self.session.line.lock().heard();
+        match said {
+            Said::Refuses(refusal) if self.window.refused(sequence) => self.refused(&refusal).map(|()| false),
+            Said::Refuses(_) => Ok(false),
+            Said::Wants { offset, matches } => self.wanted(sequence, offset, matches),
+        }
+    }
+
+    fn wanted(&mut self, sequence: u8, offset: u64, matches: Option<bool>) -> Result<bool, Failure> {
+        let have = match self.window.answered(sequence, offset, self.heard) {
+            Answered::Nothing => return Ok(false),
+            Answered::Advanced(have) => {
+                self.refusals = 0;
+                have
+            }
+            Answered::Moved { to, lost, .. } => {
+                if lost {
+                    self.fault();
+                }
+                to
+            }
+        };
+        self.resumed_at
+            .get_or_insert(if have <= SMALLEST_LARGEST { 0 } else { have });
+        self.session.reporter.progress(have, self.artifact.bytes);
+        if have < self.artifact.bytes {
+            return Ok(false);
+        }
+        self.arrived(matches)
+    }
+
+    /// The device has all bytes. Without its word that they are the right ones, it is asked again, from the beginning:
+    /// it answers at once if they are, and wants them again if not.
+    fn arrived(&mut self, matches: Option<bool>) -> Result<bool, Failure> {
+        if matches == Some(true) {
+            return Ok(true);
+        }
+        self.attempts += 1;
+        if self.attempts < ATTEMPTS {
+            self.window.restart();
+            return Ok(false);
+        }
+        if matches.is_none() {
+            self.session
+                .reporter
+                .remark("the device does not tell whether the digest of what arrived is right");
+            return Ok(true);
+        }
+        Err(Failure::new(
+            Exit::Unverified,
+            "what arrived on the device is not this file: its digest differs",
+            "run the same command again with --framing console, which has checksums; do not change the file meanwhile",
+        ))
+    }
+
+    fn refused(&mut self, refusal: &DeviceError) -> Result<(), Failure> {
+        let busy = matches!(refusal, DeviceError::V1 { rc: BUSY, .. });
+        let waiting = busy && self.best.0.elapsed() < self.session.reach.patience;
+        self.refusals += 1;
+        let checked = self.session.line.lock().framing() == Framing::Console;
+        if !waiting && (checked || self.refusals >= BELIEVED_REFUSALS) {
+            return Err(refusal::refused(refusal).while_doing("cannot send the bundle"));
+        }
+        if busy {
+            std::thread::sleep(Duration::from_millis(300));
+        } else {
+            self.fault();
+        }
+        self.window.restart();
+        Ok(())
+    }
+
+    fn fault(&mut self) {
+        self.faults += 1;
+        if self.session.line.lock().fault() {
+            self.window.forget_answer_times();
+        }
+    }
+
+    fn silence(&mut self) -> Result<(), Failure> {
+        if self.heard.elapsed() >= self.session.reach.patience {
+            let (have, total) = (self.window.have(), self.artifact.bytes);
+            return Err(refusal::unanswered().while_doing(&format!("{have} of {total} bytes are on the device")));
+        }
+        self.faults += 1;
+        self.window.fell_silent();
+        if self.session.line.lock().silence() {
+            self.window.forget_answer_times();
+        }
+        Ok(())
+    }
+
+    fn check_progress(&mut self) -> Result<(), Failure> {
+        if self.window.have() > self.best.1 {
+            self.best = (Instant::now(), self.window.have());
+        }
+        let limit = self.session.reach.patience * PATIENCES_WITHOUT_PROGRESS;
+        if self.best.0.elapsed() < limit {
+            return Ok(());
+        }
+        let (have, seconds) = (self.best.1, limit.as_secs());
+        Err(Failure::device(
+            format!("nothing behind byte {have} has arrived whole for {seconds} s: the line is too noisy"),
+            "use a shorter or better cable, a lower --baud on both sides, or --framing console",
+        ))
+    }
+}
+
+/// The sequence and the meaning of a message, if it is an undamaged answer to a piece.
+fn understand(message: &[u8]) -> Option<(u8, Said)> {
+    let (header, body) = message::split(message)?;
+    let ours = (Operation::WriteAnswer, group::IMAGE, UPLOAD);
+    if (header.operation, header.group, header.command) != ours || usize::from(header.length) != body.len() {
+        return None;
+    }
+    let error: ErrResponse = ciborium::from_reader(body).ok()?;
+    let said = match (error.err, error.rc.filter(|rc| *rc != 0)) {
+        (Some(err), _) => Said::Refuses(DeviceError::V2 {
+            group: err.group,
+            rc: err.rc,
+        }),
+        (None, Some(rc)) => Said::Refuses(DeviceError::V1 { rc, rsn: error.rsn }),
+        (None, None) => {
+            let answer: ImageUploadResponse = ciborium::from_reader(body).ok()?;
+            let (offset, matches) = (answer.off, answer.r#match);
+            Said::Wants { offset, matches }
+        }
+    };
+    Some((header.sequence, said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_from_refusals_and_noise() {
+        let wants = b"\x0b\0\0\x0f\0\x01\x07\x01\xa2\x63off\x19\x01\x00\x65match\xf5";
+        let Some((7, Said::Wants { offset, matches })) = understand(wants) else {
+            panic!("not understood");
+        };
+        assert_eq!((offset, matches), (256, Some(true)));
+        let refuses = b"\x0b\0\0\x06\0\x01\x07\x01\xa1\x62rc\x18\x0b";
+        assert!(matches!(
+            understand(refuses),
+            Some((7, Said::Refuses(DeviceError::V1 { rc: 11, .. })))
+        ));
+        let group = b"\x0b\0\0\x12\0\x01\x07\x01\xa1\x63err\xa2\x65group\x01\x62rc\x18\x1e";
+        let said = understand(group).map(|(_, said)| said);
+        assert!(matches!(
+            said,
+            Some(Said::Refuses(DeviceError::V2 { group: 1, rc: 30 }))
+        ));
+        // Another command, a request, a wrong length, no CBOR, an answer without an offset.
+        for noise in [
+            &b"\x0b\0\0\x01\0\x01\x07\x00\xa0"[..],
+            b"\x0a\0\0\x01\0\x01\x07\x01\xa0",
+            b"\x0b\0\0\x02\0\x01\x07\x01\xa0",
+            b"\x0b\0\0\x01\0\x01\x07\x01\xff",
+            b"\x0b\0\0\x01\0\x01\x07\x01\xa0",
+            b"\x0b",
+        ] {
+            assert!(understand(noise).is_none(), "{noise:02x?}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Uploads over a noisy line, each from its seed: they complete with the right digest, or nothing is activated.
+//!
+//! `SCANSIDE_SEEDS=100 cargo test -p scanside-flash --test noise` runs the long form.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use support::pump::{Noisy, Pump};
+use support::{Bundle, Run, device, flash};
+
+/// Seeds of a plain test run.
+const SEEDS: u64 = 3;
+/// Bytes of a bundle.
+const BYTES: usize = 300_000;
+
+fn seeds() -> u64 {
+    let wanted = std::env::var("SCANSIDE_SEEDS").ok();
+    wanted.map_or(SEEDS, |wanted| wanted.parse().expect("SCANSIDE_SEEDS is a number"))
+}
+
+/// Sends a bundle over a line with one fault in `rarity` bytes, and lets it be confirmed.
+fn flash_over_noise(seed: u64, rarity: f64, framing: &str) -> Run {
+    let bundle = Bundle::new(BYTES, seed);
+    let device = device(|device| device.expected = Some(bundle.bytes.clone()));
+    let faults = Arc::new(AtomicU64::new(0));
+    let noisy = |salt: u64| Noisy::new(seed * 2 + salt, rarity, true, &faults);
+    let pump = Pump::new(device.path(), noisy(0), noisy(1));
+    let arguments = [
+        "upload",
+        bundle.file(),
+        "--framing",
+        framing,
+        "--confirm",
+        "--wait",
+        "--json",
+    ];
+    let run = flash(pump.port(), &arguments);
+    let faults = faults.load(Ordering::Relaxed);
+    let active = device.device().pairs[0][0].clone();
+    let right = active.as_ref().is_none_or(|slot| slot.bytes == bundle.bytes);
+    assert!(right, "seed {seed}, {framing}: a wrong image was activated");
+    let confirmed = active.is_some_and(|slot| slot.confirmed);
+    assert!(
+        run.code == 0 && confirmed,
+        "seed {seed}, {framing}, {faults} faults: code {}, confirmed {confirmed}\n{}{}",
+        run.code,
+        run.out,
+        run.errors
+    );
+    let sent = run.event("sent");
+    println!(
+        "seed {seed}: {faults} faults, {} bytes on the line for {}, {:.1} s, {} at the end",
+        sent["line_bytes"],
+        sent["bytes"],
+        sent["seconds"].as_f64().unwrap_or_default(),
+        sent["framing"]
+    );
+    run
+}
+
+#[test]
+#[ignore = "waits for minutes; cargo xtask soak line"]
+fn console_completes_at_one_error_in_ten_thousand_bytes() {
+    for seed in 0..seeds() {
+        flash_over_noise(seed, 10_000.0, "console");
+    }
+}
+
+#[test]
+#[ignore = "waits for minutes; cargo xtask soak line"]
+fn raw_completes_at_one_error_in_a_hundred_thousand_bytes() {
+    for seed in 1000..1000 + seeds() {
+        let run = flash_over_noise(seed, 100_000.0, "raw");
+        assert_eq!(run.event("sent")["framing"], "raw");
+    }
+}
+
+#[test]
+#[ignore = "waits for minutes; cargo xtask soak line"]
+fn auto_goes_over_to_console_at_one_error_in_ten_thousand_bytes() {
+    let mut went_over = 0;
+    for seed in 2000..2000 + seeds() {
+        let run = flash_over_noise(seed, 10_000.0, "auto");
+        went_over += u64::from(run.event("sent")["framing"] == "console");
+    }
+    assert_eq!(went_over, seeds(), "raw is no framing for such a line");
+}
