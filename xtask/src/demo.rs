@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the whole mission once, from images to a triage on the display.
 
+mod appliance;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,16 +39,18 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// The two programs that the demo drives.
+/// The programs that the demo drives.
 struct Programs {
     trainer: PathBuf,
     edge: PathBuf,
+    flash: PathBuf,
 }
 
 /// Where the demo's pieces lie.
 struct Places {
     run: PathBuf,
     keys: PathBuf,
+    appliance: PathBuf,
     triage: PathBuf,
     unseen: PathBuf,
     phantoms: PathBuf,
@@ -77,7 +81,8 @@ pub fn run(args: &Args) -> Result<()> {
         .clone()
         .unwrap_or_else(|| default_recipe(args.data.is_some()));
     train(&programs, &places, &recipe, &data)?;
-    triage(&programs, &places, &unseen_images(&places, own.as_deref())?)?;
+    let flashed = appliance::flash(&programs, &places)?;
+    triage(&programs, &places, &flashed, &unseen_images(&places, own.as_deref())?)?;
     tell(&places, started);
     Ok(())
 }
@@ -92,10 +97,13 @@ fn build() -> Result<Programs> {
         "scanside-trainer",
         "--package",
         "scanside-edge",
+        "--package",
+        "scanside-flash",
     ]))?;
     Ok(Programs {
         trainer: built("release", "scanside-trainer")?,
         edge: built("release", "scanside-edge")?,
+        flash: built("release", "scanside-flash")?,
     })
 }
 
@@ -123,6 +131,7 @@ impl Places {
         let places = Self {
             run: out.join("run"),
             keys: out.join("keys"),
+            appliance: out.join("appliance"),
             triage: out.join("triage"),
             unseen: out.join("unseen"),
             phantoms: out.join("phantoms"),
@@ -230,13 +239,13 @@ fn a_few_of_each(images: impl Iterator<Item = (String, PathBuf)>) -> Vec<PathBuf
     shown.into_values().flatten().collect()
 }
 
-fn triage(programs: &Programs, places: &Places, images: &[PathBuf]) -> Result<()> {
-    heading("triage of unseen images");
+fn triage(programs: &Programs, places: &Places, flashed: &Path, images: &[PathBuf]) -> Result<()> {
+    heading("triage of unseen images with what was flashed");
     let mut triage = Command::new(&programs.edge);
     triage.arg("triage").args(images);
     triage
         .arg("--bundle")
-        .arg(places.bundle())
+        .arg(flashed)
         .arg("--key")
         .arg(places.public_key());
     triage.arg("--screen").arg(places.triage.join("screen.png"));
@@ -252,6 +261,7 @@ fn tell(places: &Places, started: Instant) {
         ("training report", places.run.join("report/index.html")),
         ("bundle", places.bundle()),
         ("key that the appliance trusts", places.public_key()),
+        ("the appliance: slots, log, display", places.appliance.clone()),
     ] {
         println!("{what:32} {}", place.display());
     }
