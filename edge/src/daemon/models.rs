@@ -182,7 +182,7 @@ impl Models {
         let confirmed = self.shared.slots().trial_passed(image)?;
         self.put(image, side, model, engine);
         let (kind, reason) = match confirmed {
-            true => (OutcomeKind::Confirmed, "its self-test passed, as was asked for"),
+            true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
             false => (OutcomeKind::Passed, "on trial until it is confirmed"),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");

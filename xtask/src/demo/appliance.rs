@@ -37,7 +37,10 @@ pub fn flash(programs: &Programs, places: &Places) -> Result<PathBuf> {
     let mut flash = Command::new(&programs.flash);
     flash.arg("--port").arg(&line);
     flash.arg("upload").arg(places.bundle());
-    flash.arg("--key").arg(places.public_key()).arg("--confirm");
+    flash
+        .arg("--key")
+        .arg(places.public_key())
+        .args(["--confirm", "--wait"]);
     run_command(&mut flash)?;
     drop(service);
     slot(&folder.join("state/slots"))
