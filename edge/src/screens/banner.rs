@@ -84,7 +84,9 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let mut middle = top_left.y + (size.height as i32 - text_height) / 2 + headline_height / 2;
         let left = text_left(layout);
         let right = left + text_room(layout);
-        let headline = self.headline_ink(view, layout).on(fill);
+        let headline = self
+            .bold_that_fits(&view.headline, text_room(layout), [sizes.body + 1, sizes.headline])
+            .on(fill);
         let mut room = right - left;
         let code = view.code.as_ref().filter(|_| code_fits(view, self.fonts, layout));
         if let Some(code) = code {
@@ -104,15 +106,6 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             middle += step;
         }
         Ok(())
-    }
-
-    /// The largest face in which the headline fits.
-    fn headline_ink(&self, view: &ResultView, layout: &Layout) -> Ink {
-        let sizes = (layout.sizes.body + 1..=layout.sizes.headline).rev();
-        let fitting = sizes
-            .map(Ink::bold)
-            .find(|ink| self.width(&view.headline, *ink) <= text_room(layout));
-        fitting.unwrap_or(Ink::bold(layout.sizes.body + 1))
     }
 
     fn mark(&mut self, state: ResultState, layout: &Layout, [accent, fill]: [Rgb888; 2]) -> Result<(), D::Error> {

@@ -93,7 +93,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             cursor.left,
             cursor.y + cap / 2 + 1,
             cursor.room(),
-            Ink::bold(sizes.title),
+            self.bold_that_fits(&title, cursor.room(), [sizes.small, sizes.title]),
         )?;
         cursor.y += cap + layout.gap * 5 / 6;
         if !view.case_details.is_empty() {

@@ -133,13 +133,8 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         );
         shapes::rounded(self.target, edge, 2, colour(view.tone), palette::GROUND)?;
         y += headline / 2;
-        self.write(
-            &view.headline,
-            left,
-            y,
-            room,
-            self.headline_that_fits(view, layout, room),
-        )?;
+        let headline_ink = self.bold_that_fits(&view.headline, room, [sizes.body + 1, sizes.headline]);
+        self.write(&view.headline, left, y, room, headline_ink)?;
         y += headline / 2;
         for sentence in &sentences {
             self.write(sentence, left, y + step / 2, room, Ink::text(sizes.title))?;
@@ -157,14 +152,6 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             .iter()
             .flat_map(|line| wrap(&face, line, room.max(0) as u32, SENTENCE_LINES));
         wrapped.collect()
-    }
-
-    fn headline_that_fits(&self, view: &NoticeView, layout: &Layout, room: i32) -> Ink {
-        let sizes = (layout.sizes.body + 1..=layout.sizes.headline).rev();
-        let fitting = sizes
-            .map(Ink::bold)
-            .find(|ink| self.width(&view.headline, *ink) <= room);
-        fitting.unwrap_or(Ink::bold(layout.sizes.body + 1))
     }
 
     fn progress_bar(

@@ -104,6 +104,13 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         self.fonts.face(ink.weight, ink.size).width(text) as i32
     }
 
+    /// The largest bold face between two sizes in which a line fits `room` pixels, else the smallest.
+    pub fn bold_that_fits(&self, text: &str, room: i32, [least, most]: [u32; 2]) -> Ink {
+        let sizes = (least..=most).rev().map(Ink::bold);
+        let mut fitting = sizes.filter(|ink| self.width(text, *ink) <= room);
+        fitting.next().unwrap_or(Ink::bold(least))
+    }
+
     /// Writes from `x` to the right, capitals centred on row `middle`, cut to `room` pixels; returns where it ended.
     pub fn write(&mut self, text: &str, x: i32, middle: i32, room: i32, ink: Ink) -> Result<i32, D::Error> {
         let face = self.fonts.face(ink.weight, ink.size);
