@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`cli`] | the verbs |
 //! | [`session`] | a conversation with a device |
-//! | [`line`] | messages out and in, in either framing |
+//! | [`mod@line`] | messages out and in, in either framing |
 //! | [`transport`] | the line as a transport of mcumgr-toolkit, whose client asks most questions |
 //! | [`scanside`] | our own commands for that client |
 //! | [`upload`], [`window`] | sending a bundle at the speed of the line |
