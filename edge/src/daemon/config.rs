@@ -87,8 +87,9 @@ fn default_roles() -> Vec<String> {
     vec!["chest-xray".to_owned()]
 }
 
+/// What engineers' tools begin with.
 fn default_baud() -> u32 {
-    921_600
+    115_200
 }
 
 fn default_quiet() -> u32 {
@@ -220,7 +221,7 @@ mod tests {
              [intake]\nfolder = \"/in\"\n[update]\ntrial_inferences = 20",
         )
         .unwrap();
-        assert_eq!(config.serial.unwrap().baud, 921_600);
+        assert_eq!(config.serial.unwrap().baud, 115_200);
         assert_eq!(config.intake.unwrap().quiet(), Duration::from_secs(2));
         assert_eq!(config.update.trial_inferences, Some(20));
     }
