@@ -61,7 +61,6 @@ fn flash_over_noise(seed: u64, rarity: f64, framing: &str) -> Run {
 }
 
 #[test]
-#[ignore = "waits for minutes; cargo xtask soak line"]
 fn console_completes_at_one_error_in_ten_thousand_bytes() {
     for seed in 0..seeds() {
         flash_over_noise(seed, 10_000.0, "console");
@@ -69,7 +68,6 @@ fn console_completes_at_one_error_in_ten_thousand_bytes() {
 }
 
 #[test]
-#[ignore = "waits for minutes; cargo xtask soak line"]
 fn raw_completes_at_one_error_in_a_hundred_thousand_bytes() {
     for seed in 1000..1000 + seeds() {
         let run = flash_over_noise(seed, 100_000.0, "raw");
@@ -78,7 +76,6 @@ fn raw_completes_at_one_error_in_a_hundred_thousand_bytes() {
 }
 
 #[test]
-#[ignore = "waits for minutes; cargo xtask soak line"]
 fn auto_goes_over_to_console_at_one_error_in_ten_thousand_bytes() {
     let mut went_over = 0;
     for seed in 2000..2000 + seeds() {

@@ -21,8 +21,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tch", &["trainer"]),
     ("torch-sys", &["trainer"]),
     ("ort", &["onnx"]),
-    ("serialport", &["hardware"]),
     ("embedded-graphics", &["hardware", "edge"]),
+    ("serialport", &["hardware"]),
+    ("mcumgr-toolkit", &["flash"]),
 ];
 
 fn metadata() -> Metadata {
@@ -99,6 +100,52 @@ fn the_bundle_takes_imaging_without_its_decoders() {
     for dependency in imaging {
         assert!(!dependency.uses_default_features, "default features bring the decoders");
         assert!(dependency.features.is_empty(), "{:?}", dependency.features);
+    }
+}
+
+/// What the field engineer's tool must do without: it is one small program.
+const TOO_HEAVY_FOR_FLASH: &[&str] = &[
+    "scanside-onnx",
+    "scanside-edge",
+    "scanside-trainer",
+    "tch",
+    "torch-sys",
+    "ort",
+    "ort-sys",
+    "image",
+    "jpeg-decoder",
+    "jpeg2k",
+    "openjpeg-sys",
+    "dicom-core",
+    "dicom-object",
+    "embedded-graphics",
+];
+
+#[test]
+fn the_engineers_tool_stays_small() {
+    let mut tree = std::process::Command::new(env!("CARGO"));
+    tree.args([
+        "tree",
+        "--package",
+        "scanside-flash",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+    ]);
+    let output = tree
+        .current_dir(scanside_tests::root())
+        .output()
+        .expect("cargo tree runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let packages: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(
+        packages.contains("scanside-hardware"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for package in TOO_HEAVY_FOR_FLASH {
+        assert!(!packages.contains(package), "scanside-flash must not link {package}");
     }
 }
 

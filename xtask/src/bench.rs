@@ -49,6 +49,11 @@ const BENCHES: &[Bench] = &[
         what: "a whole triage, warm and from the start of the process",
         command: &["bench", "--package", "scanside-edge", "--bench", "triage"],
     },
+    Bench {
+        name: "line",
+        what: "how much of a serial line scanside-flash uses",
+        command: &["bench", "--package", "scanside-flash", "--bench", "line_rate"],
+    },
 ];
 
 /// Arguments of `bench`.

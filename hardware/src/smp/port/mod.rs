@@ -178,8 +178,19 @@ impl Line {
         if done < 0 {
             return Err(io::Error::last_os_error());
         }
+        keep(&port)?;
         Ok(Self { port, path })
     }
+}
+
+/// A program that is started from here must not hold the port open.
+fn keep(port: &TTYPort) -> io::Result<()> {
+    // SAFETY: fcntl on a descriptor that `port` keeps open, with integers only.
+    let done = unsafe { libc::fcntl(port.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 impl Read for Line {
@@ -260,6 +271,7 @@ impl Pty {
     /// The system's reason.
     pub fn open() -> io::Result<Self> {
         let (controller, other) = TTYPort::pair().map_err(io::Error::from)?;
+        keep(&other)?;
         let path = other.name().ok_or(ErrorKind::NotFound)?;
         Ok(Self {
             line: Line::new(controller, path.into())?,
