@@ -127,6 +127,12 @@ impl Line {
         self.choice.may_change
     }
 
+    /// Whether the port was there when it was last used.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
     /// Bytes that went out, framing included.
     #[must_use]
     pub fn sent_bytes(&self) -> u64 {

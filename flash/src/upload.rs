@@ -264,7 +264,9 @@ impl<'a> Upload<'a> {
     }
 
     fn silence(&mut self) -> Result<(), Failure> {
-        if self.heard.elapsed() >= self.session.reach.patience {
+        // Without a port it was not the device that was silent; the next piece waits for the port.
+        let present = self.session.line.lock().is_present();
+        if present && self.heard.elapsed() >= self.session.reach.patience {
             let (have, total) = (self.window.have(), self.artifact.bytes);
             return Err(refusal::unanswered().while_doing(&format!("{have} of {total} bytes are on the device")));
         }
