@@ -2,6 +2,7 @@
 //!
 //! - [`decode_path`], [`decode_bytes`]: read and check the header, give a [`Source`]
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
+//! - [`dicom_header`]: elements of a DICOM file beside its pixels, as they stand
 //! - [`Limits`]: what a file may cost; checked before memory is taken
 //! - [`DecodeError`]: why there is no image, with a stable code
 //!
@@ -28,8 +29,10 @@ use std::path::Path;
 
 use contain::contained;
 use dicom::DicomSource;
+use dicom_core::Tag;
 use raster::RasterSource;
 
+pub use dicom::{DicomHeader, HeaderElement, HeaderValue};
 pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
@@ -83,6 +86,24 @@ pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeErr
 /// Any [`DecodeError`], with the path.
 pub fn first_frame(path: &Path, limits: &Limits) -> Result<GreyImage, DecodeError> {
     decode_path(path, limits)?.frame(0).map_err(|error| error.in_file(path))
+}
+
+/// The elements of a DICOM file that have one of the `wanted` tags, as they stand. The pixels may be coded in any way,
+/// missing or cut off.
+///
+/// # Errors
+/// `not-an-image` if the file is no DICOM, `io`, `too-large`, or `truncated` and `damaged` if the elements before the
+/// pixels are.
+pub fn dicom_header(path: &Path, limits: &Limits, wanted: &[Tag]) -> Result<DicomHeader, DecodeError> {
+    let read = |bytes: Vec<u8>| {
+        if !dicom::sniff(&bytes) {
+            let found = describe(&bytes);
+            return Err(DecodeError::NotAnImage { found });
+        }
+        contained("data set", || DicomHeader::read(bytes, limits, wanted))
+    };
+    let header = read_file(path, limits).and_then(read);
+    header.map_err(|error| error.in_file(path))
 }
 
 impl Source {

@@ -57,6 +57,22 @@ impl DicomFile {
     /// # Errors
     /// `unsupported-transfer-syntax`, `video`, `too-large` for what inflates beyond the limit, `truncated`, `damaged`.
     pub(super) fn open(bytes: Vec<u8>, limits: &Limits) -> Result<Self, DecodeError> {
+        Self::open_as(bytes, limits, coding_of)
+    }
+
+    /// As [`open`](Self::open), but for its header only: whatever its pixels are coded in, its elements can be read,
+    /// because every coding but the native ones has explicit VR little endian around it (PS3.5 A.4).
+    pub(super) fn open_header(bytes: Vec<u8>, limits: &Limits) -> Result<Self, DecodeError> {
+        Self::open_as(bytes, limits, |uid| {
+            Ok(coding_of(uid).unwrap_or((Syntax::EXPLICIT_LITTLE, PixelCoding::Native)))
+        })
+    }
+
+    fn open_as(
+        bytes: Vec<u8>,
+        limits: &Limits,
+        coding_of: impl Fn(&str) -> Result<(Syntax, PixelCoding), DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let mut warnings = Vec::new();
         let has_preamble = bytes.get(PREAMBLE_BYTES..PREAMBLE_BYTES + 4) == Some(b"DICM");
         let meta_start = if has_preamble { PREAMBLE_BYTES + 4 } else { 0 };
