@@ -17,7 +17,7 @@ pub struct StatusLine<'a> {
     pub model: &'a str,
     /// What it runs on: "INT8 cpu"; may be empty.
     pub engine: &'a str,
-    /// The appliance's state: "ready".
+    /// The appliance's state: "ready"; empty on a document, which has no life sign.
     pub status: &'a str,
     /// Whether the appliance works; a fault is the only thing that is ever red.
     pub healthy: bool,
@@ -69,6 +69,9 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         } else {
             clock
         };
+        if line.status.is_empty() {
+            return Ok(());
+        }
         let colour = if line.healthy { palette::HEALTHY } else { palette::FAULT };
         let at = Point::new(state_left - layout.gap / 2 - dot, middle - dot / 2);
         shapes::dot(
