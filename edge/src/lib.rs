@@ -11,6 +11,7 @@
 //! - [`screens`]: what the display shows
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
 //! - [`intake`], [`daemon`]: images from a folder, new models over the serial line
+//! - [`outbox`]: what leaves the appliance: DICOM to the archive, JSON to a folder
 //! - [`cli`], [`config`], [`exit`]: the program
 
 pub mod appliance;
@@ -27,6 +28,7 @@ pub mod inference;
 pub mod intake;
 pub mod intended_use;
 pub mod memory;
+pub mod outbox;
 pub mod presentation;
 pub mod screens;
 pub mod text;
