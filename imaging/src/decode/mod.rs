@@ -3,6 +3,7 @@
 //! - [`decode_path`], [`decode_bytes`]: read and check the header, give a [`Source`]
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
 //! - [`Limits`]: what a file may cost; checked before memory is taken
+//! - [`transfer_syntaxes`], [`identify`]: which DICOM objects can be decoded, and which one a data set is
 //! - [`DecodeError`]: why there is no image, with a stable code
 //!
 //! No byte sequence makes these functions panic.
@@ -30,6 +31,7 @@ use contain::contained;
 use dicom::DicomSource;
 use raster::RasterSource;
 
+pub use dicom::Identity;
 pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
@@ -83,6 +85,21 @@ pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeErr
 /// Any [`DecodeError`], with the path.
 pub fn first_frame(path: &Path, limits: &Limits) -> Result<GreyImage, DecodeError> {
     decode_path(path, limits)?.frame(0).map_err(|error| error.in_file(path))
+}
+
+/// The DICOM transfer syntaxes whose images are decoded (UIDs; PS3.6 Annex A). A file in one of them may still be refused,
+/// such as JPEG Extended with 12 bits a sample.
+pub fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    dicom::transfer_syntaxes()
+}
+
+/// Which object a DICOM data set is, from its `beginning` (a few hundred bytes are enough), as it stands behind the file
+/// meta information.
+///
+/// # Errors
+/// `unsupported-transfer-syntax`, `video`; `truncated` or `damaged` if the elements up to SOP Instance UID are.
+pub fn identify(beginning: &[u8], transfer_syntax: &str) -> Result<Identity, DecodeError> {
+    contained("data set", || dicom::identify(beginning, transfer_syntax))
 }
 
 impl Source {

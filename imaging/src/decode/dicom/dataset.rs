@@ -42,6 +42,14 @@ impl<'a> DataSet<'a> {
         Reader { data, syntax, depth: 0 }.elements(start, |element| element.tag == tags::PIXEL_DATA)
     }
 
+    /// Reads from `start` to the first element whose tag is `last` or greater.
+    ///
+    /// # Errors
+    /// `truncated` or `damaged`, with tag and offset.
+    pub(super) fn read_to(data: &'a [u8], start: usize, syntax: Syntax, last: Tag) -> Result<Self, DecodeError> {
+        Reader { data, syntax, depth: 0 }.elements(start, |element| element.tag >= last)
+    }
+
     /// Reads the group of `start` only: the file meta information.
     pub(super) fn read_group(
         data: &'a [u8],

@@ -2,6 +2,7 @@
 //!
 //! - `file`: preamble, file meta information, transfer syntax, deflate
 //! - `dataset`, `element`: elements and their values, read in place
+//! - `identity`: which object a data set is, before the whole of it is there
 //! - `image_header`, `transforms`, `description`: what the elements say
 //! - `frames`: where each frame lies
 //! - `rle`, `jpeg`, `jpeg_ls`, `jpeg2000`: one coding each
@@ -13,6 +14,7 @@ mod element;
 mod file;
 mod frames;
 mod functional_groups;
+mod identity;
 mod image_header;
 mod jpeg;
 mod jpeg2000;
@@ -31,7 +33,9 @@ use functional_groups::FrameGroups;
 use image_header::ImageHeader;
 use samples::{NativeOrder, UnusedBits};
 
-pub(super) use file::sniff;
+pub(super) use file::{sniff, transfer_syntaxes};
+pub use identity::Identity;
+pub(super) use identity::identify;
 
 use super::error::DecodeError;
 use super::limits::Limits;
