@@ -129,6 +129,7 @@ mod tests {
             "[appliance]",
             "[appliance.serial]",
             "[appliance.intake]",
+            "[appliance.dicom]",
             "[appliance.update]",
         ] {
             for key in keys(section) {

@@ -10,8 +10,9 @@
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
-//! - [`intake`], [`daemon`]: images from a folder, new models over the serial line
 //! - [`outbox`]: what leaves the appliance: DICOM to the archive, JSON to a folder
+//! - [`intake`], [`daemon`]: images from a folder or scanner, new models over the serial line
+//! - [`implementation`]: how this program calls itself in DICOM
 //! - [`cli`], [`config`], [`exit`]: the program
 
 pub mod appliance;
@@ -24,6 +25,7 @@ pub mod examination;
 pub mod exit;
 pub mod finding;
 pub mod golden;
+pub mod implementation;
 pub mod inference;
 pub mod intake;
 pub mod intended_use;

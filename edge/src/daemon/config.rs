@@ -6,6 +6,8 @@ use std::time::Duration;
 use embedded_graphics::geometry::Size;
 use serde::Deserialize;
 
+use crate::intake::dicom_scp::config::DicomConfig;
+
 /// The sections of the config that only `run` looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,8 @@ pub struct ApplianceConfig {
     pub display: DisplayConfig,
     /// The watched folder.
     pub intake: Option<IntakeConfig>,
+    /// The DICOM port.
+    pub dicom: Option<DicomConfig>,
     /// How a new model is confirmed.
     #[serde(default)]
     pub update: UpdateConfig,
@@ -167,6 +171,9 @@ impl ApplianceConfig {
                 BAUD.start(),
                 BAUD.end()
             ));
+        }
+        if let Some(dicom) = &self.dicom {
+            dicom.check().map_err(|reason| format!("dicom.{reason}"))?;
         }
         match self.display.size() {
             Some(size) if ![size.width, size.height].iter().all(|side| SIDES.contains(side)) => Err(format!(

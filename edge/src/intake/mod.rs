@@ -1,5 +1,9 @@
 //! How images reach the appliance.
 //!
+//! - [`arrival`]: an image that arrived whole, and the [`arrival::Acceptor`] that every intake hands it to
+//! - [`dicom_scp`]: objects that scanners push
 //! - [`watch_folder`]: files that people or scanners put into a folder
 
+pub mod arrival;
+pub mod dicom_scp;
 pub mod watch_folder;

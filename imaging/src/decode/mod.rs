@@ -4,6 +4,7 @@
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
 //! - [`dicom_header`]: elements of a DICOM file beside its pixels, as they stand
 //! - [`Limits`]: what a file may cost; checked before memory is taken
+//! - [`transfer_syntaxes`], [`identify`]: which DICOM objects can be decoded, and which one a data set is
 //! - [`DecodeError`]: why there is no image, with a stable code
 //!
 //! No byte sequence makes these functions panic.
@@ -32,7 +33,7 @@ use dicom::DicomSource;
 use dicom_core::Tag;
 use raster::RasterSource;
 
-pub use dicom::{DicomHeader, HeaderElement, HeaderValue};
+pub use dicom::{DicomHeader, HeaderElement, HeaderValue, Identity};
 pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
@@ -104,6 +105,21 @@ pub fn dicom_header(path: &Path, limits: &Limits, wanted: &[Tag]) -> Result<Dico
     };
     let header = read_file(path, limits).and_then(read);
     header.map_err(|error| error.in_file(path))
+}
+
+/// The DICOM transfer syntaxes whose images are decoded (UIDs; PS3.6 Annex A). A file in one of them may still be refused,
+/// such as JPEG Extended with 12 bits a sample.
+pub fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    dicom::transfer_syntaxes()
+}
+
+/// Which object a DICOM data set is, from its `beginning` (a few hundred bytes are enough), as it stands behind the file
+/// meta information.
+///
+/// # Errors
+/// `unsupported-transfer-syntax`, `video`; `truncated` or `damaged` if the elements up to SOP Instance UID are.
+pub fn identify(beginning: &[u8], transfer_syntax: &str) -> Result<Identity, DecodeError> {
+    contained("data set", || dicom::identify(beginning, transfer_syntax))
 }
 
 impl Source {

@@ -42,20 +42,29 @@ impl<'a> DataSet<'a> {
         Reader { data, syntax, depth: 0 }.elements(start, |element| element.tag == tags::PIXEL_DATA)
     }
 
-    /// Reads from `start` to the first element whose tag is `end` or greater, which need not be whole.
+    /// Reads from `start` to the first element whose tag is `end` or greater, which is not read and need not be whole. Also
+    /// gives whether there was one: `data` may be the beginning of a file only.
     ///
     /// # Errors
     /// `truncated` or `damaged`, with tag and offset.
-    pub(super) fn read_before(data: &'a [u8], start: usize, syntax: Syntax, end: Tag) -> Result<Self, DecodeError> {
+    pub(super) fn read_before(
+        data: &'a [u8],
+        start: usize,
+        syntax: Syntax,
+        end: Tag,
+    ) -> Result<(Self, bool), DecodeError> {
         let reader = Reader { data, syntax, depth: 0 };
         let mut elements = Vec::new();
         let mut at = start;
-        while data.len().saturating_sub(at) >= 8 && Tag(reader.u16(at)?, reader.u16(at + 2)?) < end {
+        while data.len().saturating_sub(at) >= 8 {
+            if Tag(reader.u16(at)?, reader.u16(at + 2)?) >= end {
+                return Ok((DataSet { elements }, true));
+            }
             let (element, next) = reader.element(at)?;
             push(&mut elements, element, "data set", "elements")?;
             at = next;
         }
-        Ok(DataSet { elements })
+        Ok((DataSet { elements }, false))
     }
 
     /// Reads the group of `start` only: the file meta information.

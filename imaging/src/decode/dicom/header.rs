@@ -45,7 +45,7 @@ impl DicomHeader {
     /// Reads the elements with a `wanted` tag; those in sequences come with all of their texts.
     pub(in crate::decode) fn read(bytes: Vec<u8>, limits: &Limits, wanted: &[Tag]) -> Result<Self, DecodeError> {
         let file = DicomFile::open_header(bytes, limits)?;
-        let set = DataSet::read_before(&file.bytes, file.start, file.syntax, tags::PIXEL_DATA)?;
+        let (set, _) = DataSet::read_before(&file.bytes, file.start, file.syntax, tags::PIXEL_DATA)?;
         let wanted = set.iter().filter(|element| wanted.contains(&element.tag));
         Ok(Self {
             elements: copies(wanted, 0)?,
