@@ -6,10 +6,7 @@ use dicom_dictionary_std::uids;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 use super::BuildError;
-use super::uid;
-
-/// Name of this version in file meta information (PS3.7 D.3.3.2.3): at most 16 characters.
-const IMPLEMENTATION_VERSION: &str = concat!("SCANSIDE_", env!("CARGO_PKG_VERSION"));
+use crate::implementation;
 
 /// Puts a text of our own: ASCII, cut to what its representation allows. Backslashes part values.
 pub fn put(object: &mut InMemDicomObject, tag: Tag, vr: VR, text: &str) {
@@ -71,8 +68,8 @@ pub fn file(object: InMemDicomObject, sop_class: &str, sop_instance: &str) -> Re
         .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
         .media_storage_sop_class_uid(sop_class)
         .media_storage_sop_instance_uid(sop_instance)
-        .implementation_class_uid(uid::IMPLEMENTATION_CLASS)
-        .implementation_version_name(limited(IMPLEMENTATION_VERSION, 16));
+        .implementation_class_uid(implementation::CLASS_UID)
+        .implementation_version_name(implementation::VERSION_NAME);
     let encode = |reason: String| BuildError::Encode { reason };
     let file = object.with_meta(meta).map_err(|error| encode(error.to_string()))?;
     let mut bytes = Vec::new();

@@ -3,9 +3,6 @@
 
 use sha2::{Digest, Sha256};
 
-/// Implementation Class UID (PS3.7 D.3.3.2) of this program's DICOM files.
-pub const IMPLEMENTATION_CLASS: &str = "2.25.36824938642782213370171297823482804803";
-
 /// A UID from a UUID (PS3.5 B.2), which is of version 8 (RFC 9562 5.8): the beginning of a SHA-256 over the parts.
 #[must_use]
 pub fn derived(parts: &[&str]) -> String {
