@@ -23,6 +23,9 @@ use crate::inference::{Model, ModelError, ReadBundle};
 /// Loads tried before a role is left without a model: both images, each as confirmed and on trial.
 const MAX_LOADS: usize = 4;
 
+/// Said of a trial whose self-test passed.
+pub const ON_TRIAL: &str = "the new model is on trial until it is confirmed";
+
 /// What models are loaded with.
 #[derive(Debug, Clone)]
 pub struct Loading {
@@ -183,7 +186,7 @@ impl Models {
         self.put(image, side, model, engine);
         let (kind, reason) = match confirmed {
             true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
-            false => (OutcomeKind::Passed, "on trial until it is confirmed"),
+            false => (OutcomeKind::Passed, ON_TRIAL),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");
         self.shared.board().report(image, kind, reason, Instant::now());
