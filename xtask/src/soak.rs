@@ -64,7 +64,6 @@ const SOAKS: &[Soak] = &[
         variables: &[("SCANSIDE_MEGABYTES", "5,50,200")],
         command: &[
             "test",
-            "--release",
             "--package",
             "scanside-edge",
             "--test",

@@ -168,7 +168,11 @@ pub fn run(context: &Context<'_>, args: &UploadArgs) -> Result<(), Failure> {
     match delivery.on_device()? {
         Some(state) => {
             let text = format!("nothing to send, the device has it: it {}", words(&state));
-            context.done("present", json!({ "state": object(&state) }), &text)?;
+            context.done(
+                "present",
+                json!({ "hash": hexadecimal(&delivery.artifact.hash), "state": object(&state) }),
+                &text,
+            )?;
         }
         None => send(context, &mut delivery, &args.bundle.bundle, args.full)?,
     }
