@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Result;
 use bundle::cli::answer;
@@ -12,8 +13,8 @@ use imaging::decode::Limits;
 
 use super::collisions::{self, Named};
 use super::output::{DisplayChoice, Displays, Names, write_output, write_picture};
-use super::{ModelArgs, model_failed, report, result_text};
-use crate::examination::{Examination, Examiner, Request};
+use super::{ModelArgs, Settings, model_failed, report, result_text};
+use crate::examination::{Decoded, Examination, Examiner, Request};
 use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
 use crate::presentation::{heatmap_picture, result_view};
@@ -69,14 +70,25 @@ pub fn run(args: &TriageArgs) -> Result<Exit> {
         framebuffer: args.framebuffer.as_deref(),
         window: args.window.then_some(args.screen_size),
     })?;
-    let loaded = settings.load(false)?;
-    let mut examiner = Examiner::new(loaded.model, loaded.engine, Limits::default());
+    let (mut examiner, mut first) = load_and_decode(args, &settings)?;
     let mut worst = Exit::Done;
     for index in 0..args.files.len() {
-        let exit = triage_file(args, index, &mut examiner, &mut displays, &names)?;
+        let exit = triage_file(args, index, first.take(), &mut examiner, &mut displays, &names)?;
         worst = worst.max(exit);
     }
     Ok(worst)
+}
+
+/// Loads the model; the first image is decoded meanwhile, because who starts the program waits for that one.
+fn load_and_decode(args: &TriageArgs, settings: &Settings) -> Result<(Examiner, Option<Decoded>)> {
+    let limits = Limits::default();
+    let (loaded, first) = thread::scope(|scope| {
+        let first = scope.spawn(|| Some(Decoded::read(args.files.first()?, args.frame, &limits)));
+        // A thread that failed is no loss: the image is then decoded when its turn comes.
+        (settings.load(false), first.join().unwrap_or_default())
+    });
+    let loaded = loaded?;
+    Ok((Examiner::new(loaded.model, loaded.engine, limits), first))
 }
 
 impl TriageArgs {
@@ -107,6 +119,7 @@ impl TriageArgs {
 fn triage_file(
     args: &TriageArgs,
     index: usize,
+    decoded: Option<Decoded>,
     examiner: &mut Examiner,
     displays: &mut Displays,
     names: &Names,
@@ -118,7 +131,11 @@ fn triage_file(
         case_id: &format!("{:04}", index + 1),
         time: now,
     };
-    let mut examination = examiner.examine(request).map_err(model_failed)?;
+    let examination = match decoded {
+        Some(decoded) => examiner.judge(request, decoded),
+        None => examiner.examine(request),
+    };
+    let mut examination = examination.map_err(model_failed)?;
     let mut worst = Exit::Done;
     if let Some(refused) = examination.refused.take() {
         worst = worst.max(report(&refused.into()));
