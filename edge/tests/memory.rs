@@ -45,12 +45,18 @@ fn above_idle(service: &mut Service<'_>, step: impl FnOnce(&mut Service<'_>)) ->
 #[test]
 fn an_upload_takes_no_more_memory_for_a_larger_bundle() {
     let Some(site) = Site::new() else { return };
-    let mut service = site.with_confirmed_model();
+    drop(site.with_confirmed_model());
     for megabytes in sizes() {
+        // A service that has not grown yet.
+        let mut service = site.start();
+        service.wait_for("the model", |states| states.iter().any(|s| s.active && s.bootable));
         let bundle = site.bundle(|files| files.push(noise(megabytes, 1)));
         let above = above_idle(&mut service, |service| {
             service.upload(&bundle);
-            service.wait_for_bootable();
+            let whole = site.hash(&bundle);
+            service.wait_for("the bundle", |states| {
+                states.iter().any(|s| s.bootable && s.hash == whole)
+            });
         });
         println!("upload of {megabytes} MB: {:.1} MB above idle", above as f64 / 1e6);
         assert!(above < LIMIT, "{above} bytes for {megabytes} MB");
@@ -76,11 +82,15 @@ fn a_delta_is_rebuilt_in_bounded_memory() {
         service.restart();
         service.wait_for("the base", |states| states.iter().any(|s| s.active && s.hash == hash));
         service.confirm(&hash);
+        service.wait_for("the confirmation", |states| states[0].confirmed);
         let above = above_idle(&mut service, |service| {
             service
                 .delta(&delta, hash.clone().try_into().unwrap(), &target)
                 .unwrap();
-            assert_eq!(service.wait_for_bootable(), site.hash(&target));
+            let rebuilt = site.hash(&target);
+            service.wait_for("the target", |states| {
+                states.iter().any(|s| s.bootable && s.hash == rebuilt)
+            });
         });
         println!(
             "delta of {:.1} MB to {megabytes} MB: {:.1} MB above idle",

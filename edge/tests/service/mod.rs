@@ -34,6 +34,8 @@ pub struct Site {
     pty: RefCell<Pty>,
     made: AtomicU32,
     pub trial_inferences: Option<u32>,
+    /// Where ONNX Runtime is, if not where it is found by itself. For the next start: [`Site::write_config`].
+    pub onnxruntime: RefCell<Option<PathBuf>>,
     /// The service's port, if it is not the pseudo-terminal of [`Service`].
     pub port: Option<PathBuf>,
 }
@@ -48,6 +50,7 @@ impl Site {
             pty: RefCell::new(Pty::open().unwrap()),
             made: AtomicU32::new(0),
             trial_inferences: None,
+            onnxruntime: RefCell::new(None),
             port: None,
         };
         fs::create_dir(site.path("keys")).unwrap();
@@ -67,8 +70,8 @@ impl Site {
         service
     }
 
-    /// Starts the service.
-    pub fn spawn(&self) -> Service<'_> {
+    /// Writes the config that the next start reads.
+    pub fn write_config(&self) {
         let port = self
             .port
             .clone()
@@ -76,8 +79,10 @@ impl Site {
         let trial = self
             .trial_inferences
             .map(|n| format!("[appliance.update]\ntrial_inferences = {n}\n"));
+        let library = self.onnxruntime.borrow();
+        let library = library.as_ref().map(|path| format!("onnxruntime = {path:?}\n"));
         let config = format!(
-            "trusted_keys = {keys:?}\n[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
+            "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
              [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = 800\nheight = 480\n\
              [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}",
             keys = self.path("keys"),
@@ -85,8 +90,14 @@ impl Site {
             screen = self.path("screen.png"),
             inbox = self.path("inbox"),
             trial = trial.unwrap_or_default(),
+            library = library.unwrap_or_default(),
         );
         fs::write(self.path("edge.toml"), config).unwrap();
+    }
+
+    /// Starts the service.
+    pub fn spawn(&self) -> Service<'_> {
+        self.write_config();
         let log = fs::File::options()
             .create(true)
             .append(true)
