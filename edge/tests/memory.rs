@@ -42,6 +42,12 @@ fn above_idle(service: &mut Service<'_>, step: impl FnOnce(&mut Service<'_>)) ->
     service.memory("VmHWM").saturating_sub(idle)
 }
 
+/// Waits until the model is loaded and has examined an image: what is idle has worked before.
+fn warm_up(site: &Site, megabytes: usize) {
+    site.image(&format!("before-{megabytes}.png"));
+    site.wait_for_result();
+}
+
 #[test]
 fn an_upload_takes_no_more_memory_for_a_larger_bundle() {
     let Some(site) = Site::new() else { return };
@@ -49,7 +55,7 @@ fn an_upload_takes_no_more_memory_for_a_larger_bundle() {
     for megabytes in sizes() {
         // A service that has not grown yet.
         let mut service = site.start();
-        service.wait_for("the model", |states| states.iter().any(|s| s.active && s.bootable));
+        warm_up(&site, megabytes);
         let bundle = site.bundle(|files| files.push(noise(megabytes, 1)));
         let above = above_idle(&mut service, |service| {
             service.upload(&bundle);
@@ -83,6 +89,7 @@ fn a_delta_is_rebuilt_in_bounded_memory() {
         service.wait_for("the base", |states| states.iter().any(|s| s.active && s.hash == hash));
         service.confirm(&hash);
         service.wait_for("the confirmation", |states| states[0].confirmed);
+        warm_up(&site, megabytes);
         let above = above_idle(&mut service, |service| {
             service
                 .delta(&delta, hash.clone().try_into().unwrap(), &target)
