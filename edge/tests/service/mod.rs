@@ -115,6 +115,7 @@ impl Site {
             site: self,
             child,
             sequence: 0,
+            slowest: Duration::ZERO,
         }
     }
 
@@ -253,6 +254,8 @@ pub struct Service<'a> {
     site: &'a Site,
     child: Child,
     sequence: u8,
+    /// The longest that an answer took.
+    pub slowest: Duration,
 }
 
 type Map = Vec<(Value, Value)>;
@@ -269,8 +272,10 @@ impl Service<'_> {
             frame.extend(group.to_be_bytes());
             frame.extend([self.sequence, command]);
             frame.extend(cbor);
+            let asked = Instant::now();
             self.site.pty.borrow_mut().write_all(&frame).unwrap();
             if let Some(answer) = self.answer() {
+                self.slowest = self.slowest.max(asked.elapsed());
                 return answer;
             }
         }
