@@ -193,3 +193,22 @@ fn a_run_that_ended_in_its_first_epoch_goes_on_from_the_start() {
     assert!(scratch.at("run/checkpoints/best.safetensors").is_file());
     assert_eq!(epochs().lines().count(), first.lines().count());
 }
+
+#[test]
+fn a_limit_of_steps_shortens_a_run_that_can_still_be_resumed() {
+    let scratch = Scratch::new();
+    // 8 training rows in batches of 4: two steps an epoch.
+    let recipe = RECIPE.replace("epochs = 1", "epochs = 9\nmax_steps = 5");
+    fs::write(scratch.at("recipe.toml"), recipe).unwrap();
+    let epochs = |run: &str| {
+        let metrics = fs::read_to_string(scratch.at(run).join("metrics.jsonl")).unwrap();
+        metrics.lines().count()
+    };
+    scratch.succeeds(&format!("train recipe.toml --device cpu --out run {SEEN} --no-bundle"));
+    assert_eq!(epochs("run"), 2);
+    scratch.succeeds("train recipe.toml --resume --device cpu --out run --no-bundle");
+    scratch.succeeds(&format!(
+        "train recipe.toml --device cpu --out longer --epochs 3 {SEEN} --no-bundle"
+    ));
+    assert_eq!(epochs("longer"), 3, "what is said on the command line counts");
+}

@@ -26,7 +26,7 @@ use super::pack::SignArgs;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class, folder).
+    /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class, folder, folder-quick).
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     /// Manifest CSV, or a folder with one folder of images a class.
@@ -46,7 +46,7 @@ pub struct TrainArgs {
     no_bundle: bool,
     #[command(flatten)]
     sign: SignArgs,
-    /// Overrides train.epochs of the recipe.
+    /// Overrides train.epochs and train.max_steps of the recipe.
     #[arg(long, conflicts_with = "resume")]
     epochs: Option<usize>,
     /// Overrides train.seed of the recipe.
@@ -196,13 +196,21 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
     };
     RunFolder::check_free(&arguments.out).code(Code::Usage)?;
     let mut recipe = Recipe::load(name).code(Code::Usage)?;
-    recipe.train.epochs = arguments.epochs.unwrap_or(recipe.train.epochs);
+    if let Some(epochs) = arguments.epochs {
+        (recipe.train.epochs, recipe.train.max_steps) = (epochs, None);
+    }
     recipe.train.seed = arguments.seed.unwrap_or(recipe.train.seed);
     recipe.check(Path::new(name)).code(Code::Usage)?;
     let dataset = Dataset::load(data, &recipe.data).code(Code::Refused)?;
     let weights = recipe.find_weights(Path::new(name), &dataset.root).code(Code::Usage)?;
     let weights = weights.map(std::path::absolute).transpose()?;
     let split = Split::draw(&dataset, &recipe.data.split).code(Code::Refused)?;
+    let dataset = Arc::new(dataset);
+    let steps = SplitSource::new(&dataset, &split, &recipe)
+        .code(Code::Usage)?
+        .training_batches();
+    recipe.train.epochs = recipe.train.epochs_within(steps as usize);
+    recipe.check(Path::new(name)).code(Code::Usage)?;
     let record = RunRecord {
         seed: recipe.train.seed,
         data: std::path::absolute(data)?,
@@ -220,7 +228,7 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
     Ok(Plan {
         recipe,
         record,
-        dataset: Arc::new(dataset),
+        dataset,
         split,
         weights,
         folder: None,
@@ -258,6 +266,7 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
 fn same_recipe(name: &str, of_run: &Recipe, run: &RunFolder) -> Result<(), Failure> {
     let mut given = Recipe::load(name).code(Code::Usage)?;
     (given.train.epochs, given.train.seed) = (of_run.train.epochs, of_run.train.seed);
+    given.train.max_steps = of_run.train.max_steps;
     if given == *of_run {
         return Ok(());
     }

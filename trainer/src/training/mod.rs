@@ -11,6 +11,7 @@
 //! | [`checkpoint`] | parameters and the whole state of a run, written atomically |
 //! | [`run`] | the run folder |
 //! | [`history`] | figures by epoch: JSON lines, TensorBoard events, plots |
+//! | [`pace`] | how long it will take, from its first steps |
 
 pub mod batches;
 pub mod checkpoint;
@@ -18,6 +19,7 @@ pub mod classifier;
 pub mod history;
 pub mod network;
 pub mod optimizer;
+pub mod pace;
 pub mod run;
 pub mod schedule;
 pub mod source;
