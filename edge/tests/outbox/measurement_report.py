@@ -55,7 +55,8 @@ known = {}
 for scheme, names in concepts.items():
     for entries in names.values():
         for value, (meaning, _) in entries.items():
-            known.setdefault((scheme, value), set()).add(meaning)
+            # Fully specified names of SNOMED CT end with their kind: "Source (attribute)".
+            known.setdefault((scheme, value), set()).update([meaning, meaning.rsplit(" (", 1)[0]])
 checked = 0
 for element in pydicom.dcmread(report).iterall():
     for item in element.value if element.VR == "SQ" else []:
