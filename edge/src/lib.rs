@@ -10,6 +10,7 @@
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
+//! - [`controls`]: what people press, and what comes of it
 //! - [`intake`], [`daemon`]: images from a folder, new models over the serial line
 //! - [`cli`], [`config`], [`exit`]: the program
 
@@ -17,6 +18,7 @@ pub mod appliance;
 pub mod cli;
 pub mod codes;
 pub mod config;
+pub mod controls;
 pub mod daemon;
 pub mod decision;
 pub mod examination;
