@@ -18,6 +18,7 @@ use crate::examination::{Examination, Examiner, Request};
 use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
 use crate::presentation::{headline, heatmap_picture, next_step, result_view};
+use crate::text::words::Language;
 
 /// Sides of a screen that can be drawn, in pixels.
 const SCREEN_SIDES: std::ops::RangeInclusive<u32> = 160..=4096;
@@ -152,13 +153,14 @@ fn print(args: &TriageArgs, examination: &Examination, examiner: &Examiner) -> R
 fn describe(examination: &Examination, examiner: &Examiner) -> String {
     let finding = &examination.finding;
     let decision = &finding.decision;
+    let english = Language::English.words();
     let mut lines = vec![
         format!(
             "{}: {}",
             finding.source.file,
-            headline(finding, examiner.model().manifest())
+            headline(finding, Some(examiner.model().manifest()), english)
         ),
-        format!("  {}", next_step(decision.kind)),
+        format!("  {}", next_step(decision.kind, english)),
     ];
     lines.extend(decision.reasons.iter().map(|r| format!("  {}: {}", r.code, r.message)));
     for p in &finding.probabilities {
@@ -220,7 +222,12 @@ fn show(
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
     let clock = now.with_timezone(&Local).format("%H:%M").to_string();
-    let view = result_view(examination, examiner.model().manifest(), &clock);
+    let view = result_view(
+        examination,
+        examiner.model().manifest(),
+        Language::English.words(),
+        &clock,
+    );
     let last = index + 1 == args.files.len();
     // The file comes first: a window stays until somebody has looked at it.
     let written = match &args.screen {

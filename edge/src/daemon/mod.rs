@@ -137,7 +137,7 @@ pub fn run(
     threads.push(verifier::spawn(shared.clone(), keys, policy).map_err(DaemonError::Thread)?);
 
     let models = Models::new(shared.clone(), parts.loading);
-    let screen = Screen::new(parts.display, config.roles.clone());
+    let screen = Screen::new(parts.display, config.roles.clone(), config.display.language);
     let ended = MainLoop::new(shared.clone(), models, triage, screen, config.doctor()).run(stop);
     end(&shared, threads);
     Ok(ended)
