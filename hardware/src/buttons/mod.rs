@@ -18,6 +18,8 @@ mod connection;
 pub mod contacts;
 mod evdev;
 mod gpio;
+#[cfg(test)]
+mod kernel_tests;
 mod simulated;
 mod terminal;
 

@@ -28,7 +28,7 @@ pub enum LedState {
     Ready,
     /// An image is examined, or a model received.
     Busy,
-    /// A finding was flagged that nobody acknowledged.
+    /// Somebody has to look at a result: flagged or uncertain, and not acknowledged.
     Flagged,
     /// The appliance does not work.
     Fault,

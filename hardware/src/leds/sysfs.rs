@@ -198,6 +198,43 @@ mod tests {
         assert_eq!(fs::read_to_string(trigger).expect("a file"), "none");
     }
 
+    /// A lamp that no hardware hangs on, by the kernel's module uleds.
+    #[test]
+    fn a_lamp_of_the_kernel_shines_and_blinks() {
+        let name = "scanside-test-lamp";
+        let mut device = match OpenOptions::new().read(true).write(true).open("/dev/uleds") {
+            Ok(device) => device,
+            Err(error) => {
+                eprintln!("skipped: no /dev/uleds ({error}); load the module uleds and run as root");
+                return;
+            }
+        };
+        // struct uleds_user_dev: a name of 64 bytes and the greatest brightness.
+        let mut user = [0u8; 68];
+        user[..name.len()].copy_from_slice(name.as_bytes());
+        user[64..].copy_from_slice(&255i32.to_ne_bytes());
+        device.write_all(&user).expect("a lamp");
+        let root = Path::new(SYSFS);
+        let says = |file: &str| fs::read_to_string(root.join(name).join(file)).expect("a file");
+        let green = Lamps {
+            green: Some(name.to_owned()),
+            ..Lamps::default()
+        };
+        let mut leds = SysfsLeds::open(root, &green).expect("the lamp");
+        leds.show(LedState::Ready, Duration::ZERO).expect("shown");
+        assert_eq!(says("brightness").trim(), "255");
+        leds.show(LedState::Busy, Duration::ZERO).expect("shown");
+        if says("trigger").contains("timer") {
+            assert!(says("trigger").contains("[timer]"), "{}", says("trigger"));
+            assert_eq!(
+                [says("delay_on"), says("delay_off")].map(|text| text.trim().to_owned()),
+                ["1000", "1000"]
+            );
+        }
+        leds.show(LedState::Off, Duration::ZERO).expect("shown");
+        assert_eq!(says("brightness").trim(), "0");
+    }
+
     #[test]
     fn without_the_timer_a_lamp_shines() {
         let root = class(&["a", "b"]);
