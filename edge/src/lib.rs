@@ -12,6 +12,7 @@
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
+//! - [`controls`]: what people press, and what comes of it
 //! - [`outbox`]: what leaves the appliance: DICOM to the archive, JSON to a folder
 //! - [`intake`], [`daemon`]: images from a folder or scanner, new models over the serial line
 //! - [`implementation`]: how this program calls itself in DICOM
@@ -22,6 +23,7 @@ pub mod calibration;
 pub mod cli;
 pub mod codes;
 pub mod config;
+pub mod controls;
 pub mod daemon;
 pub mod decision;
 pub mod examination;

@@ -22,7 +22,7 @@ use onnx::runtime::SessionOptions;
 use super::logging;
 use crate::appliance::Appliance;
 use crate::config::Config;
-use crate::daemon::config::{ApplianceConfig, DisplayConfig, SerialConfig};
+use crate::daemon::config::{ApplianceConfig, DisplayKind, SerialConfig};
 use crate::daemon::models::Loading;
 use crate::daemon::service::Description;
 use crate::daemon::{self, Ended, Line, Parts};
@@ -109,7 +109,7 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
         counter: Arc::new(FileCounter::new(monotonic.clone())),
         clock: Clock::open(monotonic, NOT_BEFORE),
         line: config.serial.as_ref().map(line).transpose()?,
-        display: display(&config.display)?,
+        display: display(&config.display.kind)?,
         loading,
     })
 }
@@ -149,11 +149,11 @@ fn pseudo_terminal(link: &Path) -> Result<Box<dyn Line>> {
     Ok(Box::new(pty))
 }
 
-fn display(config: &DisplayConfig) -> Result<Option<Box<dyn Display>>> {
-    Ok(match config {
-        DisplayConfig::None => None,
-        DisplayConfig::Framebuffer { device } => Some(Box::new(FramebufferDisplay::open(device)?)),
-        DisplayConfig::Png { path, width, height } => {
+fn display(kind: &DisplayKind) -> Result<Option<Box<dyn Display>>> {
+    Ok(match kind {
+        DisplayKind::None => None,
+        DisplayKind::Framebuffer { device } => Some(Box::new(FramebufferDisplay::open(device)?)),
+        DisplayKind::Png { path, width, height } => {
             let size = embedded_graphics::geometry::Size::new(*width, *height);
             Some(Box::new(PngDisplay::new(path.clone(), size)))
         }

@@ -141,7 +141,7 @@ pub fn run(
 
     let site = Site::new(CalibrationFolder::new(config.calibration()), config.serving());
     let models = Models::new(shared.clone(), parts.loading, site);
-    let screen = Screen::new(parts.display, config.roles.clone());
+    let screen = Screen::new(parts.display, config.roles.clone(), config.display.language);
     let ended = MainLoop::new(shared.clone(), models, triage, screen, config.doctor()).run(stop);
     end(&shared, threads);
     Ok(ended)

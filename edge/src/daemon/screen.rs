@@ -6,42 +6,41 @@ use chrono::{DateTime, Local, Utc};
 use embedded_graphics::geometry::OriginDimensions;
 use hardware::display::{Canvas, Display, present};
 use hardware::slots::Activity;
-use hardware::smp::{Outcome, OutcomeKind};
 
-use super::board::{Progress, Step};
+use super::board::Step;
 use super::models::Models;
 use super::shared::Shared;
 use crate::examination::Examination;
-use crate::presentation::result_view;
-use crate::screens::{NoticeScreen, NoticeView, ResultScreen, Tone};
+use crate::presentation::{notices, result_view};
+use crate::screens::{NoticeView, Page, Screens, Tone, View};
+use crate::text::words::{Language, Words};
 
 /// How long the end of an update stays on the display.
 const NEWS: Duration = Duration::from_secs(20);
 /// How long a result stays before the next step of an update may take its place.
 const RESULT: Duration = Duration::from_secs(10);
-const MEGABYTE: f64 = 1e6;
 
 /// The display with what it shows.
 pub struct Screen {
     display: Option<Box<dyn Display>>,
     canvas: Canvas,
-    result_screen: ResultScreen,
-    notice_screen: NoticeScreen,
+    screens: Screens,
+    words: &'static Words,
     shown: Option<NoticeView>,
     result_since: Option<Instant>,
     roles: Vec<String>,
 }
 
 impl Screen {
-    /// On a display, or nowhere.
+    /// On a display, or nowhere, in a language.
     #[must_use]
-    pub fn new(display: Option<Box<dyn Display>>, roles: Vec<String>) -> Self {
+    pub fn new(display: Option<Box<dyn Display>>, roles: Vec<String>, language: Language) -> Self {
         let size = display.as_ref().map(|display| display.size()).unwrap_or_default();
         Self {
             display,
             canvas: Canvas::new(size),
-            result_screen: ResultScreen::new(),
-            notice_screen: NoticeScreen::new(),
+            screens: Screens::new(language),
+            words: language.words(),
             shown: None,
             result_since: None,
             roles,
@@ -59,9 +58,9 @@ impl Screen {
             return;
         };
         let time = examination.finding.time.parse().map_or_else(|_| String::new(), local);
-        let view = result_view(examination, manifest, &time);
+        let view = result_view(examination, manifest, self.words, &time);
         // A canvas takes every pixel.
-        let Ok(()) = self.result_screen.draw(&view, &mut self.canvas);
+        let Ok(()) = self.screens.draw(View::Result(&view, Page::Pictures), &mut self.canvas);
         self.shown = None;
         self.result_since = Some(Instant::now());
         self.flush();
@@ -88,7 +87,7 @@ impl Screen {
             return;
         }
         self.result_since = None;
-        let Ok(()) = self.notice_screen.draw(&notice, &mut self.canvas);
+        let Ok(()) = self.screens.draw(View::Notice(&notice), &mut self.canvas);
         self.shown = Some(notice);
         self.flush();
     }
@@ -104,150 +103,60 @@ impl Screen {
     /// The most urgent thing: a fault, an update on its way, its end.
     fn news(&self, shared: &Shared, models: &Models) -> Option<NoticeView> {
         if let Some(fault) = shared.board().fault.clone() {
-            return Some(fault_notice(&fault));
+            return Some(NoticeView {
+                status: self.words.status.fault.to_owned(),
+                ..notice(Tone::Fault, self.words.faults.headline, vec![fault], self.words)
+            });
         }
         for image in 0..self.roles.len() as u32 {
             if let Some(step) = shared.board().step(image) {
-                return Some(step_notice(step));
+                return Some(match step {
+                    Step::Receiving(bytes) => notices::receiving(bytes.done, bytes.total, self.words),
+                    Step::Verifying(bytes) => notices::verifying(bytes.done, bytes.total, self.words),
+                    Step::SelfTest(cases) => notices::self_test(cases.done, cases.total, self.words),
+                });
             }
             let activity = shared.slots().activity(image);
             if let Ok(Activity::Receiving { bytes, total }) = activity {
-                return Some(step_notice(Step::Receiving(Progress { done: bytes, total })));
+                return Some(notices::receiving(bytes, total, self.words));
             }
         }
         let serving = models.images().first().and_then(|image| models.name(*image));
         let board = shared.board();
         let news = board.news(Instant::now(), NEWS);
-        news.map(|outcome| outcome_notice(outcome, serving.as_deref()))
+        news.map(|outcome| notices::outcome(outcome, serving.as_deref(), self.words))
     }
 
     fn idle(&self, shared: &Shared, models: &Models) -> NoticeView {
         let Some(model) = models.images().first().copied().and_then(|image| models.name(image)) else {
-            return no_model_notice();
+            return notices::no_model(self.words);
         };
         let tally = shared.board().tally;
-        let mut lines = vec![format!("Model {model}")];
+        let mut lines = vec![(self.words.updates.model)(&model)];
         let on_trial = |image: &u32| matches!(shared.slots().activity(*image), Ok(Activity::Trial { .. }));
         if models.images().first().is_some_and(on_trial) {
-            lines.push("On trial until it is confirmed.".to_owned());
+            lines.push(self.words.updates.on_trial.to_owned());
         }
         if tally.results > 0 {
-            lines.push(format!(
-                "{} images since the start, {} flagged",
-                tally.results, tally.flagged
+            lines.push((self.words.waiting.today)(
+                tally.results as usize,
+                tally.flagged as usize,
             ));
         }
-        notice(Tone::Good, "Ready", lines, None)
+        notice(Tone::Good, self.words.waiting.ready, lines, self.words)
     }
 }
 
-fn notice(tone: Tone, headline: &str, lines: Vec<String>, progress: Option<(f32, String)>) -> NoticeView {
+fn notice(tone: Tone, headline: &str, lines: Vec<String>, words: &Words) -> NoticeView {
     NoticeView {
         tone,
         headline: headline.to_owned(),
         lines,
-        progress,
+        progress: None,
         model: String::new(),
-        status: match tone {
-            Tone::Good | Tone::Setback => "ready".to_owned(),
-            Tone::Busy => "update".to_owned(),
-            Tone::Fault => "fault".to_owned(),
-        },
+        status: words.status.ready.to_owned(),
         time: String::new(),
     }
-}
-
-/// Without a model: the appliance waits for its first one, or for a better one.
-#[must_use]
-pub fn no_model_notice() -> NoticeView {
-    let lines = vec!["An engineer sends one over the serial line with scanside-flash.".to_owned()];
-    NoticeView {
-        status: "no model".to_owned(),
-        ..notice(Tone::Setback, "No model yet", lines, None)
-    }
-}
-
-/// Something is wrong with the appliance itself.
-#[must_use]
-pub fn fault_notice(fault: &str) -> NoticeView {
-    notice(
-        Tone::Fault,
-        "The appliance needs attention",
-        vec![sentence(fault)],
-        None,
-    )
-}
-
-/// A step of an update, with how far it is.
-#[must_use]
-pub fn step_notice(step: Step) -> NoticeView {
-    match step {
-        Step::Receiving(progress) => notice(
-            Tone::Busy,
-            "Receiving a new model",
-            vec!["The present model goes on working.".to_owned()],
-            Some(in_bytes(progress)),
-        ),
-        Step::Verifying(progress) => notice(
-            Tone::Busy,
-            "Verifying the new model",
-            vec!["Every byte is read back and checked.".to_owned()],
-            Some(in_bytes(progress)),
-        ),
-        Step::SelfTest(progress) => notice(
-            Tone::Busy,
-            "Self-test",
-            vec!["The model must reproduce its golden cases on this device.".to_owned()],
-            Some((
-                share(progress),
-                format!("{} of {} cases", progress.done, progress.total),
-            )),
-        ),
-    }
-}
-
-/// The end of an update or of a self-test, with its reason, and for a setback the model that goes on `serving`.
-#[must_use]
-pub fn outcome_notice(outcome: &Outcome, serving: Option<&str>) -> NoticeView {
-    let (tone, headline) = match outcome.kind {
-        OutcomeKind::Stored => (Tone::Good, "New model stored"),
-        OutcomeKind::Passed => (Tone::Good, "Self-test passed"),
-        OutcomeKind::Confirmed => (Tone::Good, "New model confirmed"),
-        OutcomeKind::Refused => (Tone::Setback, "A model was refused"),
-        OutcomeKind::Damaged => (Tone::Setback, "A model arrived damaged"),
-        OutcomeKind::Failed => (Tone::Setback, "Self-test failed"),
-        OutcomeKind::Reverted => (Tone::Setback, "The new model was taken back"),
-        _ => (Tone::Good, "Update"),
-    };
-    // The headline says already whose reason it is.
-    let reason = outcome.reason.strip_prefix("self-test: ").unwrap_or(&outcome.reason);
-    let reason = (!reason.is_empty()).then(|| sentence(reason));
-    let goes_on = (tone == Tone::Setback).then(|| match serving {
-        Some(model) => format!("Model {model} goes on working."),
-        None => "No model serves.".to_owned(),
-    });
-    notice(tone, headline, reason.into_iter().chain(goes_on).collect(), None)
-}
-
-/// With a capital first and a stop last.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
-}
-
-fn share(progress: Progress) -> f32 {
-    if progress.total == 0 {
-        return 0.0;
-    }
-    (progress.done as f64 / progress.total as f64) as f32
-}
-
-fn in_bytes(progress: Progress) -> (f32, String) {
-    let share = share(progress);
-    let [done, total] = [progress.done, progress.total].map(|bytes| bytes as f64 / MEGABYTE);
-    (share, format!("{done:.1} of {total:.1} MB, {:.0} %", share * 100.0))
 }
 
 fn local(time: DateTime<Utc>) -> String {

@@ -14,6 +14,7 @@ use crate::examination::Examination;
 use crate::outbox::structured_report::codes::dcm;
 use crate::presentation::{headline, result_view};
 use crate::screens::ResultScreen;
+use crate::text::words::Language;
 
 /// Number of the series of captures: far from those of scanners.
 const SERIES_NUMBER: &str = "9901";
@@ -50,7 +51,11 @@ pub fn build(
         (
             tags::IMAGE_COMMENTS,
             VR::LT,
-            format!("{}. {}.", headline(finding, manifest), finding.notice),
+            format!(
+                "{}. {}.",
+                headline(finding, Some(manifest), Language::English.words()),
+                finding.notice
+            ),
         ),
         (
             tags::DERIVATION_DESCRIPTION,
@@ -109,8 +114,8 @@ fn put_lossy(object: &mut InMemDicomObject, common: &Common<'_>) {
 
 /// The result screen as a document: without what an appliance says of itself at that moment.
 fn picture(examination: &Examination, manifest: &Manifest, time: &str) -> Canvas {
-    let mut view = result_view(examination, manifest, time);
-    view.status = String::new();
+    let mut view = result_view(examination, manifest, Language::English.words(), time);
+    view.edges.status = String::new();
     let digest = &examination.finding.model.digest;
     view.source = format!("Bundle {}", &digest[..digest.len().min(DIGEST_DIGITS)]);
     let screen = ResultScreen::new();

@@ -10,6 +10,7 @@ use crate::finding::{Finding, LabelProbability};
 use crate::outbox::original::Original;
 use crate::outbox::{Device, MANUFACTURER, MODEL_NAME, uid};
 use crate::presentation::{headline, next_step};
+use crate::text::words::Language;
 
 /// One image of a report.
 pub struct Entry<'a> {
@@ -132,10 +133,11 @@ fn measurement_group(
     below.extend(finding.probabilities.iter().map(|label| certainty(label, manifest)));
     below.extend(novelty(finding));
     below.extend(evaluations(finding, manifest));
+    let words = Language::English.words();
     let said = format!(
         "{}. {} {}.",
-        headline(finding, manifest),
-        next_step(finding.decision.kind),
+        headline(finding, Some(manifest), words),
+        next_step(finding.decision.kind, words),
         finding.notice
     );
     below.push(text(contains, &dcm("121106", "Comment"), &said));
