@@ -9,6 +9,7 @@
 //! - [`memory`]: giving freed memory back
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
+//! - [`store`]: cases, images, results, and what was done with them
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
 //! - [`intake`], [`daemon`]: images from a folder, new models over the serial line
 //! - [`cli`], [`config`], [`exit`]: the program
@@ -29,4 +30,5 @@ pub mod intended_use;
 pub mod memory;
 pub mod presentation;
 pub mod screens;
+pub mod store;
 pub mod text;

@@ -1,6 +1,7 @@
 //! Files into grey images: DICOM, PNG, JPEG, TIFF.
 //!
 //! - [`decode_path`], [`decode_bytes`]: read and check the header, give a [`Source`]
+//! - [`header_texts`]: what a DICOM file says, without its pixels
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
 //! - [`Limits`]: what a file may cost; checked before memory is taken
 //! - [`DecodeError`]: why there is no image, with a stable code
@@ -30,6 +31,7 @@ use contain::contained;
 use dicom::DicomSource;
 use raster::RasterSource;
 
+pub use dicom::HeaderTexts;
 pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
@@ -83,6 +85,21 @@ pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeErr
 /// Any [`DecodeError`], with the path.
 pub fn first_frame(path: &Path, limits: &Limits) -> Result<GreyImage, DecodeError> {
     decode_path(path, limits)?.frame(0).map_err(|error| error.in_file(path))
+}
+
+/// Texts of a DICOM file by tag, from the groups up to 0040; `None` if the file is no DICOM. Only the beginning of the
+/// file is read where that is enough.
+///
+/// # Errors
+/// Any [`DecodeError`], with the path.
+pub fn header_texts(path: &Path, wanted: &[(u16, u16)], limits: &Limits) -> Result<Option<HeaderTexts>, DecodeError> {
+    let read = || {
+        check_plain(&fs::metadata(path)?)?;
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        contained("file", || dicom::read_header_texts(file, length, wanted, limits))
+    };
+    read().map_err(|error: DecodeError| error.in_file(path))
 }
 
 impl Source {

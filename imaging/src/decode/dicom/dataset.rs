@@ -42,6 +42,31 @@ impl<'a> DataSet<'a> {
         Reader { data, syntax, depth: 0 }.elements(start, |element| element.tag == tags::PIXEL_DATA)
     }
 
+    /// Reads from `start` to the first element of `group` or a later one, which is not read itself. Also gives whether
+    /// there was one: `data` may be the beginning of a file only.
+    ///
+    /// # Errors
+    /// `truncated` or `damaged`, with tag and offset.
+    pub(super) fn read_before(
+        data: &'a [u8],
+        start: usize,
+        syntax: Syntax,
+        group: u16,
+    ) -> Result<(Self, bool), DecodeError> {
+        let reader = Reader { data, syntax, depth: 0 };
+        let mut elements = Vec::new();
+        let mut at = start;
+        while data.len().saturating_sub(at) >= 8 {
+            if reader.u16(at)? >= group {
+                return Ok((DataSet { elements }, true));
+            }
+            let (element, next) = reader.element(at)?;
+            push(&mut elements, element, "data set", "elements")?;
+            at = next;
+        }
+        Ok((DataSet { elements }, false))
+    }
+
     /// Reads the group of `start` only: the file meta information.
     pub(super) fn read_group(
         data: &'a [u8],

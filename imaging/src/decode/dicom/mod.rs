@@ -2,6 +2,7 @@
 //!
 //! - `file`: preamble, file meta information, transfer syntax, deflate
 //! - `dataset`, `element`: elements and their values, read in place
+//! - `header_texts`: texts of a file, without its pixels
 //! - `image_header`, `transforms`, `description`: what the elements say
 //! - `frames`: where each frame lies
 //! - `rle`, `jpeg`, `jpeg_ls`, `jpeg2000`: one coding each
@@ -13,6 +14,7 @@ mod element;
 mod file;
 mod frames;
 mod functional_groups;
+mod header_texts;
 mod image_header;
 mod jpeg;
 mod jpeg2000;
@@ -32,6 +34,8 @@ use image_header::ImageHeader;
 use samples::{NativeOrder, UnusedBits};
 
 pub(super) use file::sniff;
+pub use header_texts::HeaderTexts;
+pub(super) use header_texts::read_header_texts;
 
 use super::error::DecodeError;
 use super::limits::Limits;

@@ -1,0 +1,517 @@
+//! What is to leave the appliance: owed from the very transaction that stored the result, made into a file, sent.
+//!
+//! ```text
+//! owed ---made---> waiting ---sent---> sent
+//!   |               ^ |  \__ a try failed: later again, for ever
+//!   |         retry | v
+//!   |               parked      (refused for good: it waits for a person)
+//!   +--- nothing can be made, or a person says so ---> dropped
+//! ```
+//! A case with something owed, waiting or parked is never deleted.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::audit::{self, Event};
+use super::folders::{Folders, failed};
+use super::{Store, StoreError, millis, time};
+
+/// What lies further ahead was written down while the clock was wrong, and is due.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectKind {
+    /// DICOM Secondary Capture: the original beside the heatmap.
+    Sc,
+    /// DICOM Comprehensive 3D SR: a measurement report.
+    Sr,
+    /// A JSON file.
+    Json,
+}
+
+impl ObjectKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Sc, Self::Sr, Self::Json];
+
+    /// The stable text.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Sc => "sc",
+            Self::Sr => "sr",
+            Self::Json => "json",
+        }
+    }
+
+    fn from_text(text: &str) -> Result<Self, StoreError> {
+        let found = Self::ALL.into_iter().find(|kind| kind.text() == text);
+        found.ok_or_else(|| senseless("kind of object", text))
+    }
+}
+
+/// How far an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryState {
+    /// Its object is still to be made.
+    Owed,
+    /// Its object waits to be sent.
+    Waiting,
+    /// It was sent.
+    Sent,
+    /// It was refused for good, and waits for a person.
+    Parked,
+    /// It will not be sent.
+    Dropped,
+}
+
+impl EntryState {
+    const ALL: [Self; 5] = [Self::Owed, Self::Waiting, Self::Sent, Self::Parked, Self::Dropped];
+
+    /// The stable text.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Owed => "owed",
+            Self::Waiting => "waiting",
+            Self::Sent => "sent",
+            Self::Parked => "parked",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    fn from_text(text: &str) -> Result<Self, StoreError> {
+        let found = Self::ALL.into_iter().find(|state| state.text() == text);
+        found.ok_or_else(|| senseless("state of the outbox", text))
+    }
+}
+
+fn senseless(what: &'static str, found: &str) -> StoreError {
+    let found = found.to_owned();
+    StoreError::Senseless { what, found }
+}
+
+/// An entry of the outbox.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// Its number.
+    pub id: i64,
+    /// The case that it is about.
+    #[serde(skip)]
+    pub case: i64,
+    /// The number of that case: `260314-0007`.
+    pub case_number: String,
+    /// The image that it is about; absent for a whole series.
+    #[serde(skip)]
+    pub image: Option<i64>,
+    /// What kind of object.
+    pub kind: ObjectKind,
+    /// How far it is.
+    pub state: EntryState,
+    /// SOP Instance UID of a DICOM object, name of a JSON file; absent while it is owed.
+    pub object: Option<String>,
+    /// The object's file, while it is there.
+    pub path: Option<PathBuf>,
+    /// Tries that failed.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub next_try: DateTime<Utc>,
+    /// Why the last try failed, why it was parked or dropped, or what the archive remarked.
+    pub last_error: Option<String>,
+    /// When the result was stored.
+    pub created: DateTime<Utc>,
+    /// When it was sent, parked or dropped.
+    pub ended: Option<DateTime<Utc>>,
+}
+
+/// How many entries are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Objects still to be made.
+    pub owed: u64,
+    /// Objects that wait to be sent.
+    pub waiting: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Refused for good.
+    pub parked: u64,
+    /// Not to be sent.
+    pub dropped: u64,
+    /// Of those that are owed or wait, those whose last try failed.
+    pub failing: u64,
+}
+
+/// An object that was made: a whole, synced file in the folder `outbox`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// What kind.
+    pub kind: ObjectKind,
+    /// SOP Instance UID of a DICOM object, name of a JSON file. One that is there already stays as it is.
+    pub object: String,
+    /// Name of the file in the folder `outbox`.
+    pub file: String,
+}
+
+const COLUMNS: &str = "outbox.id, outbox.case_id, cases.number, outbox.image_id, outbox.kind, outbox.state, outbox.object, \
+                       outbox.path, attempts, next_try, last_error, created, ended";
+
+impl Store {
+    /// The oldest entries whose objects are to be made and whose time has come.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn owed(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        self.due(EntryState::Owed, &ObjectKind::ALL, now, limit)
+    }
+
+    /// The objects of these kinds that are due, the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn due_objects(&self, kinds: &[ObjectKind], now: DateTime<Utc>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        self.due(EntryState::Waiting, kinds, now, limit)
+    }
+
+    fn due(
+        &self,
+        state: EntryState,
+        kinds: &[ObjectKind],
+        now: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{}'", kind.text())).collect();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM outbox JOIN cases ON cases.id = outbox.case_id WHERE outbox.state = ?1 \
+             AND (next_try <= ?2 OR next_try > ?3) AND outbox.kind IN ({}) ORDER BY next_try, outbox.id LIMIT ?4",
+            kinds.join(", ")
+        );
+        let now = millis(now);
+        let ahead = now.saturating_add(i64::try_from(LONGEST_WAIT.as_millis()).unwrap_or(i64::MAX));
+        let reader = self.reading();
+        let mut statement = reader.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![state.text(), now, ahead, limit])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(entry(row, &self.folders)?);
+        }
+        Ok(entries)
+    }
+
+    /// The objects of a case, or of one of its images, were made; what of `owed` has none will not be sent, for the
+    /// reason given. What was made beyond what was owed goes too.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then all of it is still owed.
+    pub fn objects_made(
+        &self,
+        owed: &[Entry],
+        made: &[Made],
+        left_out: &[(ObjectKind, String)],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(first) = owed.first() else { return Ok(()) };
+        self.change(|transaction| {
+            let mut open: Vec<&Entry> = owed.iter().collect();
+            for made in made {
+                let at = open.iter().position(|entry| entry.kind == made.kind);
+                let entry = at.map(|at| open.remove(at).id);
+                put_object(transaction, entry, first, made, now)?;
+            }
+            for entry in open {
+                let reason = left_out.iter().find(|(kind, _)| *kind == entry.kind);
+                let reason = reason.map_or("there is nothing to send", |(_, reason)| reason.as_str());
+                end_entry(transaction, entry, EntryState::Dropped, Some(reason), now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The objects of these entries cannot be made now.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn making_failed(&self, owed: &[Entry], reason: &str, due: DateTime<Utc>) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            for entry in owed {
+                note_failure(transaction, "id = ?1 AND state = 'owed'", entry.id, reason, due)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The bytes of an object that waits.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`], [`StoreError::File`].
+    pub fn object_bytes(&self, object: &str) -> Result<Vec<u8>, StoreError> {
+        let sql = "SELECT path FROM outbox WHERE object = ? AND path IS NOT NULL";
+        let name: Option<String> = self
+            .reading()
+            .prepare_cached(sql)?
+            .query_row([object], |row| row.get(0))
+            .optional()?;
+        let path = self.folders.outbox().join(name.ok_or_else(gone)?);
+        std::fs::read(&path).map_err(|source| failed(&path, "read the object", source))
+    }
+
+    /// The object is where it should be; `remark` is what the archive said nevertheless.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if it neither waits nor is parked.
+    pub fn object_sent(&self, object: &str, at: DateTime<Utc>, remark: Option<&str>) -> Result<(), StoreError> {
+        self.end_object(object, EntryState::Sent, remark, at)
+    }
+
+    /// It was refused for good, and waits for a person.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if it does not wait.
+    pub fn object_parked(&self, object: &str, at: DateTime<Utc>, reason: &str) -> Result<(), StoreError> {
+        self.end_object(object, EntryState::Parked, Some(reason), at)
+    }
+
+    /// It could not be sent, and is tried again at `due`.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if it does not wait.
+    pub fn object_failed(&self, object: &str, due: DateTime<Utc>, reason: &str) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            match note_failure(transaction, "object = ?1 AND state = 'waiting'", object, reason, due)? {
+                0 => Err(gone()),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn end_object(
+        &self,
+        object: &str,
+        state: EntryState,
+        reason: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let file = self.change(|transaction| {
+            let entry = find(transaction, "object = ?", object, &self.folders)?.ok_or_else(gone)?;
+            end_entry(transaction, &entry, state, reason, now)
+        })?;
+        match file {
+            Some(path) => Folders::remove(&path),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what waits or is parked due at once, with no attempts: all of it, or one object. Gives how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn retry(&self, object: Option<&str>) -> Result<usize, StoreError> {
+        self.change(|transaction| retry(transaction, object))
+    }
+
+    /// How many entries are in which state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_counts(&self) -> Result<Counts, StoreError> {
+        counts(&self.reading())
+    }
+
+    /// The entries in the order of [`list`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_entries(&self, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        list(&self.reading(), &self.folders, limit)
+    }
+}
+
+/// Notes what is owed for a case or one of its images. What is owed already and not made yet is not owed twice.
+pub(super) fn owe(
+    transaction: &Transaction<'_>,
+    case: i64,
+    image: Option<i64>,
+    kinds: &[ObjectKind],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO outbox (case_id, image_id, kind, state, created) SELECT ?1, ?2, ?3, 'owed', ?4 WHERE NOT EXISTS \
+               (SELECT 1 FROM outbox WHERE case_id = ?1 AND image_id IS ?2 AND kind = ?3 AND state = 'owed')";
+    for kind in kinds {
+        transaction
+            .prepare_cached(sql)?
+            .execute(params![case, image, kind.text(), millis(now)])?;
+    }
+    Ok(())
+}
+
+/// Gives an object to the entry that owes it, or to a new one.
+fn put_object(
+    transaction: &Transaction<'_>,
+    entry: Option<i64>,
+    like: &Entry,
+    made: &Made,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let known = transaction
+        .prepare_cached("SELECT 1 FROM outbox WHERE object = ?")?
+        .exists([&made.object])?;
+    match (entry, known) {
+        (Some(entry), true) => {
+            transaction.execute("DELETE FROM outbox WHERE id = ?", [entry])?;
+        }
+        (None, true) => {}
+        (Some(entry), false) => {
+            let sql = "UPDATE outbox SET state = 'waiting', object = ?2, path = ?3, attempts = 0, next_try = 0, \
+                       last_error = NULL WHERE id = ?1 AND state = 'owed'";
+            if transaction.execute(sql, params![entry, made.object, made.file])? == 0 {
+                return Err(gone());
+            }
+        }
+        (None, false) => {
+            let sql = "INSERT INTO outbox (case_id, image_id, kind, state, object, path, created) \
+                       VALUES (?, ?, ?, 'waiting', ?, ?, ?)";
+            let values = params![
+                like.case,
+                like.image,
+                made.kind.text(),
+                made.object,
+                made.file,
+                millis(now)
+            ];
+            transaction.execute(sql, values)?;
+        }
+    }
+    Ok(())
+}
+
+fn note_failure(
+    transaction: &Transaction<'_>,
+    condition: &str,
+    which: impl rusqlite::ToSql,
+    reason: &str,
+    due: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let sql = format!("UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_try = ?3 WHERE {condition}");
+    Ok(transaction.execute(&sql, params![which, reason, millis(due)])?)
+}
+
+/// Ends an entry; gives the file that it no longer needs.
+fn end_entry(
+    transaction: &Transaction<'_>,
+    entry: &Entry,
+    state: EntryState,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Option<PathBuf>, StoreError> {
+    let may = match state {
+        EntryState::Sent => "'waiting', 'parked'",
+        EntryState::Parked => "'waiting'",
+        _ => "'owed', 'waiting', 'parked'",
+    };
+    let keeps_file = state == EntryState::Parked;
+    let sql = format!(
+        "UPDATE outbox SET state = ?2, path = iif(?3, path, NULL), ended = ?4, last_error = ?5 \
+         WHERE id = ?1 AND state IN ({may})"
+    );
+    if transaction.execute(&sql, params![entry.id, state.text(), keeps_file, millis(now), reason])? == 0 {
+        return Err(gone());
+    }
+    let event = match state {
+        EntryState::Sent => Event::Sent,
+        EntryState::Parked => Event::Parked,
+        _ => Event::Dropped,
+    };
+    let detail = json!({ "kind": entry.kind.text(), "object": entry.object, "reason": reason });
+    audit::append(transaction, now, event, &entry.case_number, &detail)?;
+    Ok(entry.path.clone().filter(|_| !keeps_file))
+}
+
+/// Makes what waits or is parked due at once: all of it, or one object.
+fn retry(transaction: &Transaction<'_>, object: Option<&str>) -> Result<usize, StoreError> {
+    let sql = "UPDATE outbox SET state = iif(state = 'owed', 'owed', 'waiting'), attempts = 0, next_try = 0, \
+               ended = NULL WHERE state IN ('owed', 'waiting', 'parked') AND (?1 IS NULL OR object = ?1)";
+    Ok(transaction.execute(sql, [object])?)
+}
+
+/// The entries in an order that people read: what is open first, then the newest.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn list(connection: &Connection, folders: &Folders, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox JOIN cases ON cases.id = outbox.case_id \
+         ORDER BY outbox.state NOT IN ('owed', 'waiting', 'parked'), outbox.id DESC LIMIT ?"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([limit])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(entry(row, folders)?);
+    }
+    Ok(entries)
+}
+
+/// How many entries are in which state.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn counts(connection: &Connection) -> Result<Counts, StoreError> {
+    let sql = "SELECT state, count(*), count(last_error) FROM outbox GROUP BY state";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut counts = Counts::default();
+    while let Some(row) = rows.next()? {
+        let count = row.get::<_, i64>(1)?.unsigned_abs();
+        let failing = row.get::<_, i64>(2)?.unsigned_abs();
+        match EntryState::from_text(&row.get::<_, String>(0)?)? {
+            EntryState::Owed => (counts.owed, counts.failing) = (count, counts.failing + failing),
+            EntryState::Waiting => (counts.waiting, counts.failing) = (count, counts.failing + failing),
+            EntryState::Sent => counts.sent = count,
+            EntryState::Parked => counts.parked = count,
+            EntryState::Dropped => counts.dropped = count,
+        }
+    }
+    Ok(counts)
+}
+
+fn find(
+    connection: &Connection,
+    condition: &str,
+    which: impl rusqlite::ToSql,
+    folders: &Folders,
+) -> Result<Option<Entry>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM outbox JOIN cases ON cases.id = outbox.case_id WHERE {condition}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([which])?;
+    rows.next()?.map(|row| entry(row, folders)).transpose()
+}
+
+fn entry(row: &Row<'_>, folders: &Folders) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        id: row.get(0)?,
+        case: row.get(1)?,
+        case_number: row.get(2)?,
+        image: row.get(3)?,
+        kind: ObjectKind::from_text(&row.get::<_, String>(4)?)?,
+        state: EntryState::from_text(&row.get::<_, String>(5)?)?,
+        object: row.get(6)?,
+        path: row.get::<_, Option<String>>(7)?.map(|name| folders.outbox().join(name)),
+        attempts: row.get(8)?,
+        next_try: time(row.get(9)?),
+        last_error: row.get(10)?,
+        created: time(row.get(11)?),
+        ended: row.get::<_, Option<i64>>(12)?.map(time),
+    })
+}
+
+fn gone() -> StoreError {
+    StoreError::Gone {
+        what: "open entry of the outbox",
+    }
+}
