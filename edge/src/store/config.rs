@@ -86,7 +86,8 @@ impl UrgentTag {
     #[must_use]
     pub fn numbers(&self) -> Option<(u16, u16)> {
         let (group, element) = self.tag.split_once(',')?;
-        let number = |text: &str| (text.len() == 4).then(|| u16::from_str_radix(text, 16).ok()).flatten();
+        let is_number = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = |text: &str| u16::from_str_radix(text, 16).ok().filter(|_| is_number(text));
         // What lies behind is not read before the pixels are.
         Some((number(group)?, number(element)?)).filter(|(group, _)| *group <= 0x0040)
     }
