@@ -45,6 +45,31 @@ pub struct Examination {
     pub refused: Option<DecodeError>,
 }
 
+/// A file that was read and decoded, or refused, which needs no model.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The image, and how many frames its file has.
+    image: Result<(GreyImage, usize), DecodeError>,
+    /// How long it took.
+    milliseconds: f64,
+}
+
+impl Decoded {
+    /// Reads a file and decodes its frame `frame`, counted from 0.
+    #[must_use]
+    pub fn read(path: &Path, frame: usize, limits: &Limits) -> Self {
+        let start = Instant::now();
+        let image = decode::decode_path(path, limits).and_then(|source| {
+            let image = source.frame(frame).map_err(|e| e.in_file(path))?;
+            Ok((image, source.frame_count()))
+        });
+        Self {
+            image,
+            milliseconds: milliseconds(start),
+        }
+    }
+}
+
 impl Examiner {
     /// An examiner with a loaded model.
     #[must_use]
@@ -63,16 +88,24 @@ impl Examiner {
     /// # Errors
     /// [`ModelError`] if the model fails, which is not the image's fault.
     pub fn examine(&mut self, request: Request<'_>) -> Result<Examination, ModelError> {
+        let decoded = Decoded::read(request.path, request.frame, &self.limits);
+        self.judge(request, decoded)
+    }
+
+    /// Examines an image that was decoded before.
+    ///
+    /// # Errors
+    /// As [`examine`](Self::examine).
+    pub fn judge(&mut self, request: Request<'_>, decoded: Decoded) -> Result<Examination, ModelError> {
         let start = Instant::now();
         let file = request.path.display().to_string();
-        let decoded = self.decode(request);
         let mut finding = self.blank(request, ImageSource::undecoded(file.clone(), request.frame));
-        finding.timings_ms.decode = milliseconds(start);
-        let (image, frames) = match decoded {
-            Ok(decoded) => decoded,
+        finding.timings_ms.decode = decoded.milliseconds;
+        finding.timings_ms.total = decoded.milliseconds;
+        let (image, frames) = match decoded.image {
+            Ok(image) => image,
             Err(refused) => {
                 finding.decision = not_readable(vec![refusal(&refused)]);
-                finding.timings_ms.total = milliseconds(start);
                 return Ok(Examination {
                     finding,
                     image: None,
@@ -84,19 +117,12 @@ impl Examiner {
         finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
         finding.warnings = warnings(&image, frames);
         self.assess(&image, &mut finding)?;
-        finding.timings_ms.total = milliseconds(start);
+        finding.timings_ms.total += milliseconds(start);
         Ok(Examination {
             finding,
             image: Some(image),
             refused: None,
         })
-    }
-
-    fn decode(&self, request: Request<'_>) -> Result<(GreyImage, usize), DecodeError> {
-        let source = decode::decode_path(request.path, &self.limits)?;
-        let frames = source.frame_count();
-        let image = source.frame(request.frame).map_err(|e| e.in_file(request.path))?;
-        Ok((image, frames))
     }
 
     /// Quality gate, intended use, network, decision.

@@ -4,6 +4,7 @@ mod collisions;
 mod doctor;
 mod logging;
 mod output;
+mod result_text;
 mod run;
 mod triage;
 
