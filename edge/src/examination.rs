@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use imaging::decode::{self, DecodeError, Limits};
 use imaging::{GreyImage, quality};
 
+use crate::calibration::SiteCalibration;
 use crate::codes::Reason;
 use crate::decision::{Decision, DecisionKind, decide};
 use crate::finding::{self, Engine, Finding, ImageSource, NOTICE, SCHEMA, Timings};
@@ -81,6 +82,11 @@ impl Examiner {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Takes the operating points of this site, or the bundle's own again.
+    pub fn calibrate(&mut self, calibration: Option<&SiteCalibration>) {
+        self.model.calibrate(calibration);
     }
 
     /// Examines one image. A file that is no image is an examination too.
@@ -172,6 +178,7 @@ impl Examiner {
             heatmaps: Vec::new(),
             quality: None,
             unchecked_use: Vec::new(),
+            site_thresholds: self.model.site_thresholds().cloned(),
             model: self.model.identity().clone(),
             engine: self.engine.clone(),
             timings_ms: Timings::default(),

@@ -5,6 +5,8 @@
 //! - [`inference`]: a verified bundle as a model that is ready to run
 //! - [`intended_use`], [`decision`], [`codes`]: what may be said of an image, and why not more
 //! - [`finding`]: what was found, as JSON
+//! - [`calibration`]: operating points of this site
+//! - [`served`]: which model serves each role
 //! - [`golden`]: whether this appliance computes what the bundle's maker computed
 //! - [`memory`]: giving freed memory back
 //! - [`presentation`]: a finding in words and pictures
@@ -15,6 +17,7 @@
 //! - [`cli`], [`config`], [`exit`]: the program
 
 pub mod appliance;
+pub mod calibration;
 pub mod cli;
 pub mod codes;
 pub mod config;
@@ -31,4 +34,5 @@ pub mod memory;
 pub mod presentation;
 pub mod screens;
 pub mod store;
+pub mod served;
 pub mod text;

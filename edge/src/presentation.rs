@@ -282,6 +282,7 @@ mod tests {
             ],
             quality: None,
             unchecked_use: vec![],
+            site_thresholds: None,
             model: ModelIdentity {
                 name: "chest".into(),
                 version: "1.0.0".into(),

@@ -221,6 +221,32 @@ fn a_trial_ends_by_itself_after_enough_results_if_so_configured() {
 }
 
 #[test]
+fn what_cannot_be_written_down_is_told_and_the_model_serves() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.start();
+    service.upload(&site.bundle(|_| ()));
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    service.restart();
+    service.wait_for_outcome("passed");
+    assert!(service.problems().is_empty(), "{:?}", service.problems());
+    // The counter's folder is gone: the record holds what the counter could not.
+    std::fs::remove_dir_all(site.path("state/monotonic")).unwrap();
+    service.confirm(&hash);
+    let problem = site.wait("the problem", || service.problems().pop());
+    assert!(
+        problem.contains("security counter") && problem.contains("advanced"),
+        "{problem}"
+    );
+    let log = std::fs::read_to_string(site.path("stderr")).unwrap();
+    assert!(log.contains(&problem), "{log}");
+    site.image("after.png");
+    site.wait_for_result();
+    assert_eq!(service.problems(), [problem], "a result does not write it down");
+    assert!(service.states()[0].confirmed);
+}
+
+#[test]
 fn the_display_tells_what_goes_on() {
     let Some(site) = Site::new() else { return };
     let service = site.start();

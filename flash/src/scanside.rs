@@ -128,6 +128,16 @@ pub struct Outcome {
     pub reason: String,
 }
 
+/// Something that is wrong with the device itself, though it may go on working.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Number of the image; absent where it concerns all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<u32>,
+    /// What is wrong, in words.
+    pub problem: String,
+}
+
 /// What is going on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -137,6 +147,9 @@ pub struct Status {
     /// At most one for each image.
     #[serde(default)]
     pub outcomes: Vec<Outcome>,
+    /// Nothing: the device is sound.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 impl Status {

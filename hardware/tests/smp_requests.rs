@@ -340,7 +340,7 @@ fn the_user_group_tells_who_and_what() {
         (&identity["protocol"], &identity["roles"]),
         (&json!(1), &json!(["chest-xray"]))
     );
-    let idle = json!({"activities": [], "outcomes": []});
+    let idle = json!({"activities": [], "outcomes": [], "problems": []});
     assert_eq!(read(&mut device, user(command::STATUS), map()), idle);
     let file = image(5000, 0);
     write(&mut device, UPLOAD, first(&file, 1000));

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod calibrate;
 mod collisions;
 mod doctor;
 mod logging;
@@ -44,6 +45,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Check this appliance: library, provider, golden cases, latency, displays
     Doctor(Box<doctor::DoctorArgs>),
+    /// Choose operating points for this scanner, from cases whose truth is known
+    Calibrate(calibrate::CalibrateArgs),
     /// Look at bundles and check them
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -59,6 +62,7 @@ pub fn run(cli: &Cli) -> Exit {
         Verb::Triage(args) => triage::run(args),
         Verb::Run(args) => run::run(args),
         Verb::Doctor(args) => doctor::run(args),
+        Verb::Calibrate(args) => calibrate::run(args),
         Verb::Bundle(command) => command
             .run(None, &mut answer())
             .map_err(Into::into)

@@ -26,7 +26,7 @@ use crate::daemon::config::{ApplianceConfig, DisplayConfig, SerialConfig};
 use crate::daemon::models::Loading;
 use crate::daemon::service::Description;
 use crate::daemon::{self, Ended, Line, Parts};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 
 /// No appliance was there before 2026: a clock that says so was never set.
 const NOT_BEFORE: Duration = Duration::from_secs(1_767_225_600);
@@ -46,14 +46,7 @@ pub struct RunArgs {
 /// # Errors
 /// What keeps the service from beginning: config, keys, folders.
 pub fn run(args: &RunArgs) -> Result<Exit> {
-    let config = Config::load(&args.config)?;
-    let appliance = config.appliance.clone().ok_or_else(|| {
-        let path = args.config.display();
-        Failure::new(
-            Exit::Usage,
-            format!("config {path}: [appliance] is missing; give it at least `state`, a folder"),
-        )
-    })?;
+    let (config, appliance) = Config::load_appliance(&args.config)?;
     let stopped = stop_signal()?;
     let loading = loading(args, &config)?;
     let parts = parts(&appliance, loading).context("the service cannot begin")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hardware::smp::{Outcome, OutcomeKind};
+use hardware::smp::{Outcome, OutcomeKind, Problem};
 
 /// How far a long step is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Progress {
 /// A long step of the service itself; what an upload does, the slots know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// A bundle arrives, in bytes.
+    Receiving(Progress),
     /// A received bundle is read back, in bytes.
     Verifying(Progress),
     /// Golden cases run, in cases.
@@ -49,6 +51,8 @@ pub struct Board {
     pub tally: Tally,
     /// What the whole appliance suffers from, for the display and `status`: no library, no room ...
     pub fault: Option<String>,
+    /// What could not be written down since the service began; the state that is served is safe without it.
+    unwritten: BTreeMap<u32, String>,
 }
 
 impl Board {
@@ -79,6 +83,27 @@ impl Board {
     pub fn remember(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>) {
         let reason = reason.into();
         self.outcomes.insert(image, (Outcome { image, kind, reason }, None));
+    }
+
+    /// The state of role `image` could not be written down: a fault of the medium.
+    pub fn unwritten(&mut self, image: u32, problem: String) {
+        self.fault = Some(problem.clone());
+        self.unwritten.insert(image, problem);
+    }
+
+    /// What is wrong with the appliance itself.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |image, problem: &String| Problem {
+            image,
+            problem: problem.clone(),
+        };
+        let of_roles = self.unwritten.iter().map(|(image, text)| problem(Some(*image), text));
+        let fault = self
+            .fault
+            .iter()
+            .filter(|fault| !self.unwritten.values().any(|text| text == *fault));
+        fault.map(|text| problem(None, text)).chain(of_roles).collect()
     }
 
     /// How the last update of each role came out.
@@ -115,6 +140,23 @@ mod tests {
         assert_eq!((news.image, news.reason.as_str()), (1, "golden case 2"));
         assert_eq!(board.news(start + 60 * second, 5 * second), None);
         assert_eq!(board.outcomes().len(), 3);
+    }
+
+    #[test]
+    fn what_was_not_written_down_stays_known_when_the_fault_is_over() {
+        let mut board = Board::default();
+        assert!(board.problems().is_empty());
+        board.unwritten(1, "cannot write the record".to_owned());
+        let problem = |image, problem: &str| Problem {
+            image,
+            problem: problem.to_owned(),
+        };
+        assert_eq!(board.problems(), [problem(Some(1), "cannot write the record")]);
+        board.fault = Some("no library".to_owned());
+        let both = [problem(None, "no library"), problem(Some(1), "cannot write the record")];
+        assert_eq!(board.problems(), both);
+        board.fault = None;
+        assert_eq!(board.problems(), both[1..]);
     }
 
     #[test]

@@ -146,6 +146,18 @@ impl ApplianceConfig {
         self.state.join("logs")
     }
 
+    /// The folder of site calibrations.
+    #[must_use]
+    pub fn calibration(&self) -> PathBuf {
+        self.state.join("calibration")
+    }
+
+    /// The folder that tells which model serves each role.
+    #[must_use]
+    pub fn serving(&self) -> PathBuf {
+        self.state.join("serving")
+    }
+
     /// The last report of the self-test.
     #[must_use]
     pub fn doctor(&self) -> PathBuf {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use hardware::slots::{Cause, Start};
-use hardware::smp::OutcomeKind;
+use hardware::slots::{Cause, SlotError, Start};
+use hardware::smp::{OutcomeKind, Problem};
 use serde::Serialize;
 
 use super::Ended;
@@ -40,6 +40,8 @@ struct Report {
     healthy: bool,
     problem: Option<String>,
     golden: Vec<GoldenResult>,
+    /// What else is wrong with the appliance.
+    problems: Vec<String>,
 }
 
 impl MainLoop {
@@ -67,6 +69,7 @@ impl MainLoop {
                 return Ended::Restart;
             }
             self.carry_out_wishes();
+            self.tell_problems();
             let busy = self.examine_next();
             self.screen.refresh(&self.shared, &self.models, self.now());
             if !busy {
@@ -80,12 +83,24 @@ impl MainLoop {
         let starts: Vec<Start> = self.shared.slots().begin_start();
         for Start { image, load, problem } in starts {
             if let Some(problem) = problem {
-                tracing::error!(image, "{problem}");
-                self.shared.board().fault = Some(problem.to_string());
+                self.tell_problem(image, &problem);
             }
             self.remember_setback(image);
             self.models.serve(image, load);
         }
+    }
+
+    /// What the slots could not write down, although what they serve is safe.
+    fn tell_problems(&self) {
+        let problems = self.shared.slots().problems();
+        for (image, problem) in &problems {
+            self.tell_problem(*image, problem);
+        }
+    }
+
+    fn tell_problem(&self, image: u32, problem: &SlotError) {
+        tracing::error!(image, "{problem}");
+        self.shared.board().unwritten(image, problem.to_string());
     }
 
     /// A trial that the last run of the service did not survive was taken back by this start: that is news.
@@ -127,12 +142,14 @@ impl MainLoop {
     }
 
     fn write_report(&self, image: u32, tested: Result<Vec<GoldenResult>, ServeError>) {
+        let problems: Vec<String> = self.shared.board().problems().into_iter().map(words).collect();
         let report = Report {
             time: self.now().to_rfc3339(),
             image,
-            healthy: tested.is_ok(),
+            healthy: tested.is_ok() && problems.is_empty(),
             problem: tested.as_ref().err().map(ToString::to_string),
             golden: tested.unwrap_or_default(),
+            problems,
         };
         let written = serde_json::to_vec_pretty(&report).map(|text| fs::write(&self.doctor, text));
         if let Ok(Err(error)) = written {
@@ -180,5 +197,13 @@ impl MainLoop {
         let time = shared.clock().now();
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         DateTime::from_timestamp(seconds, time.subsec_nanos()).unwrap_or_else(Utc::now)
+    }
+}
+
+/// With the number of its image, if it has one.
+fn words(Problem { image, problem }: Problem) -> String {
+    match image {
+        Some(image) => format!("image {image}: {problem}"),
+        None => problem,
     }
 }

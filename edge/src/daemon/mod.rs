@@ -17,6 +17,7 @@ pub mod models;
 pub mod screen;
 pub mod service;
 pub mod shared;
+pub mod site;
 pub mod triage;
 pub mod verifier;
 
@@ -32,6 +33,7 @@ use hardware::display::Display;
 use hardware::slots::{SecurityCounter, SlotError, Slots, Storage};
 use hardware::smp::{Parameters, Server};
 
+use crate::calibration::CalibrationFolder;
 use crate::intake::watch_folder::{WatchError, WatchFolder};
 use config::ApplianceConfig;
 use delta::Inbox;
@@ -42,6 +44,7 @@ use models::{Loading, Models};
 use screen::Screen;
 use service::{Description, Service};
 use shared::Shared;
+use site::Site;
 use triage::Triage;
 
 /// How long to leave a line alone that failed.
@@ -136,7 +139,8 @@ pub fn run(
     verifier::verify_waiting(&shared, &keys, &policy);
     threads.push(verifier::spawn(shared.clone(), keys, policy).map_err(DaemonError::Thread)?);
 
-    let models = Models::new(shared.clone(), parts.loading);
+    let site = Site::new(CalibrationFolder::new(config.calibration()), config.serving());
+    let models = Models::new(shared.clone(), parts.loading, site);
     let screen = Screen::new(parts.display, config.roles.clone());
     let ended = MainLoop::new(shared.clone(), models, triage, screen, config.doctor()).run(stop);
     end(&shared, threads);

@@ -14,6 +14,7 @@ use onnx::runtime::{Runtime, SessionOptions};
 
 use super::board::{Progress, Step};
 use super::shared::Shared;
+use super::site::{Seen, Site};
 use crate::appliance::Appliance;
 use crate::examination::Examiner;
 use crate::finding::Engine;
@@ -22,6 +23,9 @@ use crate::inference::{Model, ModelError, ReadBundle};
 
 /// Loads tried before a role is left without a model: both images, each as confirmed and on trial.
 const MAX_LOADS: usize = 4;
+
+/// Said of a trial whose self-test passed.
+pub const ON_TRIAL: &str = "the new model is on trial until it is confirmed";
 
 /// What models are loaded with.
 #[derive(Debug, Clone)]
@@ -79,29 +83,34 @@ struct Loaded {
 struct Serving {
     side: Side,
     examiner: Examiner,
+    calibration: Seen,
 }
 
 /// The models of all roles.
 pub struct Models {
     shared: Arc<Shared>,
     loading: Loading,
+    site: Site,
     serving: BTreeMap<u32, Serving>,
 }
 
 impl Models {
     /// None yet.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, loading: Loading) -> Self {
+    pub fn new(shared: Arc<Shared>, loading: Loading, site: Site) -> Self {
         Self {
             shared,
             loading,
+            site,
             serving: BTreeMap::new(),
         }
     }
 
-    /// The model of a role.
+    /// The model of a role, with the operating points that hold at this moment.
     pub fn examiner(&mut self, image: u32) -> Option<&mut Examiner> {
-        self.serving.get_mut(&image).map(|serving| &mut serving.examiner)
+        let serving = self.serving.get_mut(&image)?;
+        self.site.refresh(&mut serving.examiner, &mut serving.calibration);
+        Some(&mut serving.examiner)
     }
 
     /// What the model of a role says about itself.
@@ -183,7 +192,7 @@ impl Models {
         self.put(image, side, model, engine);
         let (kind, reason) = match confirmed {
             true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
-            false => (OutcomeKind::Passed, "on trial until it is confirmed"),
+            false => (OutcomeKind::Passed, ON_TRIAL),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");
         self.shared.board().report(image, kind, reason, Instant::now());
@@ -199,8 +208,18 @@ impl Models {
             digest = identity.digest,
             "serving"
         );
-        let examiner = Examiner::new(model, engine, Limits::default());
-        self.serving.insert(image, Serving { side, examiner });
+        let mut examiner = Examiner::new(model, engine, Limits::default());
+        self.site.note(&examiner);
+        let mut calibration = Seen::default();
+        self.site.refresh(&mut examiner, &mut calibration);
+        self.serving.insert(
+            image,
+            Serving {
+                side,
+                examiner,
+                calibration,
+            },
+        );
     }
 
     fn load(&self, image: u32, side: Side) -> Result<Loaded, ServeError> {

@@ -73,7 +73,7 @@ impl Screen {
             return;
         }
         let fresh = self.result_since.is_some_and(|since| since.elapsed() < RESULT);
-        let news = self.news(shared);
+        let news = self.news(shared, models);
         let notice = match news {
             Some(notice) if !fresh => notice,
             None if self.result_since.is_none() => self.idle(shared, models),
@@ -102,9 +102,9 @@ impl Screen {
     }
 
     /// The most urgent thing: a fault, an update on its way, its end.
-    fn news(&self, shared: &Shared) -> Option<NoticeView> {
+    fn news(&self, shared: &Shared, models: &Models) -> Option<NoticeView> {
         if let Some(fault) = shared.board().fault.clone() {
-            return Some(notice(Tone::Fault, "The appliance needs attention", vec![fault], None));
+            return Some(fault_notice(&fault));
         }
         for image in 0..self.roles.len() as u32 {
             if let Some(step) = shared.board().step(image) {
@@ -112,30 +112,25 @@ impl Screen {
             }
             let activity = shared.slots().activity(image);
             if let Ok(Activity::Receiving { bytes, total }) = activity {
-                let progress = Progress { done: bytes, total };
-                let lines = vec!["The present model goes on working.".to_owned()];
-                return Some(notice(
-                    Tone::Busy,
-                    "Receiving a new model",
-                    lines,
-                    Some(in_bytes(progress)),
-                ));
+                return Some(step_notice(Step::Receiving(Progress { done: bytes, total })));
             }
         }
+        let serving = models.images().first().and_then(|image| models.name(*image));
         let board = shared.board();
-        board.news(Instant::now(), NEWS).map(outcome_notice)
+        let news = board.news(Instant::now(), NEWS);
+        news.map(|outcome| outcome_notice(outcome, serving.as_deref()))
     }
 
     fn idle(&self, shared: &Shared, models: &Models) -> NoticeView {
         let Some(model) = models.images().first().copied().and_then(|image| models.name(image)) else {
-            let lines = vec!["An engineer sends one over the serial line with scanside-flash.".to_owned()];
-            return NoticeView {
-                status: "no model".to_owned(),
-                ..notice(Tone::Setback, "No model yet", lines, None)
-            };
+            return no_model_notice();
         };
         let tally = shared.board().tally;
         let mut lines = vec![format!("Model {model}")];
+        let on_trial = |image: &u32| matches!(shared.slots().activity(*image), Ok(Activity::Trial { .. }));
+        if models.images().first().is_some_and(on_trial) {
+            lines.push("On trial until it is confirmed.".to_owned());
+        }
         if tally.results > 0 {
             lines.push(format!(
                 "{} images since the start, {} flagged",
@@ -162,8 +157,37 @@ fn notice(tone: Tone, headline: &str, lines: Vec<String>, progress: Option<(f32,
     }
 }
 
-fn step_notice(step: Step) -> NoticeView {
+/// Without a model: the appliance waits for its first one, or for a better one.
+#[must_use]
+pub fn no_model_notice() -> NoticeView {
+    let lines = vec!["An engineer sends one over the serial line with scanside-flash.".to_owned()];
+    NoticeView {
+        status: "no model".to_owned(),
+        ..notice(Tone::Setback, "No model yet", lines, None)
+    }
+}
+
+/// Something is wrong with the appliance itself.
+#[must_use]
+pub fn fault_notice(fault: &str) -> NoticeView {
+    notice(
+        Tone::Fault,
+        "The appliance needs attention",
+        vec![sentence(fault)],
+        None,
+    )
+}
+
+/// A step of an update, with how far it is.
+#[must_use]
+pub fn step_notice(step: Step) -> NoticeView {
     match step {
+        Step::Receiving(progress) => notice(
+            Tone::Busy,
+            "Receiving a new model",
+            vec!["The present model goes on working.".to_owned()],
+            Some(in_bytes(progress)),
+        ),
         Step::Verifying(progress) => notice(
             Tone::Busy,
             "Verifying the new model",
@@ -182,19 +206,27 @@ fn step_notice(step: Step) -> NoticeView {
     }
 }
 
-fn outcome_notice(outcome: &Outcome) -> NoticeView {
+/// The end of an update or of a self-test, with its reason, and for a setback the model that goes on `serving`.
+#[must_use]
+pub fn outcome_notice(outcome: &Outcome, serving: Option<&str>) -> NoticeView {
     let (tone, headline) = match outcome.kind {
         OutcomeKind::Stored => (Tone::Good, "New model stored"),
-        OutcomeKind::Passed => (Tone::Good, "New model on trial"),
+        OutcomeKind::Passed => (Tone::Good, "Self-test passed"),
         OutcomeKind::Confirmed => (Tone::Good, "New model confirmed"),
         OutcomeKind::Refused => (Tone::Setback, "A model was refused"),
         OutcomeKind::Damaged => (Tone::Setback, "A model arrived damaged"),
-        OutcomeKind::Failed => (Tone::Setback, "Self-test failed: the old model goes on"),
-        OutcomeKind::Reverted => (Tone::Setback, "Back to the old model"),
+        OutcomeKind::Failed => (Tone::Setback, "Self-test failed"),
+        OutcomeKind::Reverted => (Tone::Setback, "The new model was taken back"),
         _ => (Tone::Good, "Update"),
     };
-    let lines = (!outcome.reason.is_empty()).then(|| sentence(&outcome.reason));
-    notice(tone, headline, lines.into_iter().collect(), None)
+    // The headline says already whose reason it is.
+    let reason = outcome.reason.strip_prefix("self-test: ").unwrap_or(&outcome.reason);
+    let reason = (!reason.is_empty()).then(|| sentence(reason));
+    let goes_on = (tone == Tone::Setback).then(|| match serving {
+        Some(model) => format!("Model {model} goes on working."),
+        None => "No model serves.".to_owned(),
+    });
+    notice(tone, headline, reason.into_iter().chain(goes_on).collect(), None)
 }
 
 /// With a capital first and a stop last.

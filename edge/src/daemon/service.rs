@@ -70,6 +70,11 @@ impl Service {
     fn activity(&self, image: u32) -> Option<Activity> {
         let step = self.shared.board().step(image);
         match step {
+            Some(Step::Receiving(progress)) => Some(Activity::Receiving {
+                image,
+                bytes: progress.done,
+                total: progress.total,
+            }),
             Some(Step::Verifying(progress)) => Some(Activity::Verifying {
                 image,
                 bytes: progress.done,
@@ -273,7 +278,12 @@ impl ScansideGroup for Service {
         for image in self.images() {
             outcomes.extend(self.setback(image, &outcomes));
         }
-        Status { activities, outcomes }
+        let problems = self.shared.board().problems();
+        Status {
+            activities,
+            outcomes,
+            problems,
+        }
     }
 
     fn preflight(&mut self, chunk: PreflightChunk<'_>) -> Result<Preflight, Refusal> {

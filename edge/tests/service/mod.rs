@@ -56,7 +56,7 @@ impl Site {
         Some(site)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -292,7 +292,7 @@ impl Service<'_> {
         None
     }
 
-    fn wait_until_it_answers(&mut self) {
+    pub fn wait_until_it_answers(&mut self) {
         self.ask(true, 0, 0, vec![text("d", "hello")]);
     }
 
@@ -325,6 +325,17 @@ impl Service<'_> {
         self.send(bundle, bundle.len() as u64).map(|_| ())
     }
 
+    /// As [`try_upload`](Self::try_upload), of a bundle that is announced with another length.
+    pub fn try_upload_as(&mut self, bundle: &[u8], length: u64) -> Result<(), u64> {
+        let mut offset = self.announce(bundle, length)?;
+        while offset < bundle.len() as u64 {
+            let next = self.piece(bundle, offset)?;
+            assert!(next > offset, "the upload stands at {offset}");
+            offset = next;
+        }
+        Ok(())
+    }
+
     /// Uploads until that many bytes are there, and gives how many are.
     pub fn upload_until(&mut self, bundle: &[u8], bytes: u64) -> u64 {
         self.send(bundle, bytes).unwrap()
@@ -355,6 +366,30 @@ impl Service<'_> {
         match get(&answer, "off") {
             Some(offset) => Ok(number(offset)),
             None => Err(number(get(&answer, "rc").expect("rc"))),
+        }
+    }
+
+    /// Announces an upload of any length with the first piece of a bundle; gives the `rc` if it is refused.
+    pub fn announce(&mut self, bundle: &[u8], length: u64) -> Result<u64, u64> {
+        let piece = &bundle[..PIECE.min(bundle.len())];
+        let body = vec![
+            (Value::from("off"), Value::from(0)),
+            bytes("data", piece),
+            (Value::from("len"), Value::from(length)),
+        ];
+        let answer = self.ask(true, 1, 1, body);
+        get(&answer, "off")
+            .map(number)
+            .ok_or_else(|| number(get(&answer, "rc").expect("rc")))
+    }
+
+    /// Puts any bytes on the line, and reads away what is answered meanwhile.
+    pub fn put_on_line(&mut self, bytes: &[u8]) {
+        let mut pty = self.site.pty.borrow_mut();
+        let mut answer = [0; 4096];
+        for piece in bytes.chunks(answer.len()) {
+            pty.write_all(piece).unwrap();
+            let _ = pty.read(&mut answer);
         }
     }
 
@@ -534,6 +569,30 @@ impl Service<'_> {
             assert!(start.elapsed() < PATIENCE, "waited for {kind}: {maps:?}\n{log}");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The problems that it tells of.
+    pub fn problems(&mut self) -> Vec<String> {
+        let answer = self.ask(false, 64, 1, Vec::new());
+        let problems = get(&answer, "problems").and_then(Value::as_array).cloned();
+        let text = |problem: Value| {
+            let map = problem.into_map().unwrap();
+            get(&map, "problem").and_then(Value::as_text).unwrap().to_owned()
+        };
+        problems.unwrap_or_default().into_iter().map(text).collect()
+    }
+
+    /// A number of its memory as the kernel counts it, in bytes: `VmRSS` now, `VmHWM` at most.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kibibytes * 1024
+    }
+
+    /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).
+    pub fn forget_peak_memory(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
     /// Kills the service as a power cut would.

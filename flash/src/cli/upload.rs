@@ -21,8 +21,11 @@ use crate::scanside;
 use crate::session::Session;
 use crate::upload::{self, Sent};
 
-/// Bytes of a preflight that go into one request, beside its keys.
+/// Bytes of a preflight's request beside the piece of the bundle.
 const PREFLIGHT_OVERHEAD: usize = 80;
+/// The longest piece of a preflight, in bytes. A request that fills the device's buffer does not get through often
+/// enough where one byte in 10,000 is wrong.
+const PREFLIGHT_BYTES: usize = 1024;
 
 /// The bundle and where it goes.
 #[derive(Debug, Args)]
@@ -97,7 +100,11 @@ impl Delivery {
             return Ok(());
         }
         self.session.reporter.stage("preflight", "would the device take it?");
-        let room = self.session.buffer_bytes.saturating_sub(PREFLIGHT_OVERHEAD).max(128);
+        let room = self
+            .session
+            .buffer_bytes
+            .saturating_sub(PREFLIGHT_OVERHEAD)
+            .clamp(128, PREFLIGHT_BYTES);
         let mut offset = 0;
         // A damaged piece is judged as it arrived; a verdict from it is asked for once more.
         let mut refused: u32 = 0;
@@ -161,7 +168,11 @@ pub fn run(context: &Context<'_>, args: &UploadArgs) -> Result<(), Failure> {
     match delivery.on_device()? {
         Some(state) => {
             let text = format!("nothing to send, the device has it: it {}", words(&state));
-            context.done("present", json!({ "state": object(&state) }), &text)?;
+            context.done(
+                "present",
+                json!({ "hash": hexadecimal(&delivery.artifact.hash), "state": object(&state) }),
+                &text,
+            )?;
         }
         None => send(context, &mut delivery, &args.bundle.bundle, args.full)?,
     }

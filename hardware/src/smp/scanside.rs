@@ -173,6 +173,26 @@ pub struct Status {
     pub activities: Vec<Activity>,
     /// At most one for each image, the last.
     pub outcomes: Vec<Outcome>,
+    /// What is wrong with the device itself.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that is wrong with the device, though it may go on working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Number of the image that it concerns; `None` if it concerns all.
+    pub image: Option<u32>,
+    /// What is wrong, in words.
+    pub problem: String,
+}
+
+impl Problem {
+    fn write(&self) -> MapWriter {
+        let words = Refusal::new(Code::Unknown, self.problem.as_str());
+        MapWriter::new()
+            .optional("image", self.image.map(u64::from))
+            .text("problem", words.short_message())
+    }
 }
 
 /// A piece of the beginning of a bundle, to be judged.
@@ -319,6 +339,7 @@ fn status(status: &Status) -> MapWriter {
     MapWriter::new()
         .maps("activities", status.activities.iter().map(Activity::write).collect())
         .maps("outcomes", status.outcomes.iter().map(Outcome::write).collect())
+        .maps("problems", status.problems.iter().map(Problem::write).collect())
 }
 
 fn preflight<G: ScansideGroup + ?Sized>(group: &mut G, body: &Body<'_>) -> Result<MapWriter, Refusal> {

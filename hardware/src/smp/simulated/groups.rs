@@ -234,6 +234,7 @@ impl ScansideGroup for Simulated {
         Status {
             activities,
             outcomes: self.outcomes.clone(),
+            problems: self.problems.clone(),
         }
     }
 

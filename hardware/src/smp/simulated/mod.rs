@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::image::UploadReply;
 use super::os::Restart;
 use super::refusal::{Code, Refusal};
-use super::scanside::{Outcome, OutcomeKind};
+use super::scanside::{Outcome, OutcomeKind, Problem};
 
 mod groups;
 mod line;
@@ -126,6 +126,8 @@ pub struct Simulated {
     pub max_image_bytes: u64,
     /// How the last updates ended.
     pub outcomes: Vec<Outcome>,
+    /// What it says is wrong with it.
+    pub problems: Vec<Problem>,
     upload: Option<Upload>,
     work: Option<Work>,
     preflight: Vec<u8>,
@@ -158,6 +160,7 @@ impl Simulated {
             passes: true,
             max_image_bytes: 64 << 20,
             outcomes: Vec::new(),
+            problems: Vec::new(),
             upload: None,
             work: None,
             preflight: Vec::new(),
