@@ -33,6 +33,6 @@ pub mod intended_use;
 pub mod memory;
 pub mod presentation;
 pub mod screens;
-pub mod store;
 pub mod served;
+pub mod store;
 pub mod text;

@@ -9,8 +9,6 @@ mod result_text;
 mod run;
 mod triage;
 
-pub(crate) use output::write_output;
-
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;

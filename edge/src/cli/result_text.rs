@@ -84,6 +84,7 @@ mod tests {
             heatmaps: vec![],
             quality: None,
             unchecked_use: vec!["body-part".into(), "age".into()],
+            site_thresholds: None,
             model: ModelIdentity {
                 name: "chest".into(),
                 version: "1.0.0".into(),

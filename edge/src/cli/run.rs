@@ -107,10 +107,13 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
     Ok(Parts {
         slots,
         counter: Arc::new(FileCounter::new(monotonic.clone())),
-        clock: Clock::open(monotonic, NOT_BEFORE),
+        clock: Clock::open(monotonic.clone(), NOT_BEFORE),
+        monotonic,
         line: config.serial.as_ref().map(line).transpose()?,
         display: display(&config.display)?,
         loading,
+        tasks: Vec::new(),
+        outgoing: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bundle::Manifest;
 use chrono::{DateTime, Local, Utc};
 use embedded_graphics::geometry::OriginDimensions;
 use hardware::display::{Canvas, Display, present};
@@ -9,8 +10,7 @@ use hardware::slots::Activity;
 use hardware::smp::{Outcome, OutcomeKind};
 
 use super::board::{Progress, Step};
-use super::models::Models;
-use super::shared::Shared;
+use super::shared::{News, Shared};
 use crate::examination::Examination;
 use crate::presentation::result_view;
 use crate::screens::{NoticeScreen, NoticeView, ResultScreen, Tone};
@@ -48,49 +48,67 @@ impl Screen {
         }
     }
 
-    /// Shows a result.
-    pub fn show_result(&mut self, examination: &Examination, models: &Models) {
-        let model = models
-            .images()
-            .first()
-            .copied()
-            .and_then(|image| models.manifest(image));
-        let (Some(manifest), true) = (model, self.display.is_some()) else {
+    /// Shows a result, or why there is none.
+    pub fn show(&mut self, news: &News) {
+        if self.display.is_none() {
             return;
-        };
+        }
+        match news {
+            News::Result {
+                examination, manifest, ..
+            } => self.show_result(examination, manifest),
+            News::NoModel { case_number, kind } => self.show_notice(no_model_for_image_notice(case_number, kind)),
+            News::GivenUp { case_number, problem } => self.show_notice(given_up_notice(case_number, problem)),
+        }
+        self.result_since = Some(Instant::now());
+        self.flush();
+    }
+
+    fn show_result(&mut self, examination: &Examination, manifest: &Manifest) {
         let time = examination.finding.time.parse().map_or_else(|_| String::new(), local);
         let view = result_view(examination, manifest, &time);
         // A canvas takes every pixel.
         let Ok(()) = self.result_screen.draw(&view, &mut self.canvas);
         self.shown = None;
-        self.result_since = Some(Instant::now());
-        self.flush();
+    }
+
+    fn show_notice(&mut self, notice: NoticeView) {
+        let Ok(()) = self.notice_screen.draw(&notice, &mut self.canvas);
+        self.shown = Some(notice);
     }
 
     /// Shows what goes on, if that is news; a result stays until something happens.
-    pub fn refresh(&mut self, shared: &Shared, models: &Models, now: DateTime<Utc>) {
+    pub fn refresh(&mut self, shared: &Shared, now: DateTime<Utc>) {
         if self.display.is_none() {
             return;
         }
+        let serving = shared.serving().values().next().map(|manifest| name(manifest));
         let fresh = self.result_since.is_some_and(|since| since.elapsed() < RESULT);
-        let news = self.news(shared, models);
+        let news = self.news(shared, serving.as_deref());
         let notice = match news {
             Some(notice) if !fresh => notice,
-            None if self.result_since.is_none() => self.idle(shared, models),
+            None if self.result_since.is_none() => Self::idle(shared, serving.as_deref()),
             _ => return,
         };
         let notice = NoticeView {
             time: local(now),
-            model: models.name(0).unwrap_or_default(),
+            model: serving.unwrap_or_default(),
             ..notice
         };
         if self.shown.as_ref() == Some(&notice) {
             return;
         }
         self.result_since = None;
-        let Ok(()) = self.notice_screen.draw(&notice, &mut self.canvas);
-        self.shown = Some(notice);
+        self.show_notice(notice);
         self.flush();
+    }
+
+    /// Shows why the service cannot begin; nobody refreshes it.
+    pub fn show_failure(&mut self, problem: &str) {
+        if self.display.is_some() {
+            self.show_notice(fault_notice(problem));
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
@@ -102,9 +120,9 @@ impl Screen {
     }
 
     /// The most urgent thing: a fault, an update on its way, its end.
-    fn news(&self, shared: &Shared, models: &Models) -> Option<NoticeView> {
-        if let Some(fault) = shared.board().fault.clone() {
-            return Some(fault_notice(&fault));
+    fn news(&self, shared: &Shared, serving: Option<&str>) -> Option<NoticeView> {
+        if let Some(fault) = shared.board().fault() {
+            return Some(fault_notice(fault));
         }
         for image in 0..self.roles.len() as u32 {
             if let Some(step) = shared.board().step(image) {
@@ -115,20 +133,24 @@ impl Screen {
                 return Some(step_notice(Step::Receiving(Progress { done: bytes, total })));
             }
         }
-        let serving = models.images().first().and_then(|image| models.name(*image));
         let board = shared.board();
         let news = board.news(Instant::now(), NEWS);
-        news.map(|outcome| outcome_notice(outcome, serving.as_deref()))
+        news.map(|outcome| outcome_notice(outcome, serving))
     }
 
-    fn idle(&self, shared: &Shared, models: &Models) -> NoticeView {
-        let Some(model) = models.images().first().copied().and_then(|image| models.name(image)) else {
-            return no_model_notice();
-        };
+    fn idle(shared: &Shared, serving: Option<&str>) -> NoticeView {
         let tally = shared.board().tally;
+        let Some(model) = serving else {
+            let mut notice = no_model_notice();
+            if tally.waiting > 0 {
+                notice.lines.push(format!("{} images wait for it.", tally.waiting));
+            }
+            return notice;
+        };
         let mut lines = vec![format!("Model {model}")];
-        let on_trial = |image: &u32| matches!(shared.slots().activity(*image), Ok(Activity::Trial { .. }));
-        if models.images().first().is_some_and(on_trial) {
+        let first = shared.serving().keys().next().copied();
+        let on_trial = |image| matches!(shared.slots().activity(image), Ok(Activity::Trial { .. }));
+        if first.is_some_and(on_trial) {
             lines.push("On trial until it is confirmed.".to_owned());
         }
         if tally.results > 0 {
@@ -155,6 +177,36 @@ fn notice(tone: Tone, headline: &str, lines: Vec<String>, progress: Option<(f32,
         },
         time: String::new(),
     }
+}
+
+/// Name and version of a model.
+fn name(manifest: &Manifest) -> String {
+    format!("{} {}", manifest.name, manifest.version)
+}
+
+/// An image came that none of the models is for.
+#[must_use]
+pub fn no_model_for_image_notice(case_number: &str, kind: &str) -> NoticeView {
+    let what = if kind.is_empty() {
+        String::new()
+    } else {
+        format!(": {kind}")
+    };
+    let lines = vec![
+        format!("Case {case_number}{what}. It was stored and not assessed."),
+        "A clinician reads the image as always.".to_owned(),
+    ];
+    notice(Tone::Setback, "No model for this kind of image", lines, None)
+}
+
+/// An image could not be assessed, whatever was tried.
+#[must_use]
+pub fn given_up_notice(case_number: &str, problem: &str) -> NoticeView {
+    let lines = vec![
+        format!("Case {case_number}: {problem}"),
+        "A clinician reads the image as always.".to_owned(),
+    ];
+    notice(Tone::Setback, "An image could not be assessed", lines, None)
 }
 
 /// Without a model: the appliance waits for its first one, or for a better one.

@@ -5,7 +5,9 @@
 //! - [`arrivals`], [`folders`]: taking images in, and the files beside the database
 //! - [`queue`]: what waits for a model, urgent images first
 //! - [`results`], [`series`]: findings of images, and of cases by their worst images
+//! - [`filing`]: what is kept beside the database
 //! - [`cases`], [`images`]: what screens, command line and outbox read
+//! - [`models`]: what the models of the results say about themselves
 //! - [`outbox`]: what is to leave the appliance
 //! - [`verdicts`]: what people said to results, as labels for a calibration
 //! - [`audit`]: who did what when, append-only and chained
@@ -22,8 +24,10 @@ pub mod audit;
 pub mod cases;
 pub mod config;
 pub mod export;
+pub mod filing;
 pub mod folders;
 pub mod images;
+pub mod models;
 pub mod outbox;
 pub mod privacy;
 pub mod queue;

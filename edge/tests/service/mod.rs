@@ -33,6 +33,7 @@ pub struct Site {
     keys: NewKeys,
     pty: RefCell<Pty>,
     made: AtomicU32,
+    drawn: AtomicU32,
     pub trial_inferences: Option<u32>,
     /// The service's port, if it is not the pseudo-terminal of [`Service`].
     pub port: Option<PathBuf>,
@@ -47,6 +48,7 @@ impl Site {
             keys: sign::generate(None).unwrap(),
             pty: RefCell::new(Pty::open().unwrap()),
             made: AtomicU32::new(0),
+            drawn: AtomicU32::new(0),
             trial_inferences: None,
             port: None,
         };
@@ -178,10 +180,15 @@ impl Site {
         checked.image_digest.to_vec()
     }
 
-    /// Puts an image into the inbox.
+    /// Puts an image into the inbox that is like no other: the same one is not done twice.
     pub fn image(&self, name: &str) -> PathBuf {
         let path = self.path("inbox").join(name);
-        chest(300, 260).save(self.path(name)).unwrap();
+        let mut image = chest(300, 260);
+        let number = self.drawn.fetch_add(1, Ordering::SeqCst);
+        for (x, byte) in (0..).zip(number.to_le_bytes()) {
+            image.put_pixel(x, 0, image::Luma([byte]));
+        }
+        image.save(self.path(name)).unwrap();
         fs::rename(self.path(name), &path).unwrap();
         path
     }

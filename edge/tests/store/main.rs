@@ -169,6 +169,7 @@ pub(crate) fn found(case: &str, probabilities: &[f32]) -> Finding {
         heatmaps: vec![],
         quality: None,
         unchecked_use: vec![],
+        site_thresholds: None,
         model: ModelIdentity {
             name: "chest".into(),
             version: "1.0.0".into(),

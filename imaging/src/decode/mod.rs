@@ -1,6 +1,7 @@
 //! Files into grey images: DICOM, PNG, JPEG, TIFF.
 //!
 //! - [`decode_path`], [`decode_bytes`]: read and check the header, give a [`Source`]
+//! - [`file_kind`]: what a file looks like from its beginning
 //! - [`header_texts`]: what a DICOM file says, without its pixels
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
 //! - [`Limits`]: what a file may cost; checked before memory is taken
@@ -36,6 +37,25 @@ pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
 use crate::grey::{GreyImage, ImageMeta};
+
+/// What a file looks like from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A DICOM object; not the directory of a medium (DICOMDIR).
+    Dicom,
+    /// PNG, JPEG or TIFF.
+    Raster,
+}
+
+/// What a file looks like from its `beginning`, a few kilobytes; `None` if it is no image.
+#[must_use]
+pub fn file_kind(beginning: &[u8]) -> Option<FileKind> {
+    if dicom::sniff(beginning) {
+        let object = contained("file", || Ok(!dicom::is_directory(beginning)));
+        return object.unwrap_or(false).then_some(FileKind::Dicom);
+    }
+    raster::sniff(beginning).map(|_| FileKind::Raster)
+}
 
 /// A file whose header was read and accepted; the frames are still encoded.
 #[derive(Debug)]
@@ -191,6 +211,27 @@ mod tests {
             let error = decode_bytes(bytes.to_vec(), &Limits::default()).unwrap_err();
             assert_eq!(error.code(), "not-an-image");
             assert!(error.to_string().contains(found), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_tells_what_a_file_is() {
+        let dicom = |class: &str| {
+            let mut bytes = vec![0; 128];
+            bytes.extend(b"DICM\x02\0\x02\0UI");
+            bytes.extend((class.len() as u16).to_le_bytes());
+            bytes.extend(class.as_bytes());
+            bytes.extend(b"\x02\0\x10\0UI\x40\0cut off");
+            bytes
+        };
+        assert_eq!(
+            file_kind(&dicom("1.2.840.10008.5.1.4.1.1.1.1\0")),
+            Some(FileKind::Dicom)
+        );
+        assert_eq!(file_kind(&dicom("1.2.840.10008.1.3.10")), None);
+        assert_eq!(file_kind(b"\x89PNG\r\n\x1a\n...."), Some(FileKind::Raster));
+        for other in [&b"Dear colleague"[..], b"%PDF-1.7", b""] {
+            assert_eq!(file_kind(other), None);
         }
     }
 

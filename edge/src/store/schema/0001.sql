@@ -69,6 +69,7 @@ CREATE TABLE images (
     latency_ms          REAL,
     UNIQUE (case_id, member)
 );
+CREATE INDEX images_with_file ON images (case_id) WHERE file IS NOT NULL AND state <> 'waiting';
 CREATE INDEX images_waiting ON images (urgent DESC, id) WHERE state = 'waiting';
 
 CREATE TABLE results (

@@ -33,7 +33,7 @@ use functional_groups::FrameGroups;
 use image_header::ImageHeader;
 use samples::{NativeOrder, UnusedBits};
 
-pub(super) use file::sniff;
+pub(super) use file::{is_directory, sniff};
 pub use header_texts::HeaderTexts;
 pub(super) use header_texts::read_header_texts;
 
