@@ -144,6 +144,8 @@ mod tests {
             "[appliance]",
             "[appliance.serial]",
             "[appliance.intake]",
+            "[appliance.media]",
+            "[appliance.store]",
             "[appliance.update]",
         ] {
             for key in keys(section) {

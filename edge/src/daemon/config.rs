@@ -130,6 +130,12 @@ impl IntakeConfig {
 }
 
 impl DisplayConfig {
+    /// Whether results are shown nowhere.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
     /// The size that is configured; a framebuffer knows its own.
     #[must_use]
     pub fn size(&self) -> Option<Size> {
@@ -141,6 +147,18 @@ impl DisplayConfig {
 }
 
 impl ApplianceConfig {
+    /// The folders that the config names, by key.
+    #[must_use]
+    pub fn named_folders(&self) -> Vec<(&'static str, &Path)> {
+        let mut folders = vec![("appliance.state", self.state.as_path())];
+        folders.extend(
+            self.intake
+                .iter()
+                .map(|intake| ("appliance.intake.folder", intake.folder.as_path())),
+        );
+        folders
+    }
+
     /// The database and the folders of the store.
     #[must_use]
     pub fn folders(&self) -> Folders {

@@ -27,6 +27,8 @@ use crate::store::{Store, StoreError};
 const REST: Duration = Duration::from_millis(500);
 /// How often to look for what is too old and for space.
 const TIDY: Duration = Duration::from_secs(60);
+/// How often while space is short.
+const TIDY_AGAIN: Duration = Duration::from_secs(2);
 /// How often to write down where the audit trail ends.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long to leave objects alone that could not be made.
@@ -37,6 +39,10 @@ const MOST_IMAGES: usize = 2;
 const BATCH: u32 = 32;
 /// Slices of a series that its objects show.
 const REPORTED: u32 = 4;
+
+/// What is told when nothing more may go.
+const SHORT: &str = "the disk is nearly full, and what is left waits for its result or for the archive; no image is \
+                     taken in until something was sent or space was made";
 
 /// Where the serving thread puts what is to be filed.
 #[derive(Clone)]
@@ -73,6 +79,8 @@ pub struct Filing {
     maker: Option<Box<dyn ObjectMaker>>,
     tidied: Option<Instant>,
     headed: Instant,
+    /// Whether space is short and nothing more may go.
+    short: bool,
 }
 
 impl Filing {
@@ -99,6 +107,7 @@ impl Filing {
             maker,
             tidied: None,
             headed: Instant::now(),
+            short: false,
         };
         (filing, tray)
     }
@@ -112,6 +121,7 @@ impl Filing {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             match self.pass(item) {
+                Ok(()) if self.short => self.shared.board().set_fault(Part::Disk, SHORT),
                 Ok(()) => self.shared.board().clear_fault(Part::Disk),
                 Err(error) => {
                     tracing::error!("{error}");
@@ -139,7 +149,8 @@ impl Filing {
             self.headed = Instant::now();
             keep_head(&self.store, &self.head)?;
         }
-        if self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY) {
+        let interval = if self.short { TIDY_AGAIN } else { TIDY };
+        if self.tidied.is_none_or(|tidied| tidied.elapsed() >= interval) {
             self.tidy()?;
         }
         Ok(())
@@ -156,9 +167,10 @@ impl Filing {
                 "cases were deleted"
             );
         }
-        if tidied.short {
-            tracing::warn!("space is short, and what is left waits for its result or for the archive");
+        if tidied.short && !self.short {
+            tracing::warn!("{SHORT}");
         }
+        self.short = tidied.short;
         Ok(())
     }
 

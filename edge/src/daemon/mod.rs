@@ -227,8 +227,12 @@ fn open_store(
         shared.board().set_fault(Part::Store, problem);
     }
     let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "clock": format!("{:?}", shared.clock().origin()) });
-    store.note(now, Event::ServiceStarted, "service", &detail)?;
-    let found = store.recover(now)?;
+    let noted = store.note(now, Event::ServiceStarted, "service", &detail);
+    let found = noted.and_then(|()| store.recover(now)).inspect_err(|error| {
+        if error.is_damaged() {
+            store.suspect();
+        }
+    })?;
     tracing::info!(
         waiting = found.waiting,
         removed = found.removed,

@@ -21,6 +21,9 @@ const PAUSE_AFTER_MODEL: Duration = Duration::from_secs(1);
 /// After a fault of the store.
 const PAUSE_AFTER_STORE: Duration = Duration::from_secs(5);
 
+/// The database is damaged.
+struct Damaged;
+
 /// The serving thread's own things.
 pub struct Serving {
     shared: Arc<Shared>,
@@ -51,8 +54,11 @@ impl Serving {
         while !self.shared.is_ending() {
             self.carry_out_wishes();
             self.tell_problems();
-            if self.look() == Looked::Rest {
-                self.store.wait_for_arrival(REST);
+            match self.look() {
+                Ok(Looked::Busy) => {}
+                Ok(Looked::Rest) => self.store.wait_for_arrival(REST),
+                // The next start looks through the database, and begins a new one if need be.
+                Err(Damaged) => return self.store.suspect(),
             }
         }
     }
@@ -106,12 +112,12 @@ impl Serving {
     }
 
     /// Deals with the next image, unless a fault was just now.
-    fn look(&mut self) -> Looked {
+    fn look(&mut self) -> Result<Looked, Damaged> {
         if Instant::now() < self.not_before {
-            return Looked::Rest;
+            return Ok(Looked::Rest);
         }
         let error = match self.triage.next(&mut self.models) {
-            Ok(looked) => return looked,
+            Ok(looked) => return Ok(looked),
             Err(error) => error,
         };
         let (part, pause) = match &error {
@@ -121,6 +127,9 @@ impl Serving {
         tracing::error!("{error}");
         self.shared.board().set_fault(part, error.to_string());
         self.not_before = Instant::now() + pause;
-        Looked::Rest
+        match error {
+            TriageError::Store(error) if error.is_damaged() => Err(Damaged),
+            _ => Ok(Looked::Rest),
+        }
     }
 }

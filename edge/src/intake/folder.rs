@@ -2,8 +2,9 @@
 //! safe, and then move to `done` or `refused`.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -83,7 +84,7 @@ impl FolderIntake {
         match around.store.room() {
             Room::Free => {}
             Room::QueueFull => return Ok(()),
-            Room::DiskFull => return self.make_room(),
+            Room::DiskFull => return self.make_room(around),
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let taken = take_copy(around, path, Origin::Folder { name });
@@ -111,22 +112,26 @@ impl FolderIntake {
     }
 
     /// Finished files are the first that may go: their results are safe.
-    fn make_room(&self) -> Result<(), IntakeError> {
-        let files = [DONE, REFUSED]
-            .iter()
-            .flat_map(|part| fs::read_dir(self.folder.join(part)));
-        let dated = files.flatten().flatten().filter_map(|entry| {
-            let status = entry.metadata().ok()?;
-            let plain = status.is_file();
-            plain.then(|| (status.modified().ok(), entry.path()))
-        });
-        match dated.min() {
-            Some((_, oldest)) => fs::remove_file(&oldest).map_err(|source| IntakeError::Copy {
-                action: "remove a finished file",
-                source,
-            }),
-            None => Err(AcceptError::DiskFull("no finished file is left that could go".to_owned()).into()),
+    fn make_room(&self, around: &Surroundings) -> Result<(), IntakeError> {
+        match self.oldest_finished().filter(|_| self.shares_a_disk_with(around)) {
+            Some(oldest) => fs::remove_file(&oldest).map_err(|source| copying("remove a finished file", source)),
+            None => Err(AcceptError::DiskFull("less than the reserve is free".to_owned()).into()),
         }
+    }
+
+    fn oldest_finished(&self) -> Option<PathBuf> {
+        let folders = [DONE, REFUSED].map(|part| fs::read_dir(self.folder.join(part)));
+        let files = folders.into_iter().flatten().flatten().flatten();
+        let dated = files.filter_map(|entry| {
+            let status = entry.metadata().ok().filter(Metadata::is_file)?;
+            Some((status.modified().ok(), entry.path()))
+        });
+        dated.min().map(|(_, path)| path)
+    }
+
+    fn shares_a_disk_with(&self, around: &Surroundings) -> bool {
+        let disk = |path: &Path| fs::metadata(path).map(|status| status.dev()).ok();
+        disk(&self.folder).is_some_and(|found| Some(found) == disk(around.store.folders().state()))
     }
 }
 

@@ -61,12 +61,22 @@ impl Store {
             return self.repeated(&candidate, present);
         }
         match self.room_now().map_err(refused)? {
-            (Room::Free, _) => {}
-            (Room::QueueFull, waiting) => return Err(AcceptError::Busy { waiting }),
-            (Room::DiskFull, _) => return Err(AcceptError::DiskFull("less than the reserve is free".to_owned())),
+            (Room::Free, _) => self.place(&candidate),
+            (Room::QueueFull, waiting) => Err(AcceptError::Busy { waiting }),
+            (Room::DiskFull, _) => Err(AcceptError::DiskFull("less than the reserve is free".to_owned())),
         }
+    }
+
+    /// As [`take_in`](Self::take_in), however many wait.
+    pub(super) fn take_in_anyway(&self, arrival: &Arrival) -> Result<Taken, AcceptError> {
+        self.place(&self.candidate(arrival)?)
+    }
+
+    /// Gives a new image its place and its row.
+    fn place(&self, candidate: &Candidate<'_>) -> Result<Taken, AcceptError> {
+        let arrival = candidate.arrival;
         self.folders.adopt(&arrival.path, &candidate.file).map_err(refused)?;
-        match self.change(|transaction| self.insert(transaction, &candidate)) {
+        match self.change(|transaction| self.insert(transaction, candidate)) {
             Ok(Ok(image)) => {
                 super::lock(&self.arrived).insert(image, arrival.received.at);
                 self.ring();
@@ -77,7 +87,7 @@ impl Store {
                 })
             }
             // Another sender was faster with the same image.
-            Ok(Err(present)) => self.repeated(&candidate, present),
+            Ok(Err(present)) => self.repeated(candidate, present),
             Err(error) => {
                 if let Err(error) = self.folders.give_back(&candidate.file, &arrival.path) {
                     tracing::error!("{error}");

@@ -11,15 +11,14 @@ use rusqlite::Connection;
 
 use super::StoreError;
 use super::verdicts::Opinion;
+use crate::calibration::cases::{DIGEST, LABEL, PROBABILITY};
 use crate::decision::DecisionKind;
 use crate::finding::Finding;
 
 /// Columns before the probabilities.
 const COLUMNS: [&str; 9] = [
-    "case_id", "digest", "label", "opinion", "decision", "flagged", "kind", "role", "time",
+    "case_id", DIGEST, LABEL, "opinion", "decision", "flagged", "kind", "role", "time",
 ];
-/// Before a label's id in the name of a column.
-const PROBABILITY: &str = "p:";
 
 /// A case whose worst image was assessed.
 struct Row {

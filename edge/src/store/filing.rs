@@ -20,7 +20,7 @@ pub struct ToFile {
     /// The results whose pictures are missing: of a series those of its strip.
     pub without_picture: Vec<ResultRecord>,
     case: i64,
-    changed: i64,
+    revision: i64,
 }
 
 impl Store {
@@ -30,7 +30,7 @@ impl Store {
     /// [`StoreError`].
     pub fn to_file(&self, limit: u32) -> Result<Vec<ToFile>, StoreError> {
         let reader = self.reading();
-        let sql = "SELECT id, number, kind, changed FROM cases WHERE filed = 0 \
+        let sql = "SELECT id, number, kind, revision FROM cases WHERE filed = 0 \
                    AND (settled IS NOT NULL OR (kind <> 'series' AND decision IS NOT NULL)) ORDER BY id LIMIT ?";
         let due: Vec<(i64, String, String, i64)> = {
             let mut statement = reader.prepare_cached(sql)?;
@@ -38,7 +38,7 @@ impl Store {
             rows.collect::<Result<_, _>>()?
         };
         let mut cases = Vec::new();
-        for (case, number, kind, changed) in due {
+        for (case, number, kind, revision) in due {
             let is_series = kind == "series";
             let strip = images::worst_results(&reader, case, if is_series { cases::STRIP } else { u32::MAX })?;
             let mut without_picture = Vec::new();
@@ -62,7 +62,7 @@ impl Store {
                 results,
                 without_picture,
                 case,
-                changed,
+                revision,
             });
         }
         Ok(cases)
@@ -73,9 +73,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn filed(&self, case: &ToFile) -> Result<(), StoreError> {
-        self.change(|transaction| {
-            let sql = "UPDATE cases SET filed = 1 WHERE id = ? AND changed = ?";
-            transaction.prepare_cached(sql)?.execute([case.case, case.changed])?;
+        self.change_lazily(|transaction| {
+            let sql = "UPDATE cases SET filed = 1 WHERE id = ? AND revision = ?";
+            transaction.prepare_cached(sql)?.execute([case.case, case.revision])?;
             Ok(())
         })
     }
@@ -88,7 +88,7 @@ impl Store {
         let name = format!("{image}.png");
         let path = self.folders.pictures().join(&name);
         whole_file::write(&path, png).map_err(|source| failed(&path, "write the picture", source))?;
-        let changed = self.change(|transaction| {
+        let changed = self.change_lazily(|transaction| {
             let sql = "UPDATE images SET picture = ?2, picture_bytes = ?3 WHERE id = ?1";
             Ok(transaction
                 .prepare_cached(sql)?
@@ -126,7 +126,7 @@ impl Store {
         if due.is_empty() {
             return Ok(0);
         }
-        self.change(|transaction| {
+        self.change_lazily(|transaction| {
             for (image, _) in &due {
                 transaction
                     .prepare_cached("UPDATE images SET file = NULL WHERE id = ?")?

@@ -212,11 +212,17 @@ impl Store {
 
     /// Carries out `work` in one transaction, which is durable when this returns.
     fn change<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        in_transaction(&mut lock(&self.writer), work)
+    }
+
+    /// As [`change`](Self::change), for what the database could find out again: a power cut may lose it, and it waits for
+    /// no medium.
+    fn change_lazily<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut writer = lock(&self.writer);
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let done = work(&transaction)?;
-        transaction.commit()?;
-        Ok(done)
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        let done = in_transaction(&mut writer, work);
+        writer.pragma_update(None, "synchronous", "FULL")?;
+        done
     }
 
     fn reading(&self) -> MutexGuard<'_, Connection> {
@@ -243,6 +249,16 @@ pub fn open_reader(state: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY)?;
     schema::check(&connection)?;
     Ok(connection)
+}
+
+fn in_transaction<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = work(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
 }
 
 fn reading() -> OpenFlags {

@@ -56,40 +56,48 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn next_waiting(&self, except: &[i64]) -> Result<Option<Waiting>, StoreError> {
         let connection = self.reading();
-        let sql = format!(
-            "SELECT images.id, file, number, name, urgent, images.modality, images.body_part, view, image_type, \
-             (SELECT count(*) FROM results WHERE image_id = images.id) \
-             FROM images JOIN cases ON cases.id = case_id WHERE state = 'waiting' \
-             ORDER BY interruptions + faults >= {MISHAPS_TO_STEP_BACK}, urgent DESC, images.id LIMIT ?"
-        );
-        let mut statement = connection.prepare_cached(&sql)?;
-        let images = self.folders.images();
-        let rows = statement.query_map([except.len() as i64 + 1], |row| {
-            let file: Option<String> = row.get(1)?;
-            let file = file.unwrap_or_default();
-            let name: Option<String> = row.get(3)?;
-            Ok(Waiting {
-                image: row.get(0)?,
-                path: images.join(&file),
-                case_number: row.get(2)?,
-                name: name.unwrap_or(file),
-                urgent: row.get(4)?,
-                modality: row.get(5)?,
-                body_part: row.get(6)?,
-                view: row.get(7)?,
-                image_type: row.get(8)?,
-                frames_done: row.get(9)?,
-                arrived: None,
-            })
-        })?;
-        for row in rows {
-            let mut waiting = row?;
-            if !except.contains(&waiting.image) {
-                waiting.arrived = super::lock(&self.arrived).get(&waiting.image).copied();
-                return Ok(Some(waiting));
+        for mishaps in ["<", ">="] {
+            // In the order of the index, so that a long queue costs nothing.
+            let sql = format!(
+                "SELECT id FROM images WHERE state = 'waiting' AND interruptions + faults {mishaps} {MISHAPS_TO_STEP_BACK} \
+                 ORDER BY urgent DESC, id LIMIT ?"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([except.len() as i64 + 1])?;
+            while let Some(row) = rows.next()? {
+                let image = row.get(0)?;
+                if !except.contains(&image) {
+                    return self.waiting_image(&connection, image).map(Some);
+                }
             }
         }
         Ok(None)
+    }
+
+    fn waiting_image(&self, connection: &Connection, image: i64) -> Result<Waiting, StoreError> {
+        let sql = "SELECT file, number, name, urgent, images.modality, images.body_part, view, image_type, \
+                   (SELECT count(*) FROM results WHERE image_id = images.id) \
+                   FROM images JOIN cases ON cases.id = case_id WHERE images.id = ?";
+        let arrived = super::lock(&self.arrived).get(&image).copied();
+        let waiting = connection.prepare_cached(sql)?.query_row([image], |row| {
+            let file: Option<String> = row.get(0)?;
+            let file = file.unwrap_or_default();
+            let name: Option<String> = row.get(2)?;
+            Ok(Waiting {
+                image,
+                path: self.folders.images().join(&file),
+                case_number: row.get(1)?,
+                name: name.unwrap_or(file),
+                urgent: row.get(3)?,
+                modality: row.get(4)?,
+                body_part: row.get(5)?,
+                view: row.get(6)?,
+                image_type: row.get(7)?,
+                frames_done: row.get(8)?,
+                arrived,
+            })
+        })?;
+        Ok(waiting)
     }
 
     /// How many images wait.

@@ -31,6 +31,8 @@ impl Store {
     /// [`StoreError`]; then nothing has changed.
     pub fn store_result(&self, examined: Examined<'_>, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let stored = self.change(|transaction| self.insert_result(transaction, examined, now))?;
+        // Whoever examines it knows by now when it arrived.
+        super::lock(&self.arrived).remove(&examined.image);
         Ok(stored)
     }
 
@@ -92,7 +94,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn set_latency(&self, image: i64, milliseconds: f64) -> Result<(), StoreError> {
-        self.change(|transaction| {
+        self.change_lazily(|transaction| {
             let sql = "UPDATE images SET latency_ms = ?2 WHERE id = ?1 RETURNING case_id";
             let case = transaction
                 .prepare_cached(sql)?
@@ -101,9 +103,7 @@ impl Store {
             let sql = "UPDATE cases SET latency_ms = ?2 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute(params![case, milliseconds])?;
             Ok(())
-        })?;
-        super::lock(&self.arrived).remove(&image);
-        Ok(())
+        })
     }
 
     /// Closes the series for which nothing came for a while: their objects are now owed to the outbox. Gives how many.
@@ -138,7 +138,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         // An image may have come since the case was looked up.
-        let sql = "UPDATE cases SET settled = ?2, filed = 0 WHERE id = ?1 AND settled IS NULL AND received <= ?3 \
+        let sql = "UPDATE cases SET settled = ?2, revision = revision + 1, filed = 0 WHERE id = ?1 AND settled IS NULL AND received <= ?3 \
                    RETURNING decision IS NOT NULL";
         let has_result = transaction
             .query_row(sql, params![case, millis(now), before], |row| row.get::<_, bool>(0))
@@ -213,7 +213,7 @@ pub(super) fn refresh_case(
         .prepare_cached(sql)?
         .query_row([case], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let settled = (kind != "series" && !waits).then(|| millis(now));
-    let sql = "UPDATE cases SET changed = ?2, settled = coalesce(settled, ?3), filed = 0 WHERE id = ?1";
+    let sql = "UPDATE cases SET changed = ?2, revision = revision + 1, settled = coalesce(settled, ?3), filed = 0 WHERE id = ?1";
     transaction
         .prepare_cached(sql)?
         .execute(params![case, millis(now), settled])?;

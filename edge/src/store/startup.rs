@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Transaction;
@@ -14,6 +15,10 @@ use super::config::StoreConfig;
 use super::folders::{Folders, failed};
 use super::outbox::ObjectKind;
 use super::{DATABASE, Store, StoreError, queue, retention};
+use crate::intake::arrival::{Arrival, Known, Origin, Received};
+
+/// Name of the file that says that the database may be damaged.
+const SUSPICION: &str = "store.suspect";
 
 /// What a start found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,17 +44,69 @@ impl Store {
         now: DateTime<Utc>,
         head: Option<&Head>,
     ) -> Result<(Self, Option<PathBuf>), StoreError> {
-        match Self::open(state, config.clone(), owed.clone()) {
+        match Self::open_sound(state, config.clone(), owed.clone()) {
             Err(error) if error.is_damaged() => {
                 tracing::error!("{error}; the damaged file is put aside and a new database begun");
                 let aside = put_aside(state, now)?;
                 let store = Self::open(state, config, owed)?;
                 let detail = json!({ "reason": error.to_string(), "rows": head.map(|head| head.rows) });
                 store.note(now, Event::StoreRenewed, "store", &detail)?;
+                let taken = store.take_up(now)?;
+                tracing::warn!(taken, "images that were there were taken in anew");
                 Ok((store, Some(aside)))
             }
             opened => Ok((opened?, None)),
         }
+    }
+
+    /// Opens the store; looks through all of it if the last run had a reason to.
+    fn open_sound(state: &Path, config: StoreConfig, owed: Vec<ObjectKind>) -> Result<Self, StoreError> {
+        let store = Self::open(state, config, owed)?;
+        let suspicion = state.join(SUSPICION);
+        if suspicion.exists() {
+            let sql = "SELECT integrity_check FROM pragma_integrity_check(1)";
+            let found: String = super::lock(&store.writer).query_row(sql, [], |row| row.get(0))?;
+            if found != "ok" {
+                let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+                return Err(rusqlite::Error::SqliteFailure(damage, Some(found)).into());
+            }
+        }
+        Folders::remove(&suspicion)?;
+        Ok(store)
+    }
+
+    /// Lets the next start look through all of the database, after an error that says that it is damaged.
+    pub fn suspect(&self) {
+        if let Err(error) = fs::write(self.folders.state().join(SUSPICION), b"") {
+            tracing::error!("the damage of the database cannot be noted: {error}");
+        }
+    }
+
+    /// Takes in anew what lies among the images: a new database knows none of it, and some of it had no result.
+    fn take_up(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let images = self.folders.images();
+        let mut taken = 0;
+        for entry in fs::read_dir(&images).map_err(|source| failed(&images, "read the folder", source))? {
+            let path = entry
+                .map_err(|source| failed(&images, "read the folder", source))?
+                .path();
+            let arrival = Arrival {
+                origin: Origin::Folder {
+                    name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                },
+                path,
+                received: Received {
+                    at: Instant::now(),
+                    time: now,
+                },
+                known: Known::default(),
+            };
+            match self.take_in_anyway(&arrival) {
+                Ok(_) => taken += 1,
+                Err(error) => tracing::error!("an image was not taken in anew: {error}"),
+            }
+        }
+        Ok(taken)
     }
 
     /// Compares files and rows after whatever ended the service, and counts the images that did not survive it.
@@ -63,6 +120,7 @@ impl Store {
         removed += Folders::sweep(&self.folders.images(), &images)?;
         removed += Folders::sweep(&self.folders.pictures(), &pictures)?;
         removed += Folders::sweep(&self.folders.outbox(), &outbox)?;
+        self.forget_lost_files()?;
         let interrupted = self.folders.was_examining();
         let lost = self.change(|transaction| {
             queue::count_interruptions(transaction, &interrupted, now)?;
@@ -73,6 +131,22 @@ impl Store {
             waiting: self.waiting()?,
             removed,
             lost,
+        })
+    }
+
+    /// A power cut may have come between the removal of a file that was no longer needed and its row.
+    fn forget_lost_files(&self) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            let sql = "SELECT id, file FROM images WHERE file IS NOT NULL AND state <> 'waiting'";
+            let mut statement = transaction.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+            for row in rows {
+                let (image, name) = row?;
+                if !self.folders.images().join(name).is_file() {
+                    transaction.execute("UPDATE images SET file = NULL WHERE id = ?", [image])?;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,12 @@ pub struct Site {
     made: AtomicU32,
     drawn: AtomicU32,
     pub trial_inferences: Option<u32>,
+    /// More sections of the config.
+    pub extra: String,
+    /// Modalities that bundles are for, if not those of the example.
+    pub modalities: Vec<&'static str>,
+    /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
+    pub disk_megabytes: Option<u32>,
     /// The service's port, if it is not the pseudo-terminal of [`Service`].
     pub port: Option<PathBuf>,
 }
@@ -50,6 +56,9 @@ impl Site {
             made: AtomicU32::new(0),
             drawn: AtomicU32::new(0),
             trial_inferences: None,
+            extra: String::new(),
+            modalities: Vec::new(),
+            disk_megabytes: None,
             port: None,
         };
         fs::create_dir(site.path("keys")).unwrap();
@@ -81,12 +90,13 @@ impl Site {
         let config = format!(
             "trusted_keys = {keys:?}\n[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
              [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = 800\nheight = 480\n\
-             [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}",
+             [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
             keys = self.path("keys"),
             state = self.path("state"),
             screen = self.path("screen.png"),
             inbox = self.path("inbox"),
             trial = trial.unwrap_or_default(),
+            extra = self.extra,
         );
         fs::write(self.path("edge.toml"), config).unwrap();
         let log = fs::File::options()
@@ -94,7 +104,11 @@ impl Site {
             .append(true)
             .open(self.path("stderr"))
             .unwrap();
-        let child = program()
+        let mut command = match self.disk_megabytes {
+            Some(megabytes) => self.on_a_disk(megabytes),
+            None => program(),
+        };
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(self.path("edge.toml"))
@@ -107,6 +121,16 @@ impl Site {
             child,
             sequence: 0,
         }
+    }
+
+    /// The program in a mount namespace of its own, with a small disk at the state folder.
+    fn on_a_disk(&self, megabytes: u32) -> Command {
+        let script = "mkdir -p \"$1\" && mount -t tmpfs -o size=\"$2\"m none \"$1\" && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.arg(self.path("state")).arg(megabytes.to_string());
+        command.arg(program().get_program());
+        command
     }
 
     /// Writes a bundle that is like no other into a file, and gives its path.
@@ -168,6 +192,9 @@ impl Site {
     fn pack(&self, mut manifest: Manifest, files: &[PayloadFile], secret: &SecretKey) -> Vec<u8> {
         let number = self.made.fetch_add(1, Ordering::SeqCst);
         manifest.version = format!("1.{number}.0").parse().unwrap();
+        if !self.modalities.is_empty() {
+            manifest.intended_use.modalities = self.modalities.iter().map(|name| (*name).to_owned()).collect();
+        }
         let mut bundle = Vec::new();
         container::write(&manifest, files, secret, &mut bundle).unwrap();
         bundle
@@ -600,6 +627,21 @@ impl Service<'_> {
     /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).
     pub fn forget_peak_memory(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// A path as the service sees it, also on a disk of its own.
+    pub fn inside(&self, name: &str) -> PathBuf {
+        let path = self.site.path(name);
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
+    }
+
+    /// Mounts the service's disk anew with these options.
+    pub fn remount(&self, options: &str) {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--mount", "--preserve-credentials", "--target"]);
+        command.arg(self.child.id().to_string());
+        command.args(["mount", "-o", &format!("remount,{options}")]);
+        assert!(command.arg(self.site.path("state")).status().unwrap().success());
     }
 
     /// Kills the service as a power cut would.

@@ -60,7 +60,8 @@ fn a_damaged_database_is_put_aside_and_a_new_one_begun() {
     let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, Some(&head)).unwrap();
     let aside = aside.expect("the damaged file");
     assert_eq!(fs::read(aside).unwrap(), vec![0x5a; 8192]);
-    assert_eq!(store.waiting().unwrap(), 0);
+    assert_eq!(store.waiting().unwrap(), 1, "the image that was there is taken in anew");
+    assert_eq!(store.recover(now).unwrap().removed, 0);
     let connection = scanside_edge::store::open_reader(folder.path()).unwrap();
     let event: String = connection
         .query_row("SELECT event FROM audit WHERE seq = 1", [], |row| row.get(0))
@@ -70,6 +71,50 @@ fn a_damaged_database_is_put_aside_and_a_new_one_begun() {
     assert_eq!(found.problems.len(), 1, "the old head does not fit: {found:?}");
     let (_store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
     assert_eq!(aside, None, "a sound one stays");
+}
+
+/// A page of the table of images that makes no sense, as a failing medium leaves it.
+#[test]
+fn damage_that_a_run_came_upon_is_looked_for_by_the_next_start() {
+    let shelf = Shelf::new();
+    for n in 0..40 {
+        shelf.take(&radiograph(&format!("1.{n}"), "1").bytes());
+    }
+    let root: u64 = shelf
+        .tool()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'images'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let Shelf { folder, store, now, .. } = shelf;
+    drop(store);
+    let path = folder.path().join("store.sqlite");
+    let mut bytes = fs::read(&path).unwrap();
+    let page = (root as usize - 1) * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert_eq!(aside, None, "opening does not see it");
+    let error = store.next_waiting(&[]).unwrap_err();
+    assert!(error.is_damaged(), "{error}");
+    store.suspect();
+    drop(store);
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert!(aside.is_some());
+    assert_eq!(store.waiting().unwrap(), 40);
+    drop(store);
+    let (_store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert_eq!(aside, None, "the suspicion is over");
+}
+
+#[test]
+fn a_file_that_went_before_its_row_knew_is_forgotten() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, crate::CLEAR);
+    fs::remove_file(shelf.store.image(image).unwrap().unwrap().file.unwrap()).unwrap();
+    assert_eq!(shelf.store.recover(shelf.now).unwrap().lost, 0, "its result is there");
+    assert_eq!(shelf.store.image(image).unwrap().unwrap().file, None);
 }
 
 #[test]

@@ -147,6 +147,14 @@ impl Store {
         self.end_object(object, EntryState::Parked, Some(reason), at)
     }
 
+    /// A person gives it up.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if it neither waits nor is parked.
+    pub fn drop_object(&self, object: &str, reason: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+        self.end_object(object, EntryState::Dropped, Some(reason), at)
+    }
+
     /// It could not be sent, and is tried again at `due`.
     ///
     /// # Errors

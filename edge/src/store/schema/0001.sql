@@ -32,6 +32,7 @@ CREATE TABLE cases (
     latency_ms   REAL,                          -- last byte to display, of the last result that was measured
     acknowledged INTEGER,
     settled      INTEGER,                       -- when all that came had its result, and nothing came after it
+    revision     INTEGER NOT NULL DEFAULT 0,    -- counts its changes: the clock may stand
     filed        INTEGER NOT NULL DEFAULT 0     -- whether its files beside the database are up to date
 );
 CREATE INDEX cases_by_change ON cases (changed);
