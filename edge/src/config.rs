@@ -148,6 +148,8 @@ mod tests {
             "[appliance.leds]",
             "[appliance.intake]",
             "[appliance.dicom]",
+            "[appliance.media]",
+            "[appliance.store]",
             "[appliance.update]",
         ] {
             for key in keys(section) {

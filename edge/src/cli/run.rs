@@ -50,7 +50,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let stopped = stop_signal()?;
     let loading = loading(args, &config)?;
     let parts = parts(&appliance, loading).context("the service cannot begin")?;
-    let _log = logging::begin(&appliance.logs())?;
+    let _log = logging::begin(&appliance.logs());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service begins");
     let description = description(&appliance, &parts);
     let ended = daemon::run(&appliance, parts, description, &|| stopped.load(Ordering::SeqCst))?;
@@ -107,10 +107,13 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
     Ok(Parts {
         slots,
         counter: Arc::new(FileCounter::new(monotonic.clone())),
-        clock: Clock::open(monotonic, NOT_BEFORE),
+        clock: Clock::open(monotonic.clone(), NOT_BEFORE),
+        monotonic,
         line: config.serial.as_ref().map(line).transpose()?,
         display: display(&config.display.kind)?,
         loading,
+        tasks: Vec::new(),
+        outgoing: None,
     })
 }
 
