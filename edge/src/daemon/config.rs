@@ -10,6 +10,7 @@ use crate::controls::{ControlsConfig, LedsConfig, NightHours};
 use crate::intake::dicom_scp::config::DicomConfig;
 use crate::intake::folder::Finished;
 use crate::intake::media::MediaConfig;
+use crate::outbox::config::OutboxConfig;
 use crate::store::config::StoreConfig;
 use crate::store::folders::Folders;
 use crate::text::words::Language;
@@ -36,6 +37,8 @@ pub struct ApplianceConfig {
     pub intake: Option<IntakeConfig>,
     /// The DICOM port.
     pub dicom: Option<DicomConfig>,
+    /// What leaves the appliance.
+    pub outbox: Option<OutboxConfig>,
     /// Removable media.
     pub media: Option<MediaConfig>,
     /// What is kept, how long, and how much of a patient.
@@ -298,6 +301,9 @@ impl ApplianceConfig {
                 BAUD.start(),
                 BAUD.end()
             ));
+        }
+        if let Some(outbox) = &self.outbox {
+            outbox.check().map_err(|reason| format!("outbox.{reason}"))?;
         }
         if let Some(dicom) = &self.dicom {
             dicom.check().map_err(|reason| format!("dicom.{reason}"))?;
