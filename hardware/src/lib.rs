@@ -4,7 +4,7 @@
 //! - [`display`]: a canvas to draw on and the places that show it (PNG file, Linux framebuffer, window)
 //! - [`slots`]: two places for each model, switched so that no power cut leaves the appliance without one
 //! - [`smp`]: the serial line that engineers flash models over, by the Simple Management Protocol
-//! - [`whole_file`]: files that are whole or absent, as `display` needs them
+//! - [`whole_file`]: files that are whole or absent, as `display` and scanside-flash need them
 //!
 //! Each is a cargo feature of its name; all are on unless a program wants fewer.
 
@@ -16,5 +16,5 @@ pub mod display;
 pub mod slots;
 #[cfg(feature = "smp")]
 pub mod smp;
-#[cfg(feature = "display")]
+#[cfg(feature = "whole_file")]
 pub mod whole_file;
