@@ -112,14 +112,7 @@ impl Screen {
             }
             let activity = shared.slots().activity(image);
             if let Ok(Activity::Receiving { bytes, total }) = activity {
-                let progress = Progress { done: bytes, total };
-                let lines = vec!["The present model goes on working.".to_owned()];
-                return Some(notice(
-                    Tone::Busy,
-                    "Receiving a new model",
-                    lines,
-                    Some(in_bytes(progress)),
-                ));
+                return Some(step_notice(Step::Receiving(Progress { done: bytes, total })));
             }
         }
         let board = shared.board();
@@ -163,7 +156,15 @@ fn notice(tone: Tone, headline: &str, lines: Vec<String>, progress: Option<(f32,
 }
 
 fn step_notice(step: Step) -> NoticeView {
+    let goes_on = || vec!["The present model goes on working.".to_owned()];
     match step {
+        Step::Receiving(progress) => notice(Tone::Busy, "Receiving a new model", goes_on(), Some(in_bytes(progress))),
+        Step::Rebuilding(progress) => notice(
+            Tone::Busy,
+            "Putting the new model together",
+            goes_on(),
+            Some(in_bytes(progress)),
+        ),
         Step::Verifying(progress) => notice(
             Tone::Busy,
             "Verifying the new model",
