@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`classifier`] | the loop: epochs, steps, evaluation, stopping, resuming |
 //! | [`step`] | one step; figures over the validation rows |
+//! | [`base`] | fine-tuning: a run that begins where an earlier one ended |
 //! | [`network`] | a recipe's network as a graph, with modes and first weights |
 //! | [`batches`], [`source`] | where the loop's batches come from |
 //! | [`optimizer`], [`schedule`] | AdamW and SGD; the learning rate |
@@ -12,6 +13,7 @@
 //! | [`run`] | the run folder |
 //! | [`history`] | figures by epoch: JSON lines, TensorBoard events, plots |
 
+pub mod base;
 pub mod batches;
 pub mod checkpoint;
 pub mod classifier;
