@@ -115,10 +115,10 @@ fn what_a_scanner_pushes_comes_back_to_the_archive_with_its_result() {
     fs::write(&image, radiograph(1)).unwrap();
 
     assert!(
-        !push(port, "STRANGER", &[image.clone()]),
+        !push(port, "STRANGER", std::slice::from_ref(&image)),
         "only who is on the list may send"
     );
-    assert!(push(port, "ROOM_1", &[image.clone()]));
+    assert!(push(port, "ROOM_1", std::slice::from_ref(&image)));
     let result = site.wait_for_result();
     assert_eq!(result["source"]["modality"], "DX", "{result}");
 

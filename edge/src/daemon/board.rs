@@ -17,8 +17,10 @@ pub struct Progress {
 /// A long step of the service itself; what an upload does, the slots know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A bundle arrives, in bytes.
+    /// A bundle, or a difference to one, arrives, in bytes.
     Receiving(Progress),
+    /// A bundle is put together from its base and a difference, in bytes of the bundle.
+    Rebuilding(Progress),
     /// A received bundle is read back, in bytes.
     Verifying(Progress),
     /// Golden cases run, in cases.
@@ -79,6 +81,13 @@ impl Board {
     /// Role `image` is at a long step.
     pub fn begin(&mut self, image: u32, step: Step) {
         self.steps.insert(image, step);
+    }
+
+    /// A difference that was arriving in role `image` is given up; other steps go on.
+    pub fn give_up_receiving(&mut self, image: u32) {
+        if matches!(self.step(image), Some(Step::Receiving(_))) {
+            self.end(image);
+        }
     }
 
     /// The long step of role `image` is over.

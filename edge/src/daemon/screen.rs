@@ -189,6 +189,7 @@ impl Screen {
             if let Some(step) = shared.board().step(image) {
                 return Some(match step {
                     Step::Receiving(bytes) => notices::receiving(bytes.done, bytes.total, self.words),
+                    Step::Rebuilding(bytes) => notices::rebuilding(bytes.done, bytes.total, self.words),
                     Step::Verifying(bytes) => notices::verifying(bytes.done, bytes.total, self.words),
                     Step::SelfTest(cases) => notices::self_test(cases.done, cases.total, self.words),
                 });

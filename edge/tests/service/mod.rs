@@ -141,7 +141,12 @@ impl Site {
 
     /// Writes a bundle that is like no other into a file, and gives its path.
     pub fn file(&self, name: &str) -> String {
-        fs::write(self.path(name), self.bundle(|_| ())).unwrap();
+        self.file_with(name, |_| ())
+    }
+
+    /// As [`Site::file`], after a change of the bundle's files.
+    pub fn file_with(&self, name: &str, change: impl FnOnce(&mut Vec<PayloadFile>)) -> String {
+        fs::write(self.path(name), self.bundle(change)).unwrap();
         self.path(name).to_string_lossy().into_owned()
     }
 

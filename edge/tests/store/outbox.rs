@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use scanside_edge::outbox::Kind;
 use scanside_edge::store::StoreError;
-use scanside_edge::store::outbox::{EntryState, Kind, Made};
+use scanside_edge::store::outbox::{EntryState, Made};
 
 use crate::{CLEAR, Shelf, config, radiograph, slice};
 
