@@ -148,6 +148,10 @@ mod tests {
             "[appliance.leds]",
             "[appliance.intake]",
             "[appliance.dicom]",
+            "[appliance.outbox]",
+            "[appliance.outbox.archive]",
+            "[appliance.media]",
+            "[appliance.store]",
             "[appliance.update]",
         ] {
             for key in keys(section) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use imaging::decode::{self, DecodeError, Limits};
+use imaging::decode::{self, DecodeError, Limits, Source};
 use imaging::{GreyImage, quality};
 
 use crate::calibration::SiteCalibration;
@@ -51,6 +51,8 @@ pub struct Examination {
 pub struct Decoded {
     /// The image, and how many frames its file has.
     image: Result<(GreyImage, usize), DecodeError>,
+    /// Whether its other frames are left out.
+    others_left_out: bool,
     /// How long it took.
     milliseconds: f64,
 }
@@ -66,7 +68,30 @@ impl Decoded {
         });
         Self {
             image,
+            others_left_out: true,
             milliseconds: milliseconds(start),
+        }
+    }
+
+    /// Decodes a frame of a file that was opened before and whose frames are examined one by one.
+    #[must_use]
+    pub fn one_of(source: &Source, path: &Path, frame: usize) -> Self {
+        let start = Instant::now();
+        let image = source.frame(frame).map_err(|e| e.in_file(path));
+        Self {
+            image: image.map(|image| (image, source.frame_count())),
+            others_left_out: false,
+            milliseconds: milliseconds(start),
+        }
+    }
+
+    /// A file that could not be opened.
+    #[must_use]
+    pub fn refused(error: DecodeError) -> Self {
+        Self {
+            image: Err(error),
+            others_left_out: false,
+            milliseconds: 0.0,
         }
     }
 }
@@ -121,7 +146,7 @@ impl Examiner {
         };
         let size = [image.height(), image.width()];
         finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
-        finding.warnings = warnings(&image, frames);
+        finding.warnings = warnings(&image, if decoded.others_left_out { frames } else { 1 });
         self.assess(&image, &mut finding)?;
         finding.timings_ms.total += milliseconds(start);
         Ok(Examination {

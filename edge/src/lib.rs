@@ -11,6 +11,7 @@
 //! - [`memory`]: giving freed memory back
 //! - [`presentation`]: a finding in words and pictures
 //! - [`screens`]: what the display shows
+//! - [`store`]: cases, images, results, and what was done with them
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
 //! - [`controls`]: what people press, and what comes of it
 //! - [`outbox`]: what leaves the appliance: DICOM to the archive, JSON to a folder
@@ -39,4 +40,5 @@ pub mod outbox;
 pub mod presentation;
 pub mod screens;
 pub mod served;
+pub mod store;
 pub mod text;

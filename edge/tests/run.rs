@@ -213,6 +213,9 @@ fn a_delta_brings_the_new_bundle_bit_by_bit() {
 
     service.upload(&old);
     let base = service.wait_for_bootable();
+    // It lies where the new one goes.
+    let refused = service.delta(&delta, base.clone().try_into().unwrap(), &new);
+    assert_eq!(refused, Err(u64::from(Code::WrongBase.rc())));
     service.test(&base);
     service.restart();
     service.wait_for_outcome("passed");

@@ -11,8 +11,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hardware::smp::SimulatedLine;
 use support::pump::{Noisy, Pump};
-use support::{Bundle, Run, device, flash};
+use support::{Bundle, Run, device, flash, relatives, serving};
 
 /// Seeds of a plain test run.
 const SEEDS: u64 = 3;
@@ -38,6 +39,12 @@ fn seeds() -> Range<u64> {
 fn flash_over_noise(seed: u64, rarity: f64, framing: &str) -> Run {
     let bundle = Bundle::new(BYTES, seed);
     let device = device(|device| device.expected = Some(bundle.bytes.clone()));
+    over_noise(&bundle, &device, (seed, rarity, framing), &[])
+}
+
+/// Sends it to that device.
+fn over_noise(bundle: &Bundle, device: &SimulatedLine, noise: (u64, f64, &str), more: &[&str]) -> Run {
+    let (seed, rarity, framing) = noise;
     let faults = Arc::new(AtomicU64::new(0));
     let noisy = |salt: u64| Noisy::new(seed * 2 + salt, rarity, true, &faults);
     let pump = Pump::new(device.path(), noisy(0), noisy(1));
@@ -50,7 +57,7 @@ fn flash_over_noise(seed: u64, rarity: f64, framing: &str) -> Run {
         "--wait",
         "--json",
     ];
-    let run = flash(pump.port(), &arguments);
+    let run = flash(pump.port(), &[&arguments[..], more].concat());
     let faults = faults.load(Ordering::Relaxed);
     let active = device.device().pairs[0][0].clone();
     let right = active.as_ref().is_none_or(|slot| slot.bytes == bundle.bytes);
@@ -86,6 +93,17 @@ fn raw_completes_at_one_error_in_a_hundred_thousand_bytes() {
     for seed in seeds() {
         let run = flash_over_noise(1000 + seed, 100_000.0, "raw");
         assert_eq!(run.event("sent")["framing"], "raw");
+    }
+}
+
+#[test]
+fn a_difference_has_no_blocks_and_completes_raw_all_the_same() {
+    for seed in seeds().map(|seed| 3000 + seed) {
+        let (old, new) = relatives(2, seed);
+        let device = serving(&old, |device| device.expected = Some(new.bytes.clone()));
+        let noise = (seed, 100_000.0, "raw");
+        let run = over_noise(&new, &device, noise, &["--base", old.file()]);
+        assert_eq!(run.event("sent")["as"], "delta", "{}", run.out);
     }
 }
 

@@ -17,8 +17,10 @@ pub struct Progress {
 /// A long step of the service itself; what an upload does, the slots know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A bundle arrives, in bytes.
+    /// A bundle, or a difference to one, arrives, in bytes.
     Receiving(Progress),
+    /// A bundle is put together from its base and a difference, in bytes of the bundle.
+    Rebuilding(Progress),
     /// A received bundle is read back, in bytes.
     Verifying(Progress),
     /// Golden cases run, in cases.
@@ -42,6 +44,27 @@ pub struct Tally {
     pub faults: u64,
 }
 
+/// Which part of the appliance has a fault; the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Files and database of the cases.
+    Store,
+    /// The disk is full.
+    Disk,
+    /// The slots of the models.
+    Slots,
+    /// A model, or the library that runs it.
+    Models,
+    /// The DICOM port.
+    Dicom,
+    /// The watched folder.
+    Folder,
+    /// Removable media.
+    Media,
+    /// The outbox.
+    Outbox,
+}
+
 /// What goes on.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -49,8 +72,7 @@ pub struct Board {
     outcomes: BTreeMap<u32, (Outcome, Option<Instant>)>,
     /// Counts since the service began.
     pub tally: Tally,
-    /// What the whole appliance suffers from, for the display and `status`: no library, no room ...
-    pub fault: Option<String>,
+    faults: BTreeMap<Part, String>,
     /// What could not be written down since the service began; the state that is served is safe without it.
     unwritten: BTreeMap<u32, String>,
 }
@@ -59,6 +81,13 @@ impl Board {
     /// Role `image` is at a long step.
     pub fn begin(&mut self, image: u32, step: Step) {
         self.steps.insert(image, step);
+    }
+
+    /// A difference that was arriving in role `image` is given up; other steps go on.
+    pub fn give_up_receiving(&mut self, image: u32) {
+        if matches!(self.step(image), Some(Step::Receiving(_))) {
+            self.end(image);
+        }
     }
 
     /// The long step of role `image` is over.
@@ -85,9 +114,25 @@ impl Board {
         self.outcomes.insert(image, (Outcome { image, kind, reason }, None));
     }
 
+    /// A part has a fault, until it is cleared.
+    pub fn set_fault(&mut self, part: Part, problem: impl Into<String>) {
+        self.faults.insert(part, problem.into());
+    }
+
+    /// A part is well.
+    pub fn clear_fault(&mut self, part: Part) {
+        self.faults.remove(&part);
+    }
+
+    /// The gravest fault of the appliance.
+    #[must_use]
+    pub fn fault(&self) -> Option<(Part, &str)> {
+        self.faults.iter().next().map(|(part, text)| (*part, text.as_str()))
+    }
+
     /// The state of role `image` could not be written down: a fault of the medium.
     pub fn unwritten(&mut self, image: u32, problem: String) {
-        self.fault = Some(problem.clone());
+        self.set_fault(Part::Slots, problem.clone());
         self.unwritten.insert(image, problem);
     }
 
@@ -99,11 +144,9 @@ impl Board {
             problem: problem.clone(),
         };
         let of_roles = self.unwritten.iter().map(|(image, text)| problem(Some(*image), text));
-        let fault = self
-            .fault
-            .iter()
-            .filter(|fault| !self.unwritten.values().any(|text| text == *fault));
-        fault.map(|text| problem(None, text)).chain(of_roles).collect()
+        let told = |fault: &&String| !self.unwritten.values().any(|text| text == *fault);
+        let faults = self.faults.values().filter(told);
+        faults.map(|text| problem(None, text)).chain(of_roles).collect()
     }
 
     /// How the last update of each role came out.
@@ -152,10 +195,11 @@ mod tests {
             problem: problem.to_owned(),
         };
         assert_eq!(board.problems(), [problem(Some(1), "cannot write the record")]);
-        board.fault = Some("no library".to_owned());
+        board.set_fault(Part::Models, "no library");
+        board.clear_fault(Part::Slots);
         let both = [problem(None, "no library"), problem(Some(1), "cannot write the record")];
         assert_eq!(board.problems(), both);
-        board.fault = None;
+        board.clear_fault(Part::Models);
         assert_eq!(board.problems(), both[1..]);
     }
 

@@ -9,13 +9,15 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-/// Ending of files in the spool that are still being written; a start of the service removes them.
+/// Ending of files in the spool that are still being written. A start of the service empties the spool: nobody heard of
+/// success for what lies there.
 pub const UNFINISHED: &str = "part";
 
 /// An image that arrived whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrival {
-    /// A whole file in [`Acceptor::spool`], synced together with its folder; its name does not end with [`UNFINISHED`].
+    /// A whole file in [`Acceptor::spool`], synced. Its name there need not be: the acceptor moves it to its place and
+    /// syncs that.
     pub path: PathBuf,
     /// When its last byte was there.
     pub received: Received,

@@ -53,6 +53,28 @@ impl MemoryOutbox {
     }
 }
 
+impl MemoryOutbox {
+    /// Makes a parked or waiting object due at once, with no attempts; says whether there was one.
+    #[must_use]
+    pub fn retry(&self, id: &str, now: Duration) -> bool {
+        let retry = |kept: &mut Kept| {
+            let waits = !matches!(kept.entry.state, State::Sent { .. });
+            if waits {
+                kept.entry.state = State::Waiting { due: now };
+                kept.entry.attempts = 0;
+            }
+            waits
+        };
+        self.change(id, retry).unwrap_or(false)
+    }
+
+    /// Everything that the queue knows, the oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Entry> {
+        self.kept().iter().map(|kept| kept.entry.clone()).collect()
+    }
+}
+
 impl Outbox for MemoryOutbox {
     fn next_due(&self, destination: Destination, now: Duration, most: usize) -> Result<Vec<Waiting>, QueueError> {
         let kept = self.kept();
@@ -100,22 +122,6 @@ impl Outbox for MemoryOutbox {
             kept.entry.state = State::Parked { at };
             kept.entry.reason = Some(reason.to_owned());
         })
-    }
-
-    fn retry(&self, id: &str, now: Duration) -> Result<bool, QueueError> {
-        let retry = |kept: &mut Kept| {
-            let waits = !matches!(kept.entry.state, State::Sent { .. });
-            if waits {
-                kept.entry.state = State::Waiting { due: now };
-                kept.entry.attempts = 0;
-            }
-            waits
-        };
-        Ok(self.change(id, retry).unwrap_or(false))
-    }
-
-    fn list(&self) -> Result<Vec<Entry>, QueueError> {
-        Ok(self.kept().iter().map(|kept| kept.entry.clone()).collect())
     }
 }
 
@@ -171,8 +177,8 @@ mod tests {
         assert!(due(&outbox, 99).is_empty() && outbox.bytes("b").is_err());
         outbox.add(objects(), seconds(100));
         assert!(due(&outbox, 100).is_empty(), "it is known already");
-        assert!(outbox.retry("a", seconds(100)).unwrap());
-        assert!(!outbox.retry("b", seconds(100)).unwrap() && !outbox.retry("z", seconds(100)).unwrap());
+        assert!(outbox.retry("a", seconds(100)));
+        assert!(!outbox.retry("b", seconds(100)) && !outbox.retry("z", seconds(100)));
         assert_eq!(due(&outbox, 100), ["a"]);
         assert_eq!(outbox.bytes("a").unwrap(), b"a");
         let files = outbox.next_due(Destination::Folder, seconds(100), 9).unwrap();

@@ -83,17 +83,32 @@ impl BuildError {
 
 /// Which kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Secondary Capture Image Storage.
+    #[serde(rename = "sc")]
     SecondaryCapture,
     /// Comprehensive 3D SR Storage.
+    #[serde(rename = "sr")]
     StructuredReport,
     /// `docs/finding.schema.json`.
+    #[serde(rename = "json")]
     Json,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::SecondaryCapture, Self::StructuredReport, Self::Json];
+
+    /// The stable text.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::SecondaryCapture => "sc",
+            Self::StructuredReport => "sr",
+            Self::Json => "json",
+        }
+    }
+
     /// The SOP class of a DICOM object.
     #[must_use]
     pub const fn sop_class(self) -> Option<&'static str> {
@@ -149,6 +164,29 @@ pub struct Device {
     pub serial_number: String,
 }
 
+impl Wanted {
+    /// The kinds that are wanted.
+    #[must_use]
+    pub fn kinds(self) -> Vec<Kind> {
+        let wanted = |kind: &Kind| match kind {
+            Kind::SecondaryCapture => self.secondary_capture,
+            Kind::StructuredReport => self.structured_report,
+            Kind::Json => self.json,
+        };
+        Kind::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// These kinds.
+    #[must_use]
+    pub fn only(kinds: &[Kind]) -> Self {
+        Self {
+            secondary_capture: kinds.contains(&Kind::SecondaryCapture),
+            structured_report: kinds.contains(&Kind::StructuredReport),
+            json: kinds.contains(&Kind::Json),
+        }
+    }
+}
+
 impl Device {
     /// Its UID, which follows from the serial number.
     #[must_use]
@@ -164,6 +202,8 @@ pub struct CaseImage<'a> {
     pub examination: &'a Examination,
     /// The file as it was received.
     pub path: &'a Path,
+    /// Which image of its case it is, from 1.
+    pub member: u32,
 }
 
 /// A case whose results leave the appliance.
@@ -210,8 +250,8 @@ pub fn build(case: &Case<'_>, wanted: Wanted, device: &Device, limits: &Limits) 
         }
     }
     if wanted.json {
-        for (index, image) in case.images.iter().enumerate() {
-            built.objects.push(json(index, &image.examination.finding)?);
+        for image in case.images {
+            built.objects.push(json(image.member, &image.examination.finding)?);
         }
     }
     Ok(built)
@@ -275,17 +315,16 @@ fn entry<'a>((image, original): (&CaseImage<'a>, &'a Original)) -> Entry<'a> {
     }
 }
 
-/// One file for each image; the first bears the case's number alone. Nothing in a number leads out of the folder.
-fn json(index: usize, finding: &Finding) -> Result<OutgoingObject, BuildError> {
+/// One file for each image; the first of a case bears the case's number alone. Nothing in a number leads out of the folder.
+fn json(member: u32, finding: &Finding) -> Result<OutgoingObject, BuildError> {
     let reason = |error: serde_json::Error| BuildError::Encode {
         reason: error.to_string(),
     };
     let mut bytes = serde_json::to_vec_pretty(finding).map_err(reason)?;
     bytes.push(b'\n');
-    let number = if index == 0 {
-        String::new()
-    } else {
-        format!("-{}", index + 1)
+    let number = match member {
+        0 | 1 => String::new(),
+        member => format!("-{member}"),
     };
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     let case = finding.case_id.replace(|letter| !plain(letter), "_");

@@ -122,16 +122,4 @@ pub trait Outbox: Send + Sync {
     /// # Errors
     /// [`QueueError`].
     fn parked(&self, id: &str, at: Duration, reason: &str) -> Result<(), QueueError>;
-
-    /// Makes a parked or waiting object due at once, with no attempts; says whether there was one.
-    ///
-    /// # Errors
-    /// [`QueueError`].
-    fn retry(&self, id: &str, now: Duration) -> Result<bool, QueueError>;
-
-    /// Everything that the queue knows, the oldest first.
-    ///
-    /// # Errors
-    /// [`QueueError`].
-    fn list(&self) -> Result<Vec<Entry>, QueueError>;
 }

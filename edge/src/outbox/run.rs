@@ -284,7 +284,7 @@ mod tests {
             post.pass().unwrap();
             clock.set(clock.get() + 5);
         }
-        let entries = outbox.list().unwrap();
+        let entries = outbox.list();
         assert_eq!(entries.len(), 72);
         let waiting = |state: &State| matches!(state, State::Waiting { .. });
         assert!(entries.iter().all(|entry| waiting(&entry.state)));
@@ -314,7 +314,7 @@ mod tests {
         let stop = AtomicBool::new(false);
         let mut post = Post::new(&outbox, &routes, Backoff::default(), &now, &stop);
         assert!(!post.pass().unwrap());
-        let reason = outbox.list().unwrap()[1].reason.clone().unwrap();
+        let reason = outbox.list()[1].reason.clone().unwrap();
         assert!(reason.contains("0001.json") && reason.contains("has room"), "{reason}");
         fs::remove_file(&blocked).unwrap();
         assert!(!post.pass().unwrap(), "it is not due yet");
@@ -322,7 +322,7 @@ mod tests {
         assert!(post.pass().unwrap());
         assert_eq!(fs::read(blocked.join("0002.json")).unwrap(), b"no DICOM at all");
         let sent = |state: &State| matches!(state, State::Sent { .. });
-        assert!(outbox.list().unwrap().iter().all(|entry| sent(&entry.state)));
+        assert!(outbox.list().iter().all(|entry| sent(&entry.state)));
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
         let now = || Duration::from_secs(1);
         let mut post = Post::new(&outbox, &routes, Backoff::default(), &now, &stop);
         assert!(!post.pass().unwrap());
-        let entry = outbox.list().unwrap().remove(0);
+        let entry = outbox.list().remove(0);
         assert_eq!(
             entry.state,
             State::Waiting {

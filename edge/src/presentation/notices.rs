@@ -15,6 +15,14 @@ pub fn receiving(bytes: u64, total: u64, words: &Words) -> NoticeView {
     notice(Tone::Busy, updates.receiving, &[updates.old_works], progress, words)
 }
 
+/// A model is put together from its base and a difference: bytes so far, and of how many.
+#[must_use]
+pub fn rebuilding(bytes: u64, total: u64, words: &Words) -> NoticeView {
+    let updates = &words.updates;
+    let progress = Some(in_bytes(bytes, total, words));
+    notice(Tone::Busy, updates.rebuilding, &[updates.old_works], progress, words)
+}
+
 /// A model is read back: bytes so far, and of how many.
 #[must_use]
 pub fn verifying(bytes: u64, total: u64, words: &Words) -> NoticeView {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use scanside_edge::outbox::memory::MemoryOutbox;
 use scanside_edge::outbox::queue::{Entry, State};
 use scanside_edge::outbox::schedule::Backoff;
 use scanside_edge::outbox::sender::Archive;
@@ -111,15 +112,26 @@ pub fn obedient(port: u16, log: &Path, answers: &[&str]) -> Server {
     Server::start(command, port, log)
 }
 
+/// A queue that tests can look into.
+pub trait Listed: Outbox {
+    fn list(&self) -> Vec<Entry>;
+}
+
+impl Listed for MemoryOutbox {
+    fn list(&self) -> Vec<Entry> {
+        Self::list(self)
+    }
+}
+
 /// The loop on its own thread with a queue in memory; it ends with this value.
 pub struct Running {
-    pub outbox: Arc<dyn Outbox>,
+    pub outbox: Arc<dyn Listed>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    pub fn start(outbox: Arc<dyn Outbox>, archive: Archive) -> Self {
+    pub fn start(outbox: Arc<dyn Listed>, archive: Archive) -> Self {
         let routes = Routes {
             archive: Some(archive),
             folder: None,
@@ -142,7 +154,7 @@ impl Running {
     pub fn wait(&self, what: &str, wanted: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
         let start = Instant::now();
         loop {
-            let entries = self.outbox.list().unwrap();
+            let entries = self.outbox.list();
             if wanted(&entries) {
                 return entries;
             }

@@ -41,6 +41,7 @@ impl Examined {
         let image = CaseImage {
             examination: &self.examination,
             path: &self.path,
+            member: 1,
         };
         let case = Case {
             images: &[image],

@@ -259,6 +259,7 @@ fn what_is_not_wanted_is_not_built_and_what_is_no_dicom_gives_json_only() {
     let image = CaseImage {
         examination: &examined.examination,
         path: &png,
+        member: 1,
     };
     let case = Case {
         images: &[image],

@@ -133,6 +133,7 @@ fn a_case_of_several_images_has_a_group_for_each() {
     let images = [0, 1].map(|index| CaseImage {
         examination: &examined[index].examination,
         path: &paths[index],
+        member: index as u32 + 1,
     });
     let case = Case {
         images: &images,

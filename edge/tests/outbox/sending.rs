@@ -13,7 +13,7 @@ use scanside_edge::outbox::sender::{self, SendError};
 use scanside_edge::outbox::{Kind, Outbox, OutgoingObject, Wanted};
 
 use crate::archives::{
-    ONE_AT_A_TIME, Running, Server, archive, free_port, is_parked, is_sent, now, obedient, storescp,
+    Listed, ONE_AT_A_TIME, Running, Server, archive, free_port, is_parked, is_sent, now, obedient, storescp,
 };
 use crate::cases::each_kind;
 use crate::peers::{self, printed};
@@ -185,7 +185,7 @@ fn a_storage_class_that_is_not_accepted_parks_its_objects_until_somebody_retries
     );
     drop(pictures_only);
     let _server = storescp(port, &store, &[]);
-    assert!(outbox.retry(&entries[1].id, now()).unwrap());
+    assert!(outbox.retry(&entries[1].id, now()));
     running.wait_until_sent();
     sending.assert_stored(&store);
 }
@@ -311,12 +311,10 @@ impl Outbox for Damaged {
     fn parked(&self, id: &str, at: Duration, reason: &str) -> Result<(), QueueError> {
         self.queue.parked(id, at, reason)
     }
+}
 
-    fn retry(&self, id: &str, now: Duration) -> Result<bool, QueueError> {
-        self.queue.retry(id, now)
-    }
-
-    fn list(&self) -> Result<Vec<Entry>, QueueError> {
+impl Listed for Damaged {
+    fn list(&self) -> Vec<Entry> {
         self.queue.list()
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Child;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use ciborium::Value;
@@ -394,6 +395,21 @@ impl Service<'_> {
     /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).
     pub fn forget_peak_memory(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// A path as the service sees it, also on a disk of its own.
+    pub fn inside(&self, name: &str) -> PathBuf {
+        let path = self.site.path(name);
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
+    }
+
+    /// Mounts the service's disk anew with these options.
+    pub fn remount(&self, options: &str) {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--mount", "--preserve-credentials", "--target"]);
+        command.arg(self.child.id().to_string());
+        command.args(["mount", "-o", &format!("remount,{options}")]);
+        assert!(command.arg(self.site.path("state")).status().unwrap().success());
     }
 
     /// Kills the service as a power cut would.

@@ -9,7 +9,7 @@ mod client;
 use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,9 +32,16 @@ pub struct Site {
     keys: NewKeys,
     pty: RefCell<Pty>,
     made: AtomicU32,
+    drawn: AtomicU32,
     pub trial_inferences: Option<u32>,
     /// Where ONNX Runtime is, if not where it is found by itself. For the next start: [`Site::write_config`].
     pub onnxruntime: RefCell<Option<PathBuf>>,
+    /// More sections of the config.
+    pub extra: String,
+    /// Modalities that bundles are for, if not those of the example.
+    pub modalities: Vec<&'static str>,
+    /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
+    pub disk_megabytes: Option<u32>,
     /// The service's port, if it is not the pseudo-terminal of [`Service`].
     pub port: Option<PathBuf>,
 }
@@ -48,8 +55,12 @@ impl Site {
             keys: sign::generate(None).unwrap(),
             pty: RefCell::new(Pty::open().unwrap()),
             made: AtomicU32::new(0),
+            drawn: AtomicU32::new(0),
             trial_inferences: None,
             onnxruntime: RefCell::new(None),
+            extra: String::new(),
+            modalities: Vec::new(),
+            disk_megabytes: None,
             port: None,
         };
         fs::create_dir(site.path("keys")).unwrap();
@@ -83,13 +94,14 @@ impl Site {
         let config = format!(
             "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
              [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = 800\nheight = 480\n\
-             [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}",
+             [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
             keys = self.path("keys"),
             state = self.path("state"),
             screen = self.path("screen.png"),
             inbox = self.path("inbox"),
             trial = trial.unwrap_or_default(),
             library = library.unwrap_or_default(),
+            extra = self.extra,
         );
         fs::write(self.path("edge.toml"), config).unwrap();
     }
@@ -102,7 +114,11 @@ impl Site {
             .append(true)
             .open(self.path("stderr"))
             .unwrap();
-        let child = program()
+        let mut command = match self.disk_megabytes {
+            Some(megabytes) => self.on_a_disk(megabytes),
+            None => program(),
+        };
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(self.path("edge.toml"))
@@ -113,9 +129,24 @@ impl Site {
         Service::new(self, child)
     }
 
+    /// The program in a mount namespace of its own, with a small disk at the state folder.
+    fn on_a_disk(&self, megabytes: u32) -> Command {
+        let script = "mkdir -p \"$1\" && mount -t tmpfs -o size=\"$2\"m none \"$1\" && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.arg(self.path("state")).arg(megabytes.to_string());
+        command.arg(program().get_program());
+        command
+    }
+
     /// Writes a bundle that is like no other into a file, and gives its path.
     pub fn file(&self, name: &str) -> String {
-        fs::write(self.path(name), self.bundle(|_| ())).unwrap();
+        self.file_with(name, |_| ())
+    }
+
+    /// As [`Site::file`], after a change of the bundle's files.
+    pub fn file_with(&self, name: &str, change: impl FnOnce(&mut Vec<PayloadFile>)) -> String {
+        fs::write(self.path(name), self.bundle(change)).unwrap();
         self.path(name).to_string_lossy().into_owned()
     }
 
@@ -172,6 +203,9 @@ impl Site {
     fn pack(&self, mut manifest: Manifest, files: &[PayloadFile], secret: &SecretKey) -> Vec<u8> {
         let number = self.made.fetch_add(1, Ordering::SeqCst);
         manifest.version = format!("1.{number}.0").parse().unwrap();
+        if !self.modalities.is_empty() {
+            manifest.intended_use.modalities = self.modalities.iter().map(|name| (*name).to_owned()).collect();
+        }
         let mut bundle = Vec::new();
         container::write(&manifest, files, secret, &mut bundle).unwrap();
         bundle
@@ -184,10 +218,15 @@ impl Site {
         checked.image_digest.to_vec()
     }
 
-    /// Puts an image into the inbox.
+    /// Puts an image into the inbox that is like no other: the same one is not done twice.
     pub fn image(&self, name: &str) -> PathBuf {
         let path = self.path("inbox").join(name);
-        chest(300, 260).save(self.path(name)).unwrap();
+        let mut image = chest(300, 260);
+        let number = self.drawn.fetch_add(1, Ordering::SeqCst);
+        for (x, byte) in (0..).zip(number.to_le_bytes()) {
+            image.put_pixel(x, 0, image::Luma([byte]));
+        }
+        image.save(self.path(name)).unwrap();
         fs::rename(self.path(name), &path).unwrap();
         path
     }

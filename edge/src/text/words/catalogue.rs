@@ -275,6 +275,8 @@ catalogue! {
         receiving,
         /// Meanwhile.
         old_works,
+        /// It is put together from its base and a difference.
+        rebuilding,
         /// It is read back.
         verifying,
         /// What that is.

@@ -125,6 +125,7 @@ pub static WORDS: Words = Words {
     updates: Updates {
         receiving: "Receiving a new model",
         old_works: "The present model goes on working.",
+        rebuilding: "Putting the new model together",
         verifying: "Verifying the new model",
         every_byte: "Every byte is read back and checked.",
         self_test: "Self-test",

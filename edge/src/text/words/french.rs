@@ -136,6 +136,7 @@ pub static WORDS: Words = Words {
     updates: Updates {
         receiving: "Réception d'un nouveau modèle",
         old_works: "Le modèle actuel continue de fonctionner.",
+        rebuilding: "Assemblage du nouveau modèle",
         verifying: "Vérification du nouveau modèle",
         every_byte: "Chaque octet est relu et contrôlé.",
         self_test: "Autotest",

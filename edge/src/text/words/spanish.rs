@@ -132,6 +132,7 @@ pub static WORDS: Words = Words {
     updates: Updates {
         receiving: "Recibiendo un modelo nuevo",
         old_works: "El modelo actual sigue funcionando.",
+        rebuilding: "Montando el modelo nuevo",
         verifying: "Verificando el modelo nuevo",
         every_byte: "Cada byte se vuelve a leer y se comprueba.",
         self_test: "Autoprueba",

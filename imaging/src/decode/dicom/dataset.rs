@@ -67,6 +67,21 @@ impl<'a> DataSet<'a> {
         Ok((DataSet { elements }, false))
     }
 
+    /// Reads the file meta information as far as it is there.
+    pub(super) fn read_before_cut(data: &'a [u8], start: usize, syntax: Syntax) -> Self {
+        let reader = Reader { data, syntax, depth: 0 };
+        let mut elements = Vec::new();
+        let mut at = start;
+        while let Ok((element, next)) = reader.element(at) {
+            if element.tag.group() != 0x0002 || elements.len() == MAX_ENTRIES {
+                break;
+            }
+            elements.push(element);
+            at = next;
+        }
+        DataSet { elements }
+    }
+
     /// Reads the group of `start` only: the file meta information.
     pub(super) fn read_group(
         data: &'a [u8],

@@ -51,6 +51,14 @@ pub(in crate::decode) fn sniff(bytes: &[u8]) -> bool {
     bytes.get(PREAMBLE_BYTES..PREAMBLE_BYTES + 4) == Some(b"DICM") || guess_syntax(bytes).is_some()
 }
 
+/// Whether this is the directory of a medium (DICOMDIR): an object of Media Storage Directory Storage, without pixels.
+pub(in crate::decode) fn is_directory(bytes: &[u8]) -> bool {
+    let start = PREAMBLE_BYTES + 4;
+    // The class stands before what a beginning may cut off.
+    let class = DataSet::read_before_cut(bytes, start, Syntax::EXPLICIT_LITTLE).text(tags::MEDIA_STORAGE_SOP_CLASS_UID);
+    class.as_deref() == Some(uids::MEDIA_STORAGE_DIRECTORY_STORAGE)
+}
+
 impl DicomFile {
     /// Finds the data set.
     ///
