@@ -10,7 +10,7 @@
 //!     store         room, reception, acceptance
 //!       receive       a file in the spool, safe before success is answered
 //! ```
-//! dicom-ul's own associations are not used: docs/decisions/0012-dicom-port.md.
+//! dicom-ul's own associations are not used: docs/decisions/0014-dicom-port.md.
 //!
 //! Logs and statistics hold AE titles, addresses and status codes; of UIDs a short digest; of data sets nothing.
 
