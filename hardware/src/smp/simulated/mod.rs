@@ -147,7 +147,7 @@ pub struct Simulated {
     pub expected: Option<Vec<u8>>,
     /// Every difference that begins is refused with this.
     pub refuse_delta: Option<Refusal>,
-    /// How it follows differences; [`xor`] by default.
+    /// How it follows differences; by default base and difference are combined byte by byte with exclusive or.
     pub rebuild: Rebuild,
     /// How often the status is asked for until reading back, or the self-test of a trial, is over; 0 is at once.
     pub slowness: u64,
