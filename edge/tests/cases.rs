@@ -59,10 +59,11 @@ impl Said<'_> {
     fn bytes(self) -> Vec<u8> {
         let (height, width) = (200, 180);
         let pixels = chest_values(height, width);
-        let stored = pixels
+        let frame: Vec<u8> = pixels
             .iter()
             .flat_map(|v| ((v * 4095.0) as u16).to_le_bytes())
             .collect();
+        let frames = self.frames.to_string();
         support::dicom(
             EXPLICIT,
             &[

@@ -23,10 +23,9 @@ pub fn begin(folder: &Path) -> Option<WorkerGuard> {
         Ok((file, guard)) => (Some(file), Some(guard), None),
         Err(error) => (None, None, Some(error)),
     };
-    let plain = || layer().with_ansi(false).with_target(false);
     tracing_subscriber::registry()
-        .with(file.map(|file| plain().with_writer(file)))
-        .with(plain().with_writer(std::io::stderr))
+        .with(file.map(|file| layer().with_ansi(false).with_target(false).with_writer(file)))
+        .with(layer().with_ansi(false).with_target(false).with_writer(std::io::stderr))
         .with(LevelFilter::INFO)
         .init();
     if let Some(problem) = problem {

@@ -80,7 +80,7 @@ fn damage_that_a_run_came_upon_is_looked_for_by_the_next_start() {
     for n in 0..40 {
         shelf.take(&radiograph(&format!("1.{n}"), "1").bytes());
     }
-    let root: u64 = shelf
+    let root: i64 = shelf
         .tool()
         .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'images'", [], |row| {
             row.get(0)
