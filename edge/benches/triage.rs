@@ -34,6 +34,7 @@ use scanside_edge::finding::Engine;
 use scanside_edge::inference::ReadBundle;
 use scanside_edge::presentation::result_view;
 use scanside_edge::screens::ResultScreen;
+use scanside_edge::text::words::Language;
 use support::Says;
 
 const SIDE: usize = 224;
@@ -164,7 +165,12 @@ fn warm(folder: &Path, keys: &TrustedKeys, image: &Path) -> Result<(), Box<dyn E
         };
         let examination: Examination = examiner.examine(request)?;
         let (drawn, drawing) = timed(|| {
-            let view = result_view(&examination, examiner.model().manifest(), "12:00");
+            let view = result_view(
+                &examination,
+                examiner.model().manifest(),
+                Language::English.words(),
+                "12:00",
+            );
             screen.draw(&view, &mut canvas)
         });
         drawn?;

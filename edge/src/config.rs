@@ -143,13 +143,25 @@ mod tests {
             "",
             "[appliance]",
             "[appliance.serial]",
+            "[appliance.display]\nkind = \"none\"",
+            "[appliance.controls]",
+            "[appliance.leds]",
             "[appliance.intake]",
+            "[appliance.dicom]",
+            "[appliance.outbox]",
+            "[appliance.outbox.archive]",
             "[appliance.media]",
             "[appliance.store]",
             "[appliance.update]",
         ] {
             for key in keys(section) {
-                let line = |line: &&str| line.starts_with(&format!("{key} = ")) || line.contains(&format!("{key}]"));
+                // What belongs to another kind of device stands behind "# ".
+                let plain = |line: &&str| {
+                    line.strip_prefix("# ")
+                        .unwrap_or(line)
+                        .starts_with(&format!("{key} = "))
+                };
+                let line = |line: &&str| plain(line) || line.contains(&format!("{key}]"));
                 let heading = |line: &&str| line.starts_with(&format!("[appliance.{key}"));
                 assert!(
                     text.lines().any(|l| line(&l) || heading(&l)),

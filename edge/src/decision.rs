@@ -8,6 +8,8 @@ use bundle::Manifest;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::{Code, Reason};
+use crate::presentation::reasons;
+use crate::text::words::Language;
 
 /// What the appliance says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,10 +113,8 @@ fn novel(manifest: &Manifest, novelty: Option<f32>) -> Option<Reason> {
     let limit = manifest.novelty.as_ref()?.threshold;
     let far = novelty? > limit;
     far.then(|| {
-        Reason::new(
-            Code::OutOfDistribution,
-            "The image is unlike those the model was made from.",
-        )
+        let words = Language::English.words();
+        Reason::new(Code::OutOfDistribution, words.reasons.unlike_training)
     })
 }
 
@@ -126,18 +126,15 @@ fn doubt(manifest: &Manifest, set: &[usize], flagged: Option<usize>) -> Option<R
         .filter(|index| Some(**index) != no_finding)
         .map(|index| manifest.labels[*index].name.as_str())
         .collect();
-    match (holds_no_finding, findings.is_empty(), flagged) {
-        (true, false, _) => Some(Reason::new(
-            Code::ConformalSetAmbiguous,
-            format!("Not ruled out: {}, no finding.", findings.join(", ")),
-        )),
-        (false, true, _) => Some(Reason::new(Code::NotConfident, "No label is probable enough.")),
-        (false, false, None) => Some(Reason::new(
-            Code::NotConfident,
-            format!("{} is likely but below its operating point.", findings.join(" or ")),
-        )),
-        (true, true, _) | (false, false, Some(_)) => None,
-    }
+    let code = match (holds_no_finding, findings.is_empty(), flagged) {
+        (true, false, _) => Code::ConformalSetAmbiguous,
+        (false, true, _) | (false, false, None) => Code::NotConfident,
+        (true, true, _) | (false, false, Some(_)) => return None,
+    };
+    Some(Reason::new(
+        code,
+        reasons::doubt(code, &findings, Language::English.words()),
+    ))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use imaging::ImageMeta;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::{Code, Reason};
+use crate::presentation::reasons;
+use crate::text::words::Language;
 
 /// What the check of an image against the intended use gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +48,7 @@ pub fn check(meta: &ImageMeta, intended: &IntendedUse) -> UseCheck {
             Some(age) if range.contains(age) => {}
             Some(age) => check.outside.push(Reason::new(
                 Code::OutsideIntendedUseAge,
-                format!(
-                    "The patient is {}; the model is for {} to {} years.",
-                    age_words(age),
-                    range.min,
-                    range.max
-                ),
+                reasons::age(age, range, Language::English.words()),
             )),
         }
     }
@@ -69,23 +66,8 @@ fn check_text(check: &mut UseCheck, what: &str, code: Code, found: Option<&str>,
     if allowed.iter().any(|a| a.trim().eq_ignore_ascii_case(found)) {
         return;
     }
-    let name = what.replace('-', " ");
-    let allowed = allowed.join(", ");
-    // The text comes from a file and goes on a screen; control characters were left out where it was read.
-    let found: String = found.chars().take(32).collect();
-    check.outside.push(Reason::new(
-        code,
-        format!("The {name} is {found}; the model is for {allowed}."),
-    ));
-}
-
-/// An age as people say it: months below two years.
-fn age_words(years: f32) -> String {
-    if years < 2.0 {
-        format!("{} months old", (years * 12.0).floor().max(0.0))
-    } else {
-        format!("{} years old", years.floor())
-    }
+    let message = reasons::outside(code, found, allowed, Language::English.words());
+    check.outside.push(Reason::new(code, message));
 }
 
 #[cfg(test)]

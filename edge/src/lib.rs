@@ -13,7 +13,10 @@
 //! - [`screens`]: what the display shows
 //! - [`store`]: cases, images, results, and what was done with them
 //! - [`text`]: anti-aliased text behind embedded-graphics' `TextRenderer`
-//! - [`intake`], [`daemon`]: images from a folder, new models over the serial line
+//! - [`controls`]: what people press, and what comes of it
+//! - [`outbox`]: what leaves the appliance: DICOM to the archive, JSON to a folder
+//! - [`intake`], [`daemon`]: images from a folder or scanner, new models over the serial line
+//! - [`implementation`]: how this program calls itself in DICOM
 //! - [`cli`], [`config`], [`exit`]: the program
 
 pub mod appliance;
@@ -21,16 +24,19 @@ pub mod calibration;
 pub mod cli;
 pub mod codes;
 pub mod config;
+pub mod controls;
 pub mod daemon;
 pub mod decision;
 pub mod examination;
 pub mod exit;
 pub mod finding;
 pub mod golden;
+pub mod implementation;
 pub mod inference;
 pub mod intake;
 pub mod intended_use;
 pub mod memory;
+pub mod outbox;
 pub mod presentation;
 pub mod screens;
 pub mod served;

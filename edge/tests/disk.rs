@@ -46,10 +46,9 @@ fn fill(path: &Path) {
 }
 
 fn problem(service: &mut Service<'_>, site: &Site, of: &str) -> String {
-    let found = site.wait(&format!("a problem of {of}"), || {
+    site.wait(&format!("a problem of {of}"), || {
         service.problems().into_iter().find(|problem| problem.contains(of))
-    });
-    found
+    })
 }
 
 fn done(site: &Site, name: &str) -> PathBuf {

@@ -4,34 +4,31 @@
 
 mod pictures;
 
-use std::io;
-
 use bundle::BundleError;
 use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::prelude::{OriginDimensions, PointsIter};
 use embedded_graphics::primitives::Rectangle;
 use hardware::display::Canvas;
-use hardware::slots::SlotError;
 use hardware::smp::{Outcome, OutcomeKind};
 use pictures::{SIZES, compare};
-use scanside_edge::daemon::board::{Progress, Step};
 use scanside_edge::daemon::gatekeeper::refusal;
 use scanside_edge::daemon::models::{ON_TRIAL, ServeError};
-use scanside_edge::daemon::screen::{fault_notice, no_model_notice, outcome_notice, step_notice};
-use scanside_edge::screens::{NoticeScreen, NoticeView, layout::Layout, palette};
+use scanside_edge::presentation::notices::{no_model, outcome, receiving, self_test, verifying};
+use scanside_edge::screens::{NoticeView, Screens, View, layout::Layout, palette};
+use scanside_edge::text::words::{Language, Words};
 
 const SERVING: &str = "chest-xray 1.3.0";
 /// What the slots say of a trial that the power ended; `run.rs` sees it told.
 const CRASHED: &str =
     "the service ended during the trial without being stopped in order (power cut, crash or watchdog)";
 
-fn ended(kind: OutcomeKind, reason: impl ToString) -> NoticeView {
-    let reason = reason.to_string();
-    outcome_notice(&Outcome { image: 0, kind, reason }, Some(SERVING))
+fn words() -> &'static Words {
+    Language::English.words()
 }
 
-fn at(done: u64, total: u64) -> Progress {
-    Progress { done, total }
+fn ended(kind: OutcomeKind, reason: impl ToString) -> NoticeView {
+    let reason = reason.to_string();
+    outcome(&Outcome { image: 0, kind, reason }, Some(SERVING), words())
 }
 
 /// Every state of an update, with the words that the service says in it.
@@ -43,22 +40,16 @@ fn notices() -> Vec<(&'static str, NoticeView)> {
         difference: 0.1234,
     };
     let too_old = refusal(&BundleError::SecurityCounter { found: 3, lowest: 5 });
-    let full = SlotError::Storage {
-        doing: "write the record",
-        name: "chest-xray".to_owned(),
-        source: io::Error::from(io::ErrorKind::StorageFull),
-    };
     vec![
-        ("no-model", no_model_notice()),
-        ("receiving", step_notice(Step::Receiving(at(12_100_000, 18_400_000)))),
-        ("verifying", step_notice(Step::Verifying(at(3_000_000, 18_400_000)))),
-        ("self-test", step_notice(Step::SelfTest(at(1, 4)))),
+        ("no-model", no_model(words())),
+        ("receiving", receiving(12_100_000, 18_400_000, words())),
+        ("verifying", verifying(3_000_000, 18_400_000, words())),
+        ("self-test", self_test(1, 4, words())),
         ("trial", ended(OutcomeKind::Passed, ON_TRIAL)),
         ("confirmed", ended(OutcomeKind::Confirmed, "by an engineer")),
         ("reverted", ended(OutcomeKind::Reverted, CRASHED)),
         ("failed", ended(OutcomeKind::Failed, wrong_case)),
         ("refused", ended(OutcomeKind::Refused, too_old)),
-        ("fault", fault_notice(&full.to_string())),
     ]
 }
 
@@ -69,7 +60,7 @@ fn drawn(notice: &NoticeView, size: Size) -> Canvas {
         time: "14:32".to_owned(),
         ..notice.clone()
     };
-    NoticeScreen::new().draw(&view, &mut canvas).expect("infallible");
+    let Ok(()) = Screens::new(Language::English).draw(View::Notice(&view), &mut canvas);
     canvas
 }
 

@@ -3,6 +3,8 @@
 //! `SCANSIDE_RECORD=1 cargo test -p scanside-edge --test screens` records them anew; look at every picture before it is
 //! committed. Differing pictures are written to the build's temporary folder, named in the failure.
 
+#[path = "scenes/appliance.rs"]
+mod appliance;
 mod pictures;
 mod scenes;
 
@@ -10,8 +12,13 @@ use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::prelude::{OriginDimensions, PointsIter};
 use embedded_graphics::primitives::Rectangle;
 use hardware::display::Canvas;
+use imaging::grey::GreyImage;
 use pictures::{SIZES, compare};
-use scanside_edge::screens::{Page, ResultScreen, ResultView, layout::Layout, palette};
+use scanside_edge::presentation::faults::FaultKind;
+use scanside_edge::screens::{
+    Dimmed, Page, ResultScreen, ResultView, Screens, View, case_rows, layout::Layout, palette,
+};
+use scanside_edge::text::words::{Language, Words};
 
 fn drawn(view: &ResultView, size: Size) -> Canvas {
     let mut canvas = Canvas::new(size);
@@ -71,9 +78,9 @@ fn overfill(view: &mut ResultView) {
     let texts = [
         &mut view.headline,
         &mut view.next_step,
-        &mut view.model,
-        &mut view.engine,
-        &mut view.status,
+        &mut view.edges.model,
+        &mut view.edges.engine,
+        &mut view.edges.status,
         &mut view.source,
         &mut view.case_id,
         &mut view.case_details,
@@ -126,11 +133,11 @@ fn no_text_leaves_its_place() {
         for scene in &scenes {
             let (name, mut view) = (scene.name, scene.view());
             overfill(&mut view);
-            for page in [Page::Pictures, Page::Columns, Page::Words] {
+            for page in [Page::Pictures, Page::Plain, Page::Columns, Page::Words] {
                 let canvas = drawn_page(&view, page, size);
                 let layout = layout_of(&view, &canvas, size);
                 let layout = match page {
-                    Page::Pictures => layout,
+                    Page::Pictures | Page::Plain => layout,
                     Page::Columns => layout.columns(),
                     Page::Words => layout.words_only(),
                 };
@@ -174,7 +181,7 @@ fn only_small_screens_turn_pages() {
 }
 
 fn all_pages(view: &ResultView, size: Size) {
-    for page in [Page::Pictures, Page::Columns, Page::Words] {
+    for page in [Page::Pictures, Page::Plain, Page::Columns, Page::Words] {
         drawn_page(view, page, size);
     }
 }
@@ -219,5 +226,272 @@ fn reasons_stand_on_the_screen_to_their_last_letter() {
                 assert!(one.rgb() != other.rgb(), "{} {width}x{height}: {reason}", scene.name);
             }
         }
+    }
+}
+
+/// A picture of one of the appliance's other screens.
+struct Shot {
+    name: &'static str,
+    size: (u32, u32),
+    language: Language,
+    night: bool,
+}
+
+const fn shot(name: &'static str, size: (u32, u32), language: Language) -> Shot {
+    Shot {
+        name,
+        size,
+        language,
+        night: false,
+    }
+}
+
+const fn at_night(name: &'static str, size: (u32, u32)) -> Shot {
+    Shot {
+        night: true,
+        ..shot(name, size, Language::English)
+    }
+}
+
+const SMALL: (u32, u32) = SIZES[0];
+const MEDIUM: (u32, u32) = SIZES[1];
+const REFERENCE: (u32, u32) = SIZES[2];
+const LARGE: (u32, u32) = SIZES[3];
+
+/// Every screen at the reference size, the smallest and the largest where they differ most, each language somewhere.
+const SHOTS: [Shot; 24] = [
+    shot("idle", REFERENCE, Language::English),
+    shot("idle", SMALL, Language::Spanish),
+    shot("idle", LARGE, Language::French),
+    shot("idle-empty", MEDIUM, Language::English),
+    at_night("idle", REFERENCE),
+    shot("working", REFERENCE, Language::English),
+    shot("working", SMALL, Language::French),
+    shot("receiving", MEDIUM, Language::Spanish),
+    shot("cases", REFERENCE, Language::English),
+    shot("cases", SMALL, Language::Spanish),
+    shot("browsed", REFERENCE, Language::English),
+    shot("browsed", SMALL, Language::French),
+    shot("plain", REFERENCE, Language::English),
+    shot("series", REFERENCE, Language::English),
+    shot("series", SMALL, Language::Spanish),
+    shot("series", MEDIUM, Language::French),
+    shot("series", LARGE, Language::English),
+    shot("no-model", REFERENCE, Language::English),
+    shot("no-model", SMALL, Language::French),
+    shot("fault", REFERENCE, Language::English),
+    shot("fault", SMALL, Language::French),
+    shot("flagged", REFERENCE, Language::French),
+    shot("uncertain", REFERENCE, Language::Spanish),
+    at_night("flagged", REFERENCE),
+];
+
+/// Images and results that screens are made of.
+struct Stock {
+    scenes: Vec<scenes::Scene>,
+    slices: Vec<GreyImage>,
+    phantom: GreyImage,
+}
+
+impl Stock {
+    fn new() -> Self {
+        Self {
+            scenes: scenes::all(),
+            slices: appliance::slices(),
+            phantom: scenes::phantom(),
+        }
+    }
+
+    /// Calls `look` with a screen by its name.
+    fn with_screen<R>(&self, name: &str, words: &'static Words, look: impl FnOnce(View<'_>) -> R) -> R {
+        let Self {
+            scenes,
+            slices,
+            phantom,
+        } = self;
+        let scene = |name: &str| scenes.iter().find(|scene| scene.name == name).expect("a scene");
+        match name {
+            "idle" => look(View::Idle(&appliance::idle(words))),
+            "idle-empty" => look(View::Idle(&appliance::idle_empty(words))),
+            "working" => look(View::Working(&appliance::working(words, slices.first()))),
+            "receiving" => look(View::Working(&appliance::receiving(words))),
+            "cases" => look(View::Cases(&appliance::cases(words))),
+            "browsed" => look(View::Result(
+                &appliance::browsed(scene("flagged"), words),
+                Page::Pictures,
+            )),
+            "plain" => look(View::Result(&scene("flagged").view_in(words.language), Page::Plain)),
+            "series" => look(View::Result(
+                &appliance::series(scene("flagged"), slices, words),
+                Page::Pictures,
+            )),
+            "no-model" => look(View::Result(&appliance::no_model(phantom, words), Page::Pictures)),
+            "update" => look(View::Notice(&appliance::update(words))),
+            "fault" => look(View::Fault(&appliance::fault(FaultKind::StorageFails, words))),
+            result => look(View::Result(&scene(result).view_in(words.language), Page::Pictures)),
+        }
+    }
+}
+
+#[test]
+fn the_appliances_screens_look_as_recorded() {
+    let (stock, mut failures) = (Stock::new(), Vec::new());
+    for Shot {
+        name,
+        size: (width, height),
+        language,
+        night,
+    } in SHOTS
+    {
+        let size = Size::new(width, height);
+        let mut canvas = Canvas::new(size);
+        let screens = Screens::new(language);
+        stock.with_screen(name, language.words(), |view| {
+            let Ok(()) = match night {
+                true => screens.draw(view, &mut Dimmed::new(&mut canvas)),
+                false => screens.draw(view, &mut canvas),
+            };
+        });
+        let language = match language {
+            Language::English => String::new(),
+            other => format!("-{}", other.tag()),
+        };
+        let night = if night { "-night" } else { "" };
+        let picture = format!("{name}{night}-{width}x{height}{language}.png");
+        failures.extend(compare(&mut canvas, &picture, size).err());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The names of all screens.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = SHOTS.iter().map(|shot| shot.name).collect();
+    names.extend(scenes::all().iter().map(|scene| scene.name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[test]
+fn no_text_is_cut_in_any_language_at_any_size() {
+    let (stock, mut cut) = (Stock::new(), Vec::new());
+    for language in Language::ALL {
+        let screens = Screens::new(language);
+        for (width, height) in SIZES {
+            let size = Size::new(width, height);
+            for name in names() {
+                stock.with_screen(name, language.words(), |view| {
+                    // What has no room on the first page of a result stands on one of the others.
+                    let others: Vec<Vec<String>> = match view {
+                        View::Result(result, _) => {
+                            let pages = screens.result().pages(result, size);
+                            let others = pages.into_iter().skip(1);
+                            others
+                                .map(|page| screens.cut(View::Result(result, page), size))
+                                .collect()
+                        }
+                        _ => Vec::new(),
+                    };
+                    // A file's name is no text of ours.
+                    let ours = screens
+                        .cut(view, size)
+                        .into_iter()
+                        .filter(|text| !text.ends_with(".dcm"));
+                    for text in ours {
+                        if others.iter().all(|page| page.contains(&text)) {
+                            cut.push(format!("{name} {width}x{height} {language:?}: {text}"));
+                        }
+                    }
+                });
+            }
+            for kind in FaultKind::ALL {
+                let view = appliance::fault(kind, language.words());
+                for text in screens.cut(View::Fault(&view), size) {
+                    cut.push(format!("{kind:?} {width}x{height} {language:?}: {text}"));
+                }
+            }
+        }
+    }
+    assert!(cut.is_empty(), "{}", cut.join("\n"));
+}
+
+#[test]
+fn only_a_fault_is_red() {
+    let red = |canvas: &Canvas| {
+        let pixels = canvas.rgb().chunks_exact(3);
+        pixels
+            .filter(|rgb| rgb[0] > 180 && rgb[1] < 110 && rgb[2] < 110)
+            .count()
+    };
+    let (stock, screens) = (Stock::new(), Screens::new(Language::English));
+    for name in names() {
+        let mut canvas = Canvas::new(Size::new(800, 480));
+        stock.with_screen(name, Language::English.words(), |view| {
+            let Ok(()) = screens.draw(view, &mut canvas);
+        });
+        assert_eq!(red(&canvas) > 0, name == "fault", "{name}: {} red pixels", red(&canvas));
+    }
+}
+
+#[test]
+fn the_list_shows_as_many_cases_as_it_says() {
+    let words = Language::English.words();
+    for (width, height) in SIZES {
+        let size = Size::new(width, height);
+        let rows = case_rows(size);
+        assert!((3..=16).contains(&rows), "{width}x{height}: {rows}");
+        let draw = |chosen: usize| {
+            let mut view = appliance::cases(words);
+            view.rows = appliance::rows(words, rows);
+            (view.chosen, view.position) = (chosen, [chosen + 1, rows]);
+            let mut canvas = Canvas::new(size);
+            let Ok(()) = Screens::new(Language::English).draw(View::Cases(&view), &mut canvas);
+            let chosen = canvas
+                .rgb()
+                .chunks_exact(3)
+                .filter(|rgb| **rgb == [0x1C, 0x2A, 0x3C])
+                .count();
+            (canvas.rgb().to_vec(), chosen)
+        };
+        let all: Vec<_> = (0..rows).map(draw).collect();
+        for (index, (picture, chosen)) in all.iter().enumerate() {
+            assert!(
+                *chosen as u32 > width,
+                "{width}x{height}: the chosen case {index} stands out"
+            );
+            assert!(all[index + 1..].iter().all(|(other, _)| other != picture));
+        }
+    }
+}
+
+/// The clinic's manual shows every screen, and no picture that does not exist.
+#[test]
+fn the_manual_shows_every_screen() {
+    let manual = include_str!("../../docs/manual.md");
+    let pictures: Vec<&str> = manual
+        .split("src=\"../edge/tests/screens/")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    for picture in &pictures {
+        assert!(pictures::path(picture).is_file(), "{picture} does not exist");
+    }
+    let kinds = [
+        "idle",
+        "working",
+        "flagged",
+        "no-finding",
+        "uncertain",
+        "not-readable",
+        "no-model",
+        "series",
+    ];
+    let others = ["browsed", "plain", "cases", "update-receiving", "idle-night", "fault"];
+    for name in kinds.into_iter().chain(others) {
+        let picture = format!("{name}-800x480.png");
+        assert!(
+            pictures.contains(&picture.as_str()),
+            "{picture} is not in docs/manual.md"
+        );
     }
 }

@@ -213,4 +213,8 @@ impl Channel for Timed {
         *seen = Some([first, Instant::now()]);
         carried
     }
+
+    fn rest(&mut self) {
+        self.paced.rest();
+    }
 }

@@ -25,7 +25,7 @@ pub fn describe(finding: &Finding, view: &ResultView<'_>) -> String {
     lines.extend(finding.warnings.iter().map(|warning| format!("Note: {warning}")));
     lines.push(format!(
         "{} on {}, {:.0} ms. {}",
-        view.model, view.engine, finding.timings_ms.total, finding.notice
+        view.edges.model, view.edges.engine, finding.timings_ms.total, finding.notice
     ));
     let lines = lines.into_iter().map(|line| format!("  {line}"));
     once(heading).chain(lines).collect::<Vec<_>>().join("\n")
@@ -69,6 +69,7 @@ mod tests {
     use crate::finding::{self, Engine, ImageSource, NOTICE, SCHEMA, Timings};
     use crate::inference::ModelIdentity;
     use crate::presentation::result_view;
+    use crate::text::words::Language;
 
     fn finding(probabilities: &[f32]) -> Finding {
         let manifest = example::manifest();
@@ -109,7 +110,7 @@ mod tests {
             image: None,
             refused: None,
         };
-        let view = result_view(&examination, &example::manifest(), "12:00");
+        let view = result_view(&examination, &example::manifest(), Language::English.words(), "12:00");
         describe(&examination.finding, &view)
     }
 

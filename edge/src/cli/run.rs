@@ -22,9 +22,11 @@ use onnx::runtime::SessionOptions;
 use super::logging;
 use crate::appliance::Appliance;
 use crate::config::Config;
-use crate::daemon::config::{ApplianceConfig, DisplayConfig, SerialConfig};
+use crate::daemon::config::{ApplianceConfig, DisplayKind, SerialConfig};
 use crate::daemon::models::Loading;
+use crate::daemon::network::{self, DicomPort, Sender};
 use crate::daemon::service::Description;
+use crate::daemon::tasks::Task;
 use crate::daemon::{self, Ended, Line, Parts};
 use crate::exit::Exit;
 
@@ -110,11 +112,20 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
         clock: Clock::open(monotonic.clone(), NOT_BEFORE),
         monotonic,
         line: config.serial.as_ref().map(line).transpose()?,
-        display: display(&config.display)?,
+        display: display(&config.display.kind)?,
         loading,
-        tasks: Vec::new(),
-        outgoing: None,
+        tasks: network_tasks(config),
+        outgoing: config.outbox.as_ref().map(network::outgoing),
     })
+}
+
+/// What the config wants of the network.
+fn network_tasks(config: &ApplianceConfig) -> Vec<Box<dyn Task>> {
+    let port = config.dicom.clone().map(DicomPort::new);
+    let sender = config.outbox.as_ref().map(Sender::new);
+    let port = port.into_iter().map(|port| Box::new(port) as Box<dyn Task>);
+    port.chain(sender.into_iter().map(|sender| Box::new(sender) as Box<dyn Task>))
+        .collect()
 }
 
 fn folder(path: PathBuf) -> Result<Arc<dyn Storage>> {
@@ -152,11 +163,11 @@ fn pseudo_terminal(link: &Path) -> Result<Box<dyn Line>> {
     Ok(Box::new(pty))
 }
 
-fn display(config: &DisplayConfig) -> Result<Option<Box<dyn Display>>> {
-    Ok(match config {
-        DisplayConfig::None => None,
-        DisplayConfig::Framebuffer { device } => Some(Box::new(FramebufferDisplay::open(device)?)),
-        DisplayConfig::Png { path, width, height } => {
+fn display(kind: &DisplayKind) -> Result<Option<Box<dyn Display>>> {
+    Ok(match kind {
+        DisplayKind::None => None,
+        DisplayKind::Framebuffer { device } => Some(Box::new(FramebufferDisplay::open(device)?)),
+        DisplayKind::Png { path, width, height } => {
             let size = embedded_graphics::geometry::Size::new(*width, *height);
             Some(Box::new(PngDisplay::new(path.clone(), size)))
         }

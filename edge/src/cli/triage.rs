@@ -19,6 +19,7 @@ use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
 use crate::presentation::{heatmap_picture, result_view};
 use crate::screens::ResultView;
+use crate::text::words::Language;
 
 /// Sides of a screen that can be drawn, in pixels.
 const SCREEN_SIDES: std::ops::RangeInclusive<u32> = 160..=4096;
@@ -141,7 +142,12 @@ fn triage_file(
         worst = worst.max(report(&refused.into()));
     }
     let clock = now.with_timezone(&Local).format("%H:%M").to_string();
-    let view = result_view(&examination, examiner.model().manifest(), &clock);
+    let view = result_view(
+        &examination,
+        examiner.model().manifest(),
+        Language::English.words(),
+        &clock,
+    );
     let outputs: [Result<(), Failure>; 4] = [
         print(args, &examination.finding, &view),
         write_json(args, index, &examination.finding, names),

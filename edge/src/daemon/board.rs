@@ -17,8 +17,10 @@ pub struct Progress {
 /// A long step of the service itself; what an upload does, the slots know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A bundle arrives, in bytes.
+    /// A bundle, or a difference to one, arrives, in bytes.
     Receiving(Progress),
+    /// A bundle is put together from its base and a difference, in bytes of the bundle.
+    Rebuilding(Progress),
     /// A received bundle is read back, in bytes.
     Verifying(Progress),
     /// Golden cases run, in cases.
@@ -81,6 +83,13 @@ impl Board {
         self.steps.insert(image, step);
     }
 
+    /// A difference that was arriving in role `image` is given up; other steps go on.
+    pub fn give_up_receiving(&mut self, image: u32) {
+        if matches!(self.step(image), Some(Step::Receiving(_))) {
+            self.end(image);
+        }
+    }
+
     /// The long step of role `image` is over.
     pub fn end(&mut self, image: u32) {
         self.steps.remove(&image);
@@ -117,8 +126,8 @@ impl Board {
 
     /// The gravest fault of the appliance.
     #[must_use]
-    pub fn fault(&self) -> Option<&str> {
-        self.faults.values().next().map(String::as_str)
+    pub fn fault(&self) -> Option<(Part, &str)> {
+        self.faults.iter().next().map(|(part, text)| (*part, text.as_str()))
     }
 
     /// The state of role `image` could not be written down: a fault of the medium.

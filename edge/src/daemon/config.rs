@@ -6,10 +6,14 @@ use std::time::Duration;
 use embedded_graphics::geometry::Size;
 use serde::Deserialize;
 
+use crate::controls::{ControlsConfig, LedsConfig, NightHours};
+use crate::intake::dicom_scp::config::DicomConfig;
 use crate::intake::folder::Finished;
 use crate::intake::media::MediaConfig;
+use crate::outbox::config::OutboxConfig;
 use crate::store::config::StoreConfig;
 use crate::store::folders::Folders;
+use crate::text::words::Language;
 
 /// The sections of the config that only `run` looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -25,8 +29,16 @@ pub struct ApplianceConfig {
     /// Where results are shown.
     #[serde(default)]
     pub display: DisplayConfig,
+    /// What people press; without it the screens show what is new.
+    pub controls: Option<ControlsConfig>,
+    /// What shines.
+    pub leds: Option<LedsConfig>,
     /// The watched folder.
     pub intake: Option<IntakeConfig>,
+    /// The DICOM port.
+    pub dicom: Option<DicomConfig>,
+    /// What leaves the appliance.
+    pub outbox: Option<OutboxConfig>,
     /// Removable media.
     pub media: Option<MediaConfig>,
     /// What is kept, how long, and how much of a patient.
@@ -51,10 +63,21 @@ pub struct SerialConfig {
     pub hardware_flow_control: bool,
 }
 
-/// Where results are shown.
+/// Where results are shown, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum DisplayConfig {
+#[serde(try_from = "DisplayTable")]
+pub struct DisplayConfig {
+    /// Where.
+    pub kind: DisplayKind,
+    /// What the screens speak.
+    pub language: Language,
+    /// When the screens are dimmed; absent: only by the button.
+    pub night: Option<NightHours>,
+}
+
+/// Where results are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DisplayKind {
     /// Nowhere.
     #[default]
     None,
@@ -72,6 +95,56 @@ pub enum DisplayConfig {
         /// Height in pixels, 160 to 4096.
         height: u32,
     },
+}
+
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DisplayTable {
+    kind: KindName,
+    device: Option<PathBuf>,
+    path: Option<PathBuf>,
+    width: Option<u32>,
+    height: Option<u32>,
+    #[serde(default)]
+    language: Language,
+    night: Option<NightHours>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KindName {
+    None,
+    Framebuffer,
+    Png,
+}
+
+impl TryFrom<DisplayTable> for DisplayConfig {
+    type Error = String;
+
+    fn try_from(table: DisplayTable) -> Result<Self, String> {
+        let DisplayTable {
+            kind,
+            device,
+            path,
+            width,
+            height,
+            ..
+        } = table;
+        let kind = match (kind, device, path, width, height) {
+            (KindName::None, None, None, None, None) => DisplayKind::None,
+            (KindName::Framebuffer, Some(device), None, None, None) => DisplayKind::Framebuffer { device },
+            (KindName::Png, None, Some(path), Some(width), Some(height)) => DisplayKind::Png { path, width, height },
+            (KindName::None, ..) => return Err("kind \"none\" takes no device and no path".to_owned()),
+            (KindName::Framebuffer, ..) => return Err("kind \"framebuffer\" takes device alone".to_owned()),
+            (KindName::Png, ..) => return Err("kind \"png\" takes path, width and height".to_owned()),
+        };
+        Ok(Self {
+            kind,
+            language: table.language,
+            night: table.night,
+        })
+    }
 }
 
 /// The watched folder.
@@ -133,15 +206,15 @@ impl DisplayConfig {
     /// Whether results are shown nowhere.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        *self == Self::None
+        self.kind == DisplayKind::None
     }
 
     /// The size that is configured; a framebuffer knows its own.
     #[must_use]
     pub fn size(&self) -> Option<Size> {
-        match self {
-            Self::Png { width, height, .. } => Some(Size::new(*width, *height)),
-            Self::None | Self::Framebuffer { .. } => None,
+        match self.kind {
+            DisplayKind::Png { width, height, .. } => Some(Size::new(width, height)),
+            DisplayKind::None | DisplayKind::Framebuffer { .. } => None,
         }
     }
 }
@@ -229,6 +302,18 @@ impl ApplianceConfig {
                 BAUD.end()
             ));
         }
+        if let Some(outbox) = &self.outbox {
+            outbox.check().map_err(|reason| format!("outbox.{reason}"))?;
+        }
+        if let Some(dicom) = &self.dicom {
+            dicom.check().map_err(|reason| format!("dicom.{reason}"))?;
+        }
+        if let Some(controls) = &self.controls {
+            controls.check()?;
+        }
+        if let Some(leds) = &self.leds {
+            leds.check()?;
+        }
         if let Some(intake) = &self.intake {
             intake.check()?;
         }
@@ -286,11 +371,14 @@ mod tests {
     fn a_full_section_is_read() {
         let config = parse(
             "state = \"/s\"\nroles = [\"chest-xray\", \"chest-ct\"]\n[serial]\nport = \"/dev/ttyGS*\"\n\
-             [display]\nkind = \"png\"\npath = \"/run/screen.png\"\nwidth = 800\nheight = 480\n\
+             [display]\nkind = \"png\"\npath = \"/run/screen.png\"\nwidth = 800\nheight = 480\nlanguage = \"fr\"\n\
+             [controls]\nkind = \"terminal\"\n[leds]\nkind = \"sysfs\"\ngreen = \"scanside:green\"\n\
              [intake]\nfolder = \"/in\"\n[update]\ntrial_inferences = 20",
         )
         .unwrap();
         assert_eq!(config.serial.unwrap().baud, 115_200);
+        assert_eq!(config.display.language, Language::French);
+        assert!(config.controls.is_some() && config.leds.is_some());
         assert_eq!(config.intake.unwrap().quiet(), Duration::from_secs(2));
         assert_eq!(config.update.trial_inferences, Some(20));
     }
@@ -309,5 +397,11 @@ mod tests {
         let picture = "state = \"/s\"\n[display]\nkind = \"png\"\npath = \"/x\"\nwidth = 1\nheight = 480";
         assert!(refusal(picture).contains("160 to 4096"));
         assert!(refusal("state = \"/s\"\n[display]\nkind = \"vga\"").contains("framebuffer"));
+        assert!(refusal("state = \"/s\"\n[display]\nkind = \"png\"\npath = \"/x\"").contains("width and height"));
+        assert!(refusal("state = \"/s\"\n[display]\nkind = \"none\"\nlanguage = \"de\"").contains("`es`"));
+        let night = "state = \"/s\"\n[display]\nkind = \"none\"\nnight = { from = \"25:00\", until = \"06:00\" }";
+        assert!(refusal(night).contains("00:00 to 23:59"));
+        assert!(refusal("state = \"/s\"\n[controls]\nkind = \"evdev\"").contains("controls.device"));
+        assert!(refusal("state = \"/s\"\n[leds]\nkind = \"sysfs\"").contains("green, amber or red"));
     }
 }

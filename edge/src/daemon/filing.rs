@@ -13,7 +13,7 @@ use imaging::decode::{self, Limits};
 
 use super::board::Part;
 use super::shared::Shared;
-use super::tasks::{ObjectMaker, Owing};
+use super::tasks::{ObjectMaker, OwedImage, Owing};
 use crate::examination::Examination;
 use crate::presentation::small_picture;
 use crate::store::audit::AuditHead;
@@ -192,7 +192,7 @@ impl Filing {
             for result in &case.without_picture {
                 // Taken up from the tray in the meantime, or a file that cannot be decoded: its result says so.
                 if let Some(examination) = self.examination(result)? {
-                    self.keep_picture(result.image, &examination.0)?;
+                    self.keep_picture(result.image, &examination.examination)?;
                 }
             }
         }
@@ -211,7 +211,7 @@ impl Filing {
     }
 
     /// A result with its image, decoded once more; `None` if its file is gone or no image.
-    fn examination(&self, result: &ResultRecord) -> Result<Option<(Examination, PathBuf)>, StoreError> {
+    fn examination(&self, result: &ResultRecord) -> Result<Option<OwedImage>, StoreError> {
         let record = self.store.image(result.image)?;
         let Some(path) = record.and_then(|image| image.file) else {
             return Ok(None);
@@ -222,7 +222,11 @@ impl Filing {
             image: decoded.ok(),
             refused: None,
         };
-        Ok(Some((examination, path)))
+        Ok(Some(OwedImage {
+            examination,
+            path,
+            member: result.member,
+        }))
     }
 
     /// Makes what is owed, an image or a series at a time.
@@ -258,7 +262,7 @@ impl Filing {
             images.extend(self.examination(result)?);
         }
         let manifest = match images.first() {
-            Some((examination, _)) => self.store.model(&examination.finding.model.digest)?,
+            Some(image) => self.store.model(&image.examination.finding.model.digest)?,
             None => None,
         };
         let Some(manifest) = manifest else {

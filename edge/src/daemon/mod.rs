@@ -18,6 +18,7 @@ pub mod filing;
 pub mod gatekeeper;
 pub mod main_loop;
 pub mod models;
+pub mod network;
 pub mod routing;
 pub mod screen;
 mod self_test;
@@ -45,8 +46,8 @@ use crate::calibration::CalibrationFolder;
 use crate::intake::folder::FolderIntake;
 use crate::intake::media::MediaIntake;
 use crate::intake::watch_folder::WatchError;
+use crate::outbox::Kind;
 use crate::store::audit::{AuditHead, Event};
-use crate::store::outbox::ObjectKind;
 use crate::store::{Store, StoreError};
 use board::Part;
 use config::ApplianceConfig;
@@ -98,7 +99,7 @@ pub struct Parts {
 /// What leaves the appliance.
 pub struct Outgoing {
     /// The objects of each result.
-    pub kinds: Vec<ObjectKind>,
+    pub kinds: Vec<Kind>,
     /// Who makes them.
     pub maker: Box<dyn ObjectMaker>,
 }
@@ -152,7 +153,7 @@ pub fn run(
     description: Description,
     stop: &dyn Fn() -> bool,
 ) -> Result<Ended, DaemonError> {
-    let mut screen = Screen::new(parts.display.take(), config.roles.clone());
+    let mut screen = Screen::new(parts.display.take(), config.roles.clone(), config.display.language);
     serve(config, parts, description, &mut screen, stop).inspect_err(|error| screen.show_failure(&error.to_string()))
 }
 
@@ -217,7 +218,7 @@ fn serve(
 fn open_store(
     config: &ApplianceConfig,
     shared: &Shared,
-    kinds: Vec<ObjectKind>,
+    kinds: Vec<Kind>,
     head: &AuditHead,
 ) -> Result<Arc<Store>, DaemonError> {
     let now = shared.now();

@@ -7,43 +7,54 @@ use chrono::{DateTime, Local, Utc};
 use embedded_graphics::geometry::OriginDimensions;
 use hardware::display::{Canvas, Display, present};
 use hardware::slots::Activity;
-use hardware::smp::{Outcome, OutcomeKind};
 
-use super::board::{Progress, Step};
+use super::board::{Part, Step};
 use super::shared::{News, Shared};
 use crate::examination::Examination;
-use crate::presentation::result_view;
-use crate::screens::{NoticeScreen, NoticeView, ResultScreen, Tone};
+use crate::finding::ImageSource;
+use crate::presentation::faults::{FaultKind, fault_view};
+use crate::presentation::{no_model_view, notices, result_view};
+use crate::screens::{Edges, FaultView, NoticeView, Page, Screens, Tone, View};
+use crate::text::words::{Language, Words};
 
 /// How long the end of an update stays on the display.
 const NEWS: Duration = Duration::from_secs(20);
 /// How long a result stays before the next step of an update may take its place.
 const RESULT: Duration = Duration::from_secs(10);
-const MEGABYTE: f64 = 1e6;
+
+/// What stands on the display, if it is no result.
+#[derive(Debug, PartialEq)]
+enum Shown {
+    Notice(NoticeView),
+    Fault(FaultView),
+}
 
 /// The display with what it shows.
 pub struct Screen {
     display: Option<Box<dyn Display>>,
     canvas: Canvas,
-    result_screen: ResultScreen,
-    notice_screen: NoticeScreen,
-    shown: Option<NoticeView>,
+    screens: Screens,
+    words: &'static Words,
+    shown: Option<Shown>,
     result_since: Option<Instant>,
+    /// The fault that is shown, and when it was seen first.
+    fault_since: Option<(String, DateTime<Utc>)>,
     roles: Vec<String>,
 }
 
 impl Screen {
-    /// On a display, or nowhere.
+    /// On a display, or nowhere, in a language.
     #[must_use]
-    pub fn new(display: Option<Box<dyn Display>>, roles: Vec<String>) -> Self {
+    pub fn new(display: Option<Box<dyn Display>>, roles: Vec<String>, language: Language) -> Self {
         let size = display.as_ref().map(|display| display.size()).unwrap_or_default();
         Self {
             display,
             canvas: Canvas::new(size),
-            result_screen: ResultScreen::new(),
-            notice_screen: NoticeScreen::new(),
+            screens: Screens::new(language),
+            words: language.words(),
             shown: None,
             result_since: None,
+            fault_since: None,
             roles,
         }
     }
@@ -57,8 +68,15 @@ impl Screen {
             News::Result {
                 examination, manifest, ..
             } => self.show_result(examination, manifest),
-            News::NoModel { case_number, kind } => self.show_notice(no_model_for_image_notice(case_number, kind)),
-            News::GivenUp { case_number, problem } => self.show_notice(given_up_notice(case_number, problem)),
+            News::NoModel { case_number, kind } => self.show_no_model(case_number, kind),
+            News::GivenUp { case_number, problem } => {
+                let lines = vec![
+                    format!("{case_number}: {problem}"),
+                    self.words.steps.clinician.to_owned(),
+                ];
+                let notice = notice(Tone::Setback, self.words.results.not_readable, lines, self.words);
+                self.draw(Shown::Notice(notice));
+            }
         }
         self.result_since = Some(Instant::now());
         self.flush();
@@ -66,15 +84,30 @@ impl Screen {
 
     fn show_result(&mut self, examination: &Examination, manifest: &Manifest) {
         let time = examination.finding.time.parse().map_or_else(|_| String::new(), local);
-        let view = result_view(examination, manifest, &time);
+        let view = result_view(examination, manifest, self.words, &time);
         // A canvas takes every pixel.
-        let Ok(()) = self.result_screen.draw(&view, &mut self.canvas);
+        let Ok(()) = self.screens.draw(View::Result(&view, Page::Pictures), &mut self.canvas);
         self.shown = None;
     }
 
-    fn show_notice(&mut self, notice: NoticeView) {
-        let Ok(()) = self.notice_screen.draw(&notice, &mut self.canvas);
-        self.shown = Some(notice);
+    fn show_no_model(&mut self, case_number: &str, kind: &str) {
+        let source = ImageSource {
+            modality: (!kind.is_empty()).then(|| kind.to_owned()),
+            ..ImageSource::default()
+        };
+        let mut view = no_model_view(&source, None, case_number, self.words);
+        view.edges.status = self.words.status.ready.to_owned();
+        let Ok(()) = self.screens.draw(View::Result(&view, Page::Pictures), &mut self.canvas);
+        self.shown = None;
+    }
+
+    fn draw(&mut self, shown: Shown) {
+        let view = match &shown {
+            Shown::Notice(notice) => View::Notice(notice),
+            Shown::Fault(fault) => View::Fault(fault),
+        };
+        let Ok(()) = self.screens.draw(view, &mut self.canvas);
+        self.shown = Some(shown);
     }
 
     /// Shows what goes on, if that is news; a result stays until something happens.
@@ -84,29 +117,34 @@ impl Screen {
         }
         let serving = shared.serving().values().next().map(|manifest| name(manifest));
         let fresh = self.result_since.is_some_and(|since| since.elapsed() < RESULT);
-        let news = self.news(shared, serving.as_deref());
-        let notice = match news {
-            Some(notice) if !fresh => notice,
-            None if self.result_since.is_none() => Self::idle(shared, serving.as_deref()),
+        let fault = self.fault(shared, now, serving.as_deref());
+        let shown = match fault.or_else(|| self.news(shared, serving.as_deref()).map(Shown::Notice)) {
+            Some(shown) if !fresh => shown,
+            None if self.result_since.is_none() => Shown::Notice(self.idle(shared, serving.as_deref())),
             _ => return,
         };
-        let notice = NoticeView {
-            time: local(now),
-            model: serving.unwrap_or_default(),
-            ..notice
+        let shown = match shown {
+            Shown::Notice(notice) => Shown::Notice(NoticeView {
+                time: local(now),
+                model: serving.unwrap_or_default(),
+                ..notice
+            }),
+            fault @ Shown::Fault(_) => fault,
         };
-        if self.shown.as_ref() == Some(&notice) {
+        if self.shown.as_ref() == Some(&shown) {
             return;
         }
         self.result_since = None;
-        self.show_notice(notice);
+        self.draw(shown);
         self.flush();
     }
 
     /// Shows why the service cannot begin; nobody refreshes it.
     pub fn show_failure(&mut self, problem: &str) {
         if self.display.is_some() {
-            self.show_notice(fault_notice(problem));
+            let edges = Edges::default();
+            let fault = fault_view(FaultKind::Other, &local(Utc::now()), problem, self.words, edges);
+            self.draw(Shown::Fault(fault));
             self.flush();
         }
     }
@@ -119,62 +157,92 @@ impl Screen {
         }
     }
 
-    /// The most urgent thing: a fault, an update on its way, its end.
+    /// The gravest fault, with the time at which it was seen first.
+    fn fault(&mut self, shared: &Shared, now: DateTime<Utc>, serving: Option<&str>) -> Option<Shown> {
+        let Some((part, problem)) = shared.board().fault().map(|(part, text)| (part, text.to_owned())) else {
+            self.fault_since = None;
+            return None;
+        };
+        let since = match &self.fault_since {
+            Some((known, since)) if *known == problem => *since,
+            _ => now,
+        };
+        self.fault_since = Some((problem.clone(), since));
+        let edges = Edges {
+            model: serving.unwrap_or_default().to_owned(),
+            time: local(now),
+            ..Edges::default()
+        };
+        let kind = kind_of(part);
+        Some(Shown::Fault(fault_view(
+            kind,
+            &local(since),
+            &problem,
+            self.words,
+            edges,
+        )))
+    }
+
+    /// An update on its way, or its end.
     fn news(&self, shared: &Shared, serving: Option<&str>) -> Option<NoticeView> {
-        if let Some(fault) = shared.board().fault() {
-            return Some(fault_notice(fault));
-        }
         for image in 0..self.roles.len() as u32 {
             if let Some(step) = shared.board().step(image) {
-                return Some(step_notice(step));
+                return Some(match step {
+                    Step::Receiving(bytes) => notices::receiving(bytes.done, bytes.total, self.words),
+                    Step::Rebuilding(bytes) => notices::rebuilding(bytes.done, bytes.total, self.words),
+                    Step::Verifying(bytes) => notices::verifying(bytes.done, bytes.total, self.words),
+                    Step::SelfTest(cases) => notices::self_test(cases.done, cases.total, self.words),
+                });
             }
             let activity = shared.slots().activity(image);
             if let Ok(Activity::Receiving { bytes, total }) = activity {
-                return Some(step_notice(Step::Receiving(Progress { done: bytes, total })));
+                return Some(notices::receiving(bytes, total, self.words));
             }
         }
         let board = shared.board();
         let news = board.news(Instant::now(), NEWS);
-        news.map(|outcome| outcome_notice(outcome, serving))
+        news.map(|outcome| notices::outcome(outcome, serving, self.words))
     }
 
-    fn idle(shared: &Shared, serving: Option<&str>) -> NoticeView {
-        let tally = shared.board().tally;
+    fn idle(&self, shared: &Shared, serving: Option<&str>) -> NoticeView {
         let Some(model) = serving else {
-            let mut notice = no_model_notice();
-            if tally.waiting > 0 {
-                notice.lines.push(format!("{} images wait for it.", tally.waiting));
-            }
-            return notice;
+            return notices::no_model(self.words);
         };
-        let mut lines = vec![format!("Model {model}")];
+        let mut lines = vec![(self.words.updates.model)(model)];
         let first = shared.serving().keys().next().copied();
         let on_trial = |image| matches!(shared.slots().activity(image), Ok(Activity::Trial { .. }));
         if first.is_some_and(on_trial) {
-            lines.push("On trial until it is confirmed.".to_owned());
+            lines.push(self.words.updates.on_trial.to_owned());
         }
+        let tally = shared.board().tally;
         if tally.results > 0 {
-            lines.push(format!(
-                "{} images since the start, {} flagged",
-                tally.results, tally.flagged
+            lines.push((self.words.waiting.today)(
+                tally.results as usize,
+                tally.flagged as usize,
             ));
         }
-        notice(Tone::Good, "Ready", lines, None)
+        notice(Tone::Good, self.words.waiting.ready, lines, self.words)
     }
 }
 
-fn notice(tone: Tone, headline: &str, lines: Vec<String>, progress: Option<(f32, String)>) -> NoticeView {
+fn kind_of(part: Part) -> FaultKind {
+    match part {
+        Part::Store | Part::Slots => FaultKind::StorageFails,
+        Part::Disk => FaultKind::StorageFull,
+        Part::Models => FaultKind::ModelFails,
+        Part::Dicom | Part::Folder | Part::Media => FaultKind::IntakeFails,
+        Part::Outbox => FaultKind::Other,
+    }
+}
+
+fn notice(tone: Tone, headline: &str, lines: Vec<String>, words: &Words) -> NoticeView {
     NoticeView {
         tone,
         headline: headline.to_owned(),
         lines,
-        progress,
+        progress: None,
         model: String::new(),
-        status: match tone {
-            Tone::Good | Tone::Setback => "ready".to_owned(),
-            Tone::Busy => "update".to_owned(),
-            Tone::Fault => "fault".to_owned(),
-        },
+        status: words.status.ready.to_owned(),
         time: String::new(),
     }
 }
@@ -182,124 +250,6 @@ fn notice(tone: Tone, headline: &str, lines: Vec<String>, progress: Option<(f32,
 /// Name and version of a model.
 fn name(manifest: &Manifest) -> String {
     format!("{} {}", manifest.name, manifest.version)
-}
-
-/// An image came that none of the models is for.
-#[must_use]
-pub fn no_model_for_image_notice(case_number: &str, kind: &str) -> NoticeView {
-    let what = if kind.is_empty() {
-        String::new()
-    } else {
-        format!(": {kind}")
-    };
-    let lines = vec![
-        format!("Case {case_number}{what}. It was stored and not assessed."),
-        "A clinician reads the image as always.".to_owned(),
-    ];
-    notice(Tone::Setback, "No model for this kind of image", lines, None)
-}
-
-/// An image could not be assessed, whatever was tried.
-#[must_use]
-pub fn given_up_notice(case_number: &str, problem: &str) -> NoticeView {
-    let lines = vec![
-        format!("Case {case_number}: {problem}"),
-        "A clinician reads the image as always.".to_owned(),
-    ];
-    notice(Tone::Setback, "An image could not be assessed", lines, None)
-}
-
-/// Without a model: the appliance waits for its first one, or for a better one.
-#[must_use]
-pub fn no_model_notice() -> NoticeView {
-    let lines = vec!["An engineer sends one over the serial line with scanside-flash.".to_owned()];
-    NoticeView {
-        status: "no model".to_owned(),
-        ..notice(Tone::Setback, "No model yet", lines, None)
-    }
-}
-
-/// Something is wrong with the appliance itself.
-#[must_use]
-pub fn fault_notice(fault: &str) -> NoticeView {
-    notice(
-        Tone::Fault,
-        "The appliance needs attention",
-        vec![sentence(fault)],
-        None,
-    )
-}
-
-/// A step of an update, with how far it is.
-#[must_use]
-pub fn step_notice(step: Step) -> NoticeView {
-    match step {
-        Step::Receiving(progress) => notice(
-            Tone::Busy,
-            "Receiving a new model",
-            vec!["The present model goes on working.".to_owned()],
-            Some(in_bytes(progress)),
-        ),
-        Step::Verifying(progress) => notice(
-            Tone::Busy,
-            "Verifying the new model",
-            vec!["Every byte is read back and checked.".to_owned()],
-            Some(in_bytes(progress)),
-        ),
-        Step::SelfTest(progress) => notice(
-            Tone::Busy,
-            "Self-test",
-            vec!["The model must reproduce its golden cases on this device.".to_owned()],
-            Some((
-                share(progress),
-                format!("{} of {} cases", progress.done, progress.total),
-            )),
-        ),
-    }
-}
-
-/// The end of an update or of a self-test, with its reason, and for a setback the model that goes on `serving`.
-#[must_use]
-pub fn outcome_notice(outcome: &Outcome, serving: Option<&str>) -> NoticeView {
-    let (tone, headline) = match outcome.kind {
-        OutcomeKind::Stored => (Tone::Good, "New model stored"),
-        OutcomeKind::Passed => (Tone::Good, "Self-test passed"),
-        OutcomeKind::Confirmed => (Tone::Good, "New model confirmed"),
-        OutcomeKind::Refused => (Tone::Setback, "A model was refused"),
-        OutcomeKind::Damaged => (Tone::Setback, "A model arrived damaged"),
-        OutcomeKind::Failed => (Tone::Setback, "Self-test failed"),
-        OutcomeKind::Reverted => (Tone::Setback, "The new model was taken back"),
-        _ => (Tone::Good, "Update"),
-    };
-    // The headline says already whose reason it is.
-    let reason = outcome.reason.strip_prefix("self-test: ").unwrap_or(&outcome.reason);
-    let reason = (!reason.is_empty()).then(|| sentence(reason));
-    let goes_on = (tone == Tone::Setback).then(|| match serving {
-        Some(model) => format!("Model {model} goes on working."),
-        None => "No model serves.".to_owned(),
-    });
-    notice(tone, headline, reason.into_iter().chain(goes_on).collect(), None)
-}
-
-/// With a capital first and a stop last.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
-}
-
-fn share(progress: Progress) -> f32 {
-    if progress.total == 0 {
-        return 0.0;
-    }
-    (progress.done as f64 / progress.total as f64) as f32
-}
-
-fn in_bytes(progress: Progress) -> (f32, String) {
-    let share = share(progress);
-    let [done, total] = [progress.done, progress.total].map(|bytes| bytes as f64 / MEGABYTE);
-    (share, format!("{done:.1} of {total:.1} MB, {:.0} %", share * 100.0))
 }
 
 fn local(time: DateTime<Utc>) -> String {

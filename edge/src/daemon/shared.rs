@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use hardware::clock::Clock;
 use hardware::slots::{Load, Slots};
 
-use super::board::Board;
+use super::board::{Board, Step};
 use super::delta::Received;
 use crate::examination::Examination;
 
@@ -153,6 +153,9 @@ impl Shared {
 
     /// Leaves a delta to be followed.
     pub fn rebuild(&self, received: Received) {
+        // From here on it is told what goes on, though it may take a moment until it does.
+        self.board()
+            .begin(received.image(), Step::Rebuilding(received.progress(0)));
         lock(&self.rebuilds).push_back(received);
     }
 

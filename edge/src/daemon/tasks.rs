@@ -14,8 +14,8 @@ use super::board::Part;
 use super::shared::Shared;
 use crate::examination::Examination;
 use crate::intake::arrival::Acceptor;
+use crate::outbox::Kind;
 use crate::store::Store;
-use crate::store::outbox::ObjectKind;
 
 /// Something that runs on a thread of its own for as long as the service.
 pub trait Task: Send {
@@ -112,11 +112,22 @@ pub struct Owing<'a> {
     /// The number of the case: `260314-0007`.
     pub case_number: &'a str,
     /// What is owed.
-    pub kinds: &'a [ObjectKind],
-    /// The images with their findings and files, the one that matters most first. Each file is the one that was received.
-    pub images: &'a [(Examination, PathBuf)],
+    pub kinds: &'a [Kind],
+    /// The images, the one that matters most first.
+    pub images: &'a [OwedImage],
     /// What the model of these findings says about itself.
     pub manifest: &'a Manifest,
+}
+
+/// An image whose objects are owed.
+#[derive(Debug)]
+pub struct OwedImage {
+    /// What was found, with the decoded image if it could be decoded.
+    pub examination: Examination,
+    /// The file as it was received.
+    pub path: PathBuf,
+    /// Which image of its case it is, from 1.
+    pub member: u32,
 }
 
 /// Objects that were made.
@@ -125,14 +136,14 @@ pub struct MadeObjects {
     /// Those that leave.
     pub objects: Vec<MadeObject>,
     /// Those that were owed and cannot be, with the reason.
-    pub left_out: Vec<(ObjectKind, String)>,
+    pub left_out: Vec<(Kind, String)>,
 }
 
 /// An object that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeObject {
     /// What it is.
-    pub kind: ObjectKind,
+    pub kind: Kind,
     /// SOP Instance UID of a DICOM object, name of a JSON file; the same image always gives the same one.
     pub object: String,
     /// The whole file.

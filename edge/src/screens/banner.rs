@@ -56,7 +56,7 @@ fn sign(state: ResultState) -> Option<(&'static str, f32)> {
         // A triangle's room is in its lower half.
         ResultState::Flagged => Some(("!", 0.09)),
         ResultState::Uncertain => Some(("?", 0.0)),
-        ResultState::NoFindingFlagged | ResultState::NotReadable => None,
+        ResultState::NoFindingFlagged | ResultState::NotReadable | ResultState::NoModel => None,
     }
 }
 
@@ -74,7 +74,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             stroke,
             [accent, fill, palette::GROUND],
         )?;
-        self.mark(view.state, layout, [accent, fill])?;
+        self.banner_sign(view.state, layout, [accent, fill])?;
 
         let sizes = layout.sizes;
         let step = self.fonts.face(Weight::Regular, sizes.body).line_height() as i32;
@@ -108,7 +108,12 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         Ok(())
     }
 
-    fn mark(&mut self, state: ResultState, layout: &Layout, [accent, fill]: [Rgb888; 2]) -> Result<(), D::Error> {
+    fn banner_sign(
+        &mut self,
+        state: ResultState,
+        layout: &Layout,
+        [accent, fill]: [Rgb888; 2],
+    ) -> Result<(), D::Error> {
         let side = mark_side(layout.sizes.headline);
         let banner = layout.banner;
         let top = banner.top_left.y + (banner.size.height as i32 - side) / 2;

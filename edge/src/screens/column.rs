@@ -9,10 +9,16 @@ use super::layout::Layout;
 use super::painter::{Ink, Painter};
 use super::sentences::{List, Mark};
 use super::{Bar, ResultState, ResultView, palette, shapes};
-use crate::text::{words, wrap};
+use crate::text::{Weight, wrap};
 
 /// Share of the column that reasons may take before bars do, where they are the message.
 const REASONS_SHARE: f32 = 0.45;
+
+/// From this scale on the column has room for marks in words, whatever lines they take.
+const ROOMY: f32 = 0.9;
+
+/// No label is set smaller, in pixels of the em.
+const SMALLEST_LABEL: u32 = 10;
 
 /// Heights of what makes up a bar, in pixels.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +44,16 @@ impl BarHeights {
     fn row(&self) -> i32 {
         self.text + self.label_gap + self.track
     }
+}
+
+/// How labels of bars stand.
+#[derive(Debug, Clone, Copy)]
+struct LabelStyle {
+    size: u32,
+    /// Beside the percentage, which else stands beside the track.
+    beside: bool,
+    /// Width of the widest percentage, so that all tracks beside them have one length.
+    percent: i32,
 }
 
 /// A row of the column being filled from top to bottom.
@@ -78,78 +94,120 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let most = share.max(least).max(cursor.free() - bars);
         let reserved = if list.matters { wanted.min(most) } else { 0 };
         cursor.bottom -= reserved;
-        self.bars(&view.bars, view.state, layout, &mut cursor)?;
+        self.bars(view, layout, &mut cursor)?;
         cursor.bottom += reserved;
         let size = Size::new(cursor.room().max(0) as u32, cursor.free().max(0) as u32);
         self.list(list, Rectangle::new(Point::new(cursor.left, cursor.y), size))
     }
 
+    /// Number and position of the case, what is known of it, and what people did with it.
     fn case(&mut self, view: &ResultView, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
         let sizes = layout.sizes;
-        let title = format!("{} {}", words::CASE, view.case_id);
+        let title = format!("{} {}", self.words.common.case, view.case_id);
         let cap = (sizes.title as f32 * 0.72).round() as i32;
-        self.write(
-            &title,
-            cursor.left,
-            cursor.y + cap / 2 + 1,
-            cursor.room(),
-            self.bold_that_fits(&title, cursor.room(), [sizes.small, sizes.title]),
-        )?;
-        cursor.y += cap + layout.gap * 5 / 6;
-        if !view.case_details.is_empty() {
-            let cap = (sizes.small as f32 * 0.72).round() as i32;
+        let middle = cursor.y + cap / 2 + 1;
+        let mut room = cursor.room();
+        if let Some([number, of]) = view.position {
             let ink = Ink::muted(sizes.small);
-            self.write(
-                &view.case_details,
-                cursor.left,
-                cursor.y + cap / 2 + 1,
-                cursor.room(),
-                ink,
-            )?;
-            cursor.y += cap;
+            let rest = room - self.width(&title, Ink::bold(sizes.body)) - layout.gap / 2;
+            let long = (self.words.common.position)(number, of);
+            let fits = self.width(&long, ink) <= rest;
+            let position = if fits { long } else { format!("{number}/{of}") };
+            room = self.write_to(&position, cursor.right, middle, room, ink)? - layout.gap / 2 - cursor.left;
         }
-        cursor.y += layout.gap * 5 / 3;
+        let ink = self.bold_that_fits(&title, room, [sizes.small, sizes.title]);
+        self.write(&title, cursor.left, middle, room, ink)?;
+        cursor.y += cap + layout.gap * 2 / 3;
+        let ink = Ink::muted(sizes.small);
+        for line in self.details(view, cursor.room(), ink) {
+            let middle = cursor.y + sizes.small as i32 / 2;
+            self.write(&line, cursor.left, middle, cursor.room(), ink)?;
+            cursor.y += sizes.small as i32 + layout.gap / 4;
+        }
+        let marks = view.marks.marks(self.words);
+        let at = Point::new(cursor.left, cursor.y);
+        cursor.y += self.marks(&marks, at, cursor.room(), ink, layout.scale >= ROOMY)?;
+        cursor.y += layout.gap * 4 / 3;
         Ok(())
     }
 
-    fn bars(&mut self, bars: &[Bar], state: ResultState, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+    /// Time and details, broken between them where one line is too short.
+    fn details(&self, view: &ResultView, room: i32, ink: Ink) -> Vec<String> {
+        let pieces = std::iter::once(view.case_time.as_str()).chain(view.case_details.split(" · "));
+        let mut lines: Vec<String> = Vec::new();
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            match lines.last_mut() {
+                Some(line) if self.width(&format!("{line} · {piece}"), ink) <= room => {
+                    line.push_str(" · ");
+                    line.push_str(piece);
+                }
+                _ => lines.push(piece.to_owned()),
+            }
+        }
+        lines
+    }
+
+    fn bars(&mut self, view: &ResultView, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+        let bars = &view.bars;
         let heights = BarHeights::new(layout);
         let row = heights.row();
-        let legend = layout.sizes.small as i32 + layout.gap;
+        let lines = self.legend_lines(view, layout, cursor.room());
+        let legend = legend_step(layout) * lines.len() as i32 + layout.gap * 2 / 3;
         let even = (cursor.free() - legend) / (bars.len().max(1) as i32) - row;
         let [least, most] = heights.spacing;
         let spacing = even.clamp(least, most);
-        let label_size = self.label_size(bars, layout, cursor);
+        let style = self.label_style(bars, layout, cursor.room());
         let mut drawn = 0;
         for bar in bars {
             if cursor.free() < row {
                 break;
             }
-            self.bar(bar, state, layout, cursor, heights, label_size)?;
+            self.bar(bar, view.state, layout, cursor, style)?;
             drawn += 1;
             cursor.y += row + spacing;
         }
         self.left_out |= drawn < bars.len();
-        // The legend is worth room only once every bar is there.
+        // The legend is worth room only once every bar is there; thresholds of a site must be told somewhere.
         let marked = bars.iter().any(|bar| bar.operating_point.is_some());
-        if marked && drawn == bars.len() && cursor.free() >= legend {
-            self.legend(layout, cursor)?;
+        if !marked || drawn < bars.len() {
+            return Ok(());
         }
+        if cursor.free() >= legend {
+            return self.legend(&lines, layout, cursor);
+        }
+        self.left_out |= view.site_thresholds.is_some();
         Ok(())
     }
 
-    /// The size in which all labels fit beside their percentages, else the smallest, in which they are cut.
-    fn label_size(&self, bars: &[Bar], layout: &Layout, cursor: &Cursor) -> u32 {
-        let size = layout.sizes.body;
-        let fits = |bar: &Bar| {
-            let percent = self.width(&percent(bar.probability), Ink::bold(size));
-            self.width(&bar.label, Ink::text(size)) + percent + layout.gap / 2 <= cursor.room()
+    /// How the bars' labels stand so that all of them are whole: beside their percentages if that is possible.
+    fn label_style(&self, bars: &[Bar], layout: &Layout, room: i32) -> LabelStyle {
+        let [body, small] = [layout.sizes.body, layout.sizes.small];
+        let percent_width = |bar: &Bar| self.width(&percent(bar.probability), Ink::bold(body));
+        let widest = bars.iter().map(percent_width).max().unwrap_or(0);
+        let least = (small - 1).max(SMALLEST_LABEL);
+        let styles = [
+            (body, true),
+            (small, true),
+            (body, false),
+            (small, false),
+            (least, false),
+        ]
+        .map(|(size, beside)| LabelStyle {
+            size,
+            beside,
+            percent: widest,
+        });
+        let fits = |style: &LabelStyle| {
+            bars.iter().all(|bar| {
+                let taken = if style.beside {
+                    percent_width(bar) + layout.gap / 2
+                } else {
+                    0
+                };
+                self.width(&bar.label, Ink::text(style.size)) + taken <= room
+            })
         };
-        if bars.iter().all(fits) {
-            size
-        } else {
-            layout.sizes.small
-        }
+        styles.into_iter().find(fits).unwrap_or(styles[styles.len() - 1])
     }
 
     fn bar(
@@ -158,29 +216,37 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         state: ResultState,
         layout: &Layout,
         cursor: &Cursor,
-        heights: BarHeights,
-        label_size: u32,
+        style: LabelStyle,
     ) -> Result<(), D::Error> {
         let BarHeights {
             text, label_gap, track, ..
-        } = heights;
+        } = BarHeights::new(layout);
         let size = layout.sizes.body;
-        let middle = cursor.y + text / 2;
-        let percent = self.write_to(
-            &percent(bar.probability),
-            cursor.right,
-            middle,
-            cursor.room(),
-            Ink::bold(size),
-        )?;
-        let room = percent - layout.gap / 2 - cursor.left;
-        self.write(&bar.label, cursor.left, middle, room, Ink::text(label_size))?;
-
         let y = cursor.y + text + label_gap;
-        let area = Rectangle::new(
-            Point::new(cursor.left, y),
-            Size::new(cursor.room() as u32, track as u32),
-        );
+        let middle = if style.beside {
+            cursor.y + text / 2
+        } else {
+            y + track / 2
+        };
+        let shown = percent(bar.probability);
+        let start = self.write_to(&shown, cursor.right, middle, cursor.room(), Ink::bold(size))?;
+        let percent = if style.beside {
+            cursor.right - start
+        } else {
+            style.percent
+        };
+        let end = cursor.right - percent - layout.gap / 2;
+        let (room, right) = if style.beside {
+            (end - cursor.left, cursor.right)
+        } else {
+            (cursor.room(), end)
+        };
+        let label = Ink::text(style.size);
+        self.left_out |= self.width(&bar.label, label) > room;
+        self.write(&bar.label, cursor.left, cursor.y + text / 2, room, label)?;
+
+        let length = (right - cursor.left).max(track);
+        let area = Rectangle::new(Point::new(cursor.left, y), Size::new(length as u32, track as u32));
         let radius = track as u32 / 2;
         shapes::rounded(self.target, area, radius, palette::TRACK, palette::GROUND)?;
         let share = if bar.probability.is_finite() {
@@ -189,7 +255,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             0.0
         };
         // A probability above zero shows at least a dot.
-        let filled = ((cursor.room() as f32 * share).round() as u32).max(if share > 0.0 { track as u32 } else { 0 });
+        let filled = ((length as f32 * share).round() as u32).max(if share > 0.0 { track as u32 } else { 0 });
         if filled > 0 {
             let colour = if bar.emphasised {
                 palette::accent(state)
@@ -200,7 +266,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             shapes::rounded(self.target, area, radius, colour, palette::TRACK)?;
         }
         if let Some(point) = bar.operating_point.filter(|point| (0.0..=1.0).contains(point)) {
-            let x = cursor.left + ((cursor.room() - 2) as f32 * point).round() as i32;
+            let x = cursor.left + ((length - 2) as f32 * point).round() as i32;
             self.tick(Point::new(x, y), track, layout)?;
         }
         Ok(())
@@ -220,30 +286,42 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         )
     }
 
-    fn legend(&mut self, layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
+    /// What the tick means, in as many lines as it takes.
+    fn legend(&mut self, lines: &[String], layout: &Layout, cursor: &mut Cursor) -> Result<(), D::Error> {
         let size = layout.sizes.small;
-        let ink = Ink::muted(size);
-        if self.width(words::OPERATING_POINT, ink) + layout.gap > cursor.room() {
-            return Ok(());
-        }
-        let height = size as i32;
-        let mark = Rectangle::new(Point::new(cursor.left + 1, cursor.y), Size::new(2, height as u32));
+        let step = legend_step(layout);
+        let height = step * lines.len() as i32 - (step - size as i32);
+        let mark = Rectangle::new(
+            Point::new(cursor.left + 1, cursor.y),
+            Size::new(2, height.max(1) as u32),
+        );
         self.target.fill_solid(&mark, palette::TEXT)?;
         let left = cursor.left + layout.gap;
-        self.write(
-            words::OPERATING_POINT,
-            left,
-            cursor.y + height / 2,
-            cursor.right - left,
-            ink,
-        )?;
-        cursor.y += height + layout.gap;
+        for line in lines {
+            let middle = cursor.y + size as i32 / 2;
+            self.write(line, left, middle, cursor.right - left, Ink::muted(size))?;
+            cursor.y += step;
+        }
+        cursor.y += layout.gap - (step - size as i32);
         Ok(())
+    }
+
+    /// "flagged from here", and by whose thresholds.
+    fn legend_lines(&self, view: &ResultView, layout: &Layout, room: i32) -> Vec<String> {
+        let face = self.fonts.face(Weight::Regular, layout.sizes.small);
+        let room = (room - layout.gap).max(0) as u32;
+        let site = view.site_thresholds.as_ref();
+        let site = site.map(|day| (self.words.common.site_thresholds)(day));
+        let texts = std::iter::once(self.words.common.operating_point.to_owned()).chain(site);
+        texts.flat_map(|text| wrap(&face, &text, room, 2)).collect()
     }
 
     /// The reasons, each with a dot in the state's colour. Where the result is in doubt they must be readable.
     fn reasons<'r>(&self, view: &ResultView, reasons: &'r [String], layout: &Layout) -> List<'r> {
-        let matters = matches!(view.state, ResultState::Uncertain | ResultState::NotReadable);
+        let matters = matches!(
+            view.state,
+            ResultState::Uncertain | ResultState::NotReadable | ResultState::NoModel
+        );
         let size = layout.sizes.small;
         List {
             sentences: reasons,
@@ -268,8 +346,13 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
     }
 }
 
+/// Between the lines of the legend.
+fn legend_step(layout: &Layout) -> i32 {
+    layout.sizes.small as i32 * 5 / 4
+}
+
 /// A probability in whole percent; never 0 or 100 for what is neither.
-fn percent(probability: f32) -> String {
+pub fn percent(probability: f32) -> String {
     if !probability.is_finite() {
         return "–".to_owned();
     }

@@ -1,7 +1,8 @@
 //! Where everything stands: one set of rules for every size.
 //!
 //! From top to bottom: status line, a row with image, overlay and a column of words, banner, footer. The two pictures
-//! are squares as large as the row allows while the column keeps its least width. Sizes run linearly with the screen's
+//! are squares as large as the row allows while the column keeps its least width. Of a series a strip of slices stands
+//! below the pictures, where the screen is large enough for it. Sizes run linearly with the screen's
 //! scale (1 at 800 x 480, 0.4 at 320 x 240), with more than linear room for type on small screens.
 
 use embedded_graphics::geometry::{Point, Size};
@@ -23,6 +24,8 @@ const GAP: Length = length(12.0, 6.0);
 const STATUS_HEIGHT: Length = length(36.0, 20.0);
 const CAPTION_HEIGHT: Length = length(26.0, 16.0);
 const FOOTER_HEIGHT: Length = length(26.0, 16.0);
+const STRIP_HEIGHT: Length = length(62.0, 24.0);
+const BEAT_WIDTH: Length = length(20.0, 12.0);
 const COLUMN_WIDTH: Length = length(160.0, 96.0);
 
 const SMALL: Length = length(13.0, 10.0);
@@ -33,6 +36,8 @@ const HEADLINE: Length = length(26.0, 15.0);
 /// Scale of 800 x 480; the smallest supported screen is 320 x 240.
 const REFERENCE: Size = Size::new(800, 480);
 const SMALLEST_SCALE: f32 = 0.4;
+/// From here on slices are large enough to be told apart in a strip.
+const SMALLEST_STRIP: f32 = 0.55;
 
 /// Sizes of type in pixels of the em.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub struct Layout {
     pub sizes: TypeSizes,
     /// Brand, model, state, time.
     pub status: Rectangle,
+    /// Inside the status line: the mark that moves as long as the appliance lives.
+    pub beat: Rectangle,
     /// The plain image; a square.
     pub image: Rectangle,
     /// The overlay; a square.
@@ -68,6 +75,8 @@ pub struct Layout {
     pub image_caption: Rectangle,
     /// Below the overlay.
     pub heatmap_caption: Rectangle,
+    /// Slices of a series, below both captions; empty without one, and on small screens.
+    pub strip: Rectangle,
     /// Case, probabilities, reasons.
     pub column: Rectangle,
     /// The finding.
@@ -79,6 +88,15 @@ pub struct Layout {
 impl Layout {
     /// The rules at a screen size, with a banner for `banner_lines` lines below its headline.
     pub fn new(screen: Size, banner_lines: u32) -> Self {
+        Self::of(screen, banner_lines, false)
+    }
+
+    /// The same with a strip of slices below the pictures, on screens that are large enough for one.
+    pub fn with_strip(screen: Size, banner_lines: u32) -> Self {
+        Self::of(screen, banner_lines, true)
+    }
+
+    fn of(screen: Size, banner_lines: u32, with_strip: bool) -> Self {
         let scale = scale_of(screen);
         let sizes = TypeSizes {
             small: at(SMALL, scale) as u32,
@@ -100,12 +118,17 @@ impl Layout {
         );
 
         let caption = at(CAPTION_HEIGHT, scale);
+        let strip = if with_strip && scale >= SMALLEST_STRIP {
+            at(STRIP_HEIGHT, scale)
+        } else {
+            0
+        };
         let top = status.size.height as i32 + gap;
         let row_height = banner.top_left.y - top - gap / 2;
         let room = (width - 2 * margin - 2 * gap - at(COLUMN_WIDTH, scale)) / 2;
-        let side = room.min(row_height - caption).max(1);
+        let side = room.min(row_height - caption - strip).max(1);
         // What a large screen leaves below the pictures goes half above them; on a small one the column needs it.
-        let slack = (row_height - caption - side).max(0);
+        let slack = (row_height - caption - strip - side).max(0);
         let top = top + if scale > 1.0 { slack / 2 } else { 0 };
         let image = area(margin, top, side, side);
         let heatmap = area(margin + side + gap, top, side, side);
@@ -117,6 +140,8 @@ impl Layout {
             gap,
             sizes,
             status,
+            beat: beat(status, margin, scale),
+            strip: area(margin, top + side + caption, 2 * side + gap, strip),
             image,
             heatmap,
             image_caption: below(image),
@@ -155,8 +180,16 @@ impl Layout {
             column: area(self.margin, top, width, height),
             heatmap: area(left, top, right - left, height),
             heatmap_caption: area(left, top + height, right - left, 0),
+            strip: area(self.margin, top, 0, 0),
             ..*self
         }
+    }
+
+    /// Between status line and footer.
+    pub fn body(&self) -> Rectangle {
+        let top = self.status.size.height as i32 + self.gap;
+        let bottom = self.footer.top_left.y - self.gap / 3;
+        area(self.margin, top, self.footer.size.width as i32, bottom - top)
     }
 
     /// A panel of words in place of the overlay: beside the image and its caption, or as high as the column where the
@@ -184,6 +217,14 @@ pub fn scale_of(screen: Size) -> f32 {
 fn at(length: Length, scale: f32) -> i32 {
     let slope = (length.at_800 - length.at_320) / (1.0 - SMALLEST_SCALE);
     (length.at_320 + slope * (scale - SMALLEST_SCALE)).round() as i32
+}
+
+fn beat(status: Rectangle, margin: i32, scale: f32) -> Rectangle {
+    let width = at(BEAT_WIDTH, scale);
+    // Even, so that it stands in the middle of the line.
+    let height = width / 5 / 2 * 2;
+    let (right, middle) = (status.size.width as i32 - margin, status.size.height as i32 / 2);
+    area(right - width, middle - height / 2, width, height)
 }
 
 fn banner_height(sizes: &TypeSizes, gap: i32, lines: u32) -> i32 {
@@ -214,18 +255,21 @@ mod tests {
     #[test]
     fn nothing_overlaps_and_everything_is_on_the_screen() {
         for (width, height) in SCREENS {
-            for lines in 1..=2 {
-                let layout = Layout::new(Size::new(width, height), lines);
+            let size = Size::new(width, height);
+            let plain = [1, 2].map(|lines| Layout::new(size, lines));
+            for layout in plain.into_iter().chain([Layout::with_strip(size, 1)]) {
                 let areas = [
                     layout.status,
                     layout.image,
                     layout.heatmap,
                     layout.image_caption,
                     layout.heatmap_caption,
+                    layout.strip,
                     layout.column,
                     layout.banner,
                     layout.footer,
                 ];
+                assert_eq!(layout.beat.intersection(&layout.status), layout.beat);
                 let screen = Rectangle::new(Point::zero(), Size::new(width, height));
                 for (index, area) in areas.iter().enumerate() {
                     assert_eq!(area.intersection(&screen), *area, "{width}x{height} {index}");

@@ -1,15 +1,18 @@
 //! The screen between results: ready, an update on its way, a fault.
 
+use std::rc::Rc;
+
 use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{OriginDimensions, Point, Size};
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::primitives::Rectangle;
 
+use super::footer::Remark;
 use super::layout::Layout;
-use super::painter::{Ink, Painter};
-use super::status_line::StatusLine;
-use super::{palette, shapes};
-use crate::text::{Fonts, Weight, words, wrap};
+use super::painter::{Ink, Lettering, Painter};
+use super::{Edges, palette, shapes};
+use crate::text::words::Language;
+use crate::text::{Weight, wrap};
 
 /// Lines of one sentence.
 const SENTENCE_LINES: usize = 3;
@@ -48,7 +51,7 @@ pub struct NoticeView {
 
 /// Draws notices.
 pub struct NoticeScreen {
-    fonts: Fonts,
+    lettering: Rc<Lettering>,
 }
 
 impl Default for NoticeScreen {
@@ -58,12 +61,14 @@ impl Default for NoticeScreen {
 }
 
 impl NoticeScreen {
-    /// A screen with Noto Sans.
+    /// A screen in English.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            fonts: Fonts::noto_sans(),
-        }
+        Self::with(Rc::new(Lettering::new(Language::English)))
+    }
+
+    pub(super) fn with(lettering: Rc<Lettering>) -> Self {
+        Self { lettering }
     }
 
     /// Draws a notice over the whole target.
@@ -76,31 +81,18 @@ impl NoticeScreen {
     {
         let layout = Layout::new(target.size(), 1);
         target.clear(palette::GROUND)?;
-        let mut painter = Painter {
-            target,
-            fonts: &self.fonts,
-            left_out: false,
-        };
-        painter.status_line(view.status_line(), &layout)?;
-        painter.notice(view, &layout)?;
-        let footer = layout.footer;
-        let middle = footer.top_left.y + footer.size.height as i32 / 2;
-        let ink = Ink::bold(layout.sizes.small).coloured(palette::MUTED);
-        let room = footer.size.width as i32;
-        painter
-            .write(words::DISCLAIMER, footer.top_left.x, middle, room, ink)
-            .map(|_| ())
+        self.lettering.on(target).notice(view, &layout)
     }
 }
 
 impl NoticeView {
-    fn status_line(&self) -> StatusLine<'_> {
-        StatusLine {
-            model: &self.model,
-            engine: "",
-            status: &self.status,
-            healthy: self.tone != Tone::Fault,
-            time: &self.time,
+    fn edges(&self) -> Edges {
+        Edges {
+            model: self.model.clone(),
+            status: self.status.clone(),
+            faulty: self.tone == Tone::Fault,
+            time: self.time.clone(),
+            ..Edges::default()
         }
     }
 }
@@ -115,8 +107,16 @@ fn colour(tone: Tone) -> Rgb888 {
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
+    /// Draws the screen.
+    pub fn notice(&mut self, view: &NoticeView, layout: &Layout) -> Result<(), D::Error> {
+        let edges = view.edges();
+        self.status_line(&edges, layout)?;
+        self.news_of(view, layout)?;
+        self.footer(&edges, layout, Remark::default())
+    }
+
     /// A coloured edge, the headline beside it, sentences, and the bar; all in the middle of the height.
-    fn notice(&mut self, view: &NoticeView, layout: &Layout) -> Result<(), D::Error> {
+    fn news_of(&mut self, view: &NoticeView, layout: &Layout) -> Result<(), D::Error> {
         let sizes = layout.sizes;
         let left = layout.margin * 3;
         let room = layout.footer.size.width as i32 - 4 * layout.margin;

@@ -11,7 +11,35 @@ use embedded_graphics::text::Baseline;
 use embedded_graphics::text::renderer::TextRenderer;
 
 use super::palette;
+use crate::text::words::{Language, Words};
 use crate::text::{Fonts, TextStyle, Weight, ellipsize};
+
+/// The letters and the words of a language.
+pub struct Lettering {
+    pub fonts: Fonts,
+    pub words: &'static Words,
+}
+
+impl Lettering {
+    /// Noto Sans, with what a language says.
+    pub fn new(language: Language) -> Self {
+        Self {
+            fonts: Fonts::noto_sans(),
+            words: language.words(),
+        }
+    }
+
+    /// To write on a target.
+    pub fn on<'a, D>(&'a self, target: &'a mut D) -> Painter<'a, D> {
+        Painter {
+            target,
+            fonts: &self.fonts,
+            words: self.words,
+            left_out: false,
+            cut: Vec::new(),
+        }
+    }
+}
 
 /// Which face and colours.
 #[derive(Debug, Clone, Copy)]
@@ -90,12 +118,15 @@ impl DrawTarget for Nothing {
     }
 }
 
-/// A target with the fonts to write on it.
+/// A target with the letters and words to write on it.
 pub struct Painter<'a, D> {
     pub target: &'a mut D,
     pub fonts: &'a Fonts,
+    pub words: &'static Words,
     /// Whether something that a person must be able to read found no room.
     pub left_out: bool,
+    /// Lines that were longer than their room.
+    pub cut: Vec<String>,
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
@@ -104,40 +135,47 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         self.fonts.face(ink.weight, ink.size).width(text) as i32
     }
 
+    /// The largest face between two sizes in which a line fits `room` pixels, else the smallest.
+    pub fn that_fits(&self, text: &str, room: i32, ink: Ink, [least, most]: [u32; 2]) -> Ink {
+        let sized = |size| Ink { size, ..ink };
+        let mut fitting = (least..=most)
+            .rev()
+            .map(sized)
+            .filter(|ink| self.width(text, *ink) <= room);
+        fitting.next().unwrap_or(sized(least))
+    }
+
     /// The largest bold face between two sizes in which a line fits `room` pixels, else the smallest.
-    pub fn bold_that_fits(&self, text: &str, room: i32, [least, most]: [u32; 2]) -> Ink {
-        let sizes = (least..=most).rev().map(Ink::bold);
-        let mut fitting = sizes.filter(|ink| self.width(text, *ink) <= room);
-        fitting.next().unwrap_or(Ink::bold(least))
+    pub fn bold_that_fits(&self, text: &str, room: i32, sizes: [u32; 2]) -> Ink {
+        self.that_fits(text, room, Ink::bold(sizes[0]), sizes)
     }
 
     /// Writes from `x` to the right, capitals centred on row `middle`, cut to `room` pixels; returns where it ended.
     pub fn write(&mut self, text: &str, x: i32, middle: i32, room: i32, ink: Ink) -> Result<i32, D::Error> {
         let face = self.fonts.face(ink.weight, ink.size);
-        let text = ellipsize(&face, text, room.max(0) as u32);
+        let shown = ellipsize(&face, text, room.max(0) as u32);
+        if shown != text {
+            self.cut.push(text.to_owned());
+        }
         let style = TextStyle {
             face: &face,
             colour: ink.colour,
             ground: ink.ground,
         };
-        let end = style.draw_string(&text, Point::new(x, middle), Baseline::Middle, self.target)?;
+        let end = style.draw_string(&shown, Point::new(x, middle), Baseline::Middle, self.target)?;
         Ok(end.x)
     }
 
     /// As `write`, ending at `right`; returns where it began.
     pub fn write_to(&mut self, text: &str, right: i32, middle: i32, room: i32, ink: Ink) -> Result<i32, D::Error> {
-        let face = self.fonts.face(ink.weight, ink.size);
-        let text = ellipsize(&face, text, room.max(0) as u32);
-        let x = right - face.width(&text) as i32;
-        self.write(&text, x, middle, room, ink)?;
+        let x = right - self.width(text, ink).min(room.max(0));
+        self.write(text, x, middle, room, ink)?;
         Ok(x)
     }
 
     /// As `write`, centred on column `centre`.
     pub fn write_centred(&mut self, text: &str, centre: Point, room: i32, ink: Ink) -> Result<(), D::Error> {
-        let face = self.fonts.face(ink.weight, ink.size);
-        let text = ellipsize(&face, text, room.max(0) as u32);
-        let x = centre.x - face.width(&text) as i32 / 2;
-        self.write(&text, x, centre.y, room, ink).map(|_| ())
+        let x = centre.x - self.width(text, ink).min(room.max(0)) / 2;
+        self.write(text, x, centre.y, room, ink).map(|_| ())
     }
 }

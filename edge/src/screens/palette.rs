@@ -32,6 +32,9 @@ pub const SETBACK: Rgb888 = Rgb888::new(0xFF, 0xBF, 0x3C);
 /// The device does not work.
 pub const FAULT: Rgb888 = Rgb888::new(0xFF, 0x5A, 0x4F);
 
+/// Behind the chosen case of a list.
+pub const CHOSEN: Rgb888 = Rgb888::new(0x1C, 0x2A, 0x3C);
+
 /// The accent of a kind of result.
 pub const fn accent(state: ResultState) -> Rgb888 {
     match state {
@@ -39,6 +42,7 @@ pub const fn accent(state: ResultState) -> Rgb888 {
         ResultState::NoFindingFlagged => Rgb888::new(0x93, 0xB5, 0xD1),
         ResultState::Uncertain => Rgb888::new(0xB8, 0x9D, 0xFF),
         ResultState::NotReadable => Rgb888::new(0xF4, 0xF6, 0xF9),
+        ResultState::NoModel => Rgb888::new(0xB9, 0xC2, 0xCC),
     }
 }
 
@@ -46,14 +50,14 @@ pub const fn accent(state: ResultState) -> Rgb888 {
 pub const BANNER_TINT: u8 = 38;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use embedded_graphics::pixelcolor::RgbColor;
 
     use super::*;
     use crate::text::style::mix;
 
     /// WCAG 2.2 relative luminance.
-    fn luminance(colour: Rgb888) -> f64 {
+    pub(in crate::screens) fn luminance(colour: Rgb888) -> f64 {
         let linear = [colour.r(), colour.g(), colour.b()].map(|component| {
             let value = f64::from(component) / 255.0;
             if value <= 0.04045 {
@@ -65,22 +69,17 @@ mod tests {
         0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     }
 
-    fn contrast(a: Rgb888, b: Rgb888) -> f64 {
+    pub(in crate::screens) fn contrast(a: Rgb888, b: Rgb888) -> f64 {
         let (a, b) = (luminance(a), luminance(b));
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
-    const STATES: [ResultState; 4] = [
-        ResultState::Flagged,
-        ResultState::NoFindingFlagged,
-        ResultState::Uncertain,
-        ResultState::NotReadable,
-    ];
+    const STATES: [ResultState; 5] = ResultState::ALL;
 
     #[test]
     fn text_is_readable_on_every_ground() {
         let banners = STATES.map(|state| mix(GROUND, accent(state), BANNER_TINT));
-        for ground in [GROUND, STATUS_GROUND, PANEL_GROUND].into_iter().chain(banners) {
+        for ground in [GROUND, STATUS_GROUND, PANEL_GROUND, CHOSEN].into_iter().chain(banners) {
             for ink in [TEXT, MUTED] {
                 assert!(
                     contrast(ink, ground) >= 4.5,

@@ -5,13 +5,12 @@ use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::pixelcolor::Rgb888;
 use embedded_graphics::primitives::Rectangle;
 use imaging::overlay::{OverlayTable, upsample_heatmap};
-use imaging::{display_picture, fit_size};
+use imaging::{GreyImage, display_picture, fit_size};
 use ndarray::Array2;
 
 use super::layout::Layout;
 use super::painter::{Ink, Painter};
 use super::{HeatmapView, ResultView, palette};
-use crate::text::words;
 
 /// How heat is painted, and the colours of the scale.
 pub struct HeatColours {
@@ -25,7 +24,7 @@ pub fn shows_words(view: &ResultView) -> bool {
 }
 
 /// An image at the size of its panel.
-struct Picture {
+pub struct Picture {
     grey: Array2<u8>,
     /// Size of the image itself, `[H,W]`.
     image: [usize; 2],
@@ -33,36 +32,75 @@ struct Picture {
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
-    /// Draws both panels with their captions.
-    pub fn panels(&mut self, view: &ResultView, layout: &Layout, heat: &HeatColours) -> Result<(), D::Error> {
-        let picture = view.image.and_then(|image| {
+    /// Draws both panels with their captions; the second one without heat if `plain`.
+    pub fn panels(
+        &mut self,
+        view: &ResultView,
+        layout: &Layout,
+        heat: &HeatColours,
+        plain: bool,
+    ) -> Result<(), D::Error> {
+        let picture = self.picture(view.image, layout.image, layout)?;
+        let common = &self.words.common;
+        let caption = match &view.series {
+            Some(series) => series.slices.get(series.shown).map(|slice| {
+                let long = (common.slice_of)(slice.number, series.of);
+                let fits = self.width(&long, Ink::muted(layout.sizes.small)) <= layout.image_caption.size.width as i32;
+                if fits { long } else { (common.slice)(slice.number) }
+            }),
+            None => None,
+        };
+        self.caption(caption.as_deref().unwrap_or(common.image), layout.image_caption, layout)?;
+        if let Some(series) = &view.series {
+            self.strip(series, view.state, layout)?;
+        }
+        match (&picture, &view.heatmap) {
+            (Some(picture), Some(_)) if plain => {
+                let area = beside(picture.area, layout);
+                self.frame(layout.heatmap, Some(area))?;
+                self.grey(&picture.grey, area)?;
+                self.caption(common.heatmap_off, layout.heatmap_caption, layout)
+            }
+            (Some(picture), Some(map)) => self.overlay(picture, map, layout, heat),
+            _ if shows_words(view) => self.words_panel(view, layout),
+            _ => {
+                self.frame(layout.heatmap, None)?;
+                self.write_in_panel(common.no_heatmap, layout.heatmap, layout)
+            }
+        }
+    }
+
+    /// An image in a framed panel, as large as fits, or words where there is none.
+    pub fn picture(
+        &mut self,
+        image: Option<&GreyImage>,
+        panel: Rectangle,
+        layout: &Layout,
+    ) -> Result<Option<Picture>, D::Error> {
+        let picture = image.and_then(|image| {
             let size = image.pixels.shape();
-            let [height, width] = fit_size(size, [layout.image.size.height.saturating_sub(2) as usize; 2]);
+            let [height, width] = fit_size(size, [panel.size.height.saturating_sub(2) as usize; 2]);
             let grey = display_picture(image, [height, width])?;
-            let area = centred(layout.image, Size::new(width as u32, height as u32));
+            let area = centred(panel, Size::new(width as u32, height as u32));
             Some(Picture {
                 grey,
                 image: size,
                 area,
             })
         });
-        self.frame(layout.image, picture.as_ref().map(|picture| picture.area))?;
+        self.frame(panel, picture.as_ref().map(|picture| picture.area))?;
         match &picture {
-            Some(picture) => {
-                let colours = picture.grey.iter().map(|&grey| Rgb888::new(grey, grey, grey));
-                self.target.fill_contiguous(&picture.area, colours)?;
-            }
-            None => self.write_in_panel(words::NO_IMAGE, layout.image, layout)?,
+            Some(picture) => self.grey(&picture.grey, picture.area)?,
+            // A slice is too small for words.
+            None if panel.size.height < layout.image.size.height.min(80) => {}
+            None => self.write_in_panel(self.words.common.no_image, panel, layout)?,
         }
-        self.caption(words::IMAGE, layout.image_caption, layout)?;
-        match (&picture, &view.heatmap) {
-            (Some(picture), Some(map)) => self.overlay(picture, map, layout, heat),
-            _ if shows_words(view) => self.words_panel(view, layout),
-            _ => {
-                self.frame(layout.heatmap, None)?;
-                self.write_in_panel(words::NO_HEATMAP, layout.heatmap, layout)
-            }
-        }
+        Ok(picture)
+    }
+
+    fn grey(&mut self, grey: &Array2<u8>, area: Rectangle) -> Result<(), D::Error> {
+        let colours = grey.iter().map(|&grey| Rgb888::new(grey, grey, grey));
+        self.target.fill_contiguous(&area, colours)
     }
 
     fn overlay(
@@ -72,8 +110,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         layout: &Layout,
         colours: &HeatColours,
     ) -> Result<(), D::Error> {
-        let moved = layout.heatmap.top_left - layout.image.top_left;
-        let area = Rectangle::new(picture.area.top_left + moved, picture.area.size);
+        let area = beside(picture.area, layout);
         self.frame(layout.heatmap, Some(area))?;
         let (height, width) = picture.grey.dim();
         let heat = upsample_heatmap(map.cam.view(), map.field, picture.image, [height, width]);
@@ -92,21 +129,22 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let (left, middle) = (area.top_left.x, middle_of(area));
         let right = left + area.size.width as i32;
         let space = layout.gap / 2;
-        let long = format!("{}: {class}", words::HEATMAP[0]);
+        let (heatmap, common) = (self.words.heatmap(), &self.words.common);
+        let long = format!("{}: {class}", heatmap[0]);
         let bar = ((64.0 * layout.scale) as i32).max(32);
-        let ends = self.width(words::LOW, ink) + self.width(words::HIGH, ink) + 2 * space;
+        let ends = self.width(common.low, ink) + self.width(common.high, ink) + 2 * space;
         let captions = std::iter::once(long.as_str())
             .filter(|_| !class.is_empty())
-            .chain(words::HEATMAP);
+            .chain(heatmap);
         // The first words that leave room for the scale; the scale's own ends go before the last words do.
         let choice = captions
             .flat_map(|words| [(words, ends), (words, 0)])
-            .filter(|(words, ends)| *ends > 0 || words.len() <= words::HEATMAP[2].len())
+            .filter(|(words, ends)| *ends > 0 || words.len() <= heatmap[2].len())
             .find(|(words, ends)| self.width(words, ink) + 2 * space + bar + ends <= right - left);
-        let (caption, with_ends) = choice.map_or((words::HEATMAP[2], false), |(words, ends)| (words, ends > 0));
+        let (caption, with_ends) = choice.map_or((heatmap[2], false), |(words, ends)| (words, ends > 0));
         let mut x = right;
         if with_ends {
-            x = self.write_to(words::HIGH, x, middle, ends, ink)? - space;
+            x = self.write_to(common.high, x, middle, ends, ink)? - space;
         }
         let height = (layout.sizes.small as i32 * 2 / 3).max(6);
         let strip = Rectangle::new(
@@ -118,7 +156,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             .map(|step| colours[(step * 255 / (bar - 1)) as usize]);
         self.target.fill_contiguous(&strip, steps)?;
         if with_ends {
-            self.write_to(words::LOW, x - bar - space, middle, ends, ink)?;
+            self.write_to(common.low, x - bar - space, middle, ends, ink)?;
         }
         self.write(caption, left, middle, x - bar - space - left, ink)
             .map(|_| ())
@@ -130,6 +168,11 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         if picture.is_none_or(|picture| picture.size != inner.size) {
             self.target.fill_solid(&inner, palette::PANEL_GROUND)?;
         }
+        self.edge(panel, palette::FRAME)
+    }
+
+    /// A line of one pixel along the inner edge of a panel.
+    pub fn edge(&mut self, panel: Rectangle, colour: Rgb888) -> Result<(), D::Error> {
         let Rectangle {
             top_left: Point { x, y },
             size: Size { width, height },
@@ -141,10 +184,8 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             (x + width as i32 - 1, y, 1, height),
         ];
         for (x, y, width, height) in edges {
-            self.target.fill_solid(
-                &Rectangle::new(Point::new(x, y), Size::new(width, height)),
-                palette::FRAME,
-            )?;
+            self.target
+                .fill_solid(&Rectangle::new(Point::new(x, y), Size::new(width, height)), colour)?;
         }
         Ok(())
     }
@@ -163,6 +204,14 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
 
 fn middle_of(area: Rectangle) -> i32 {
     area.top_left.y + area.size.height as i32 / 2
+}
+
+/// The same place in the second panel.
+fn beside(area: Rectangle, layout: &Layout) -> Rectangle {
+    Rectangle::new(
+        area.top_left + (layout.heatmap.top_left - layout.image.top_left),
+        area.size,
+    )
 }
 
 fn centred(panel: Rectangle, size: Size) -> Rectangle {

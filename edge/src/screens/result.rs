@@ -1,6 +1,7 @@
 //! The result screen.
 
 use std::convert::Infallible;
+use std::rc::Rc;
 
 use embedded_graphics::draw_target::DrawTarget;
 use embedded_graphics::geometry::{OriginDimensions, Size};
@@ -8,11 +9,12 @@ use embedded_graphics::pixelcolor::Rgb888;
 use imaging::colormap::Colormap;
 use imaging::overlay::OverlayTable;
 
+use super::footer::{Keys, Remark};
 use super::layout::Layout;
-use super::painter::{Ink, Nothing, Painter};
+use super::painter::{Lettering, Nothing, Painter};
 use super::panels::{self, HeatColours};
 use super::{ResultView, banner, palette};
-use crate::text::{Fonts, words};
+use crate::text::words::Language;
 
 /// Lines that the next step may take on the first page, and on the others.
 const NEXT_STEP_LINES: usize = 2;
@@ -23,6 +25,8 @@ const MORE_NEXT_STEP_LINES: usize = 4;
 pub enum Page {
     /// Image, overlay, column of words.
     Pictures,
+    /// The same without heat: the eye compares it with the overlay at the same place.
+    Plain,
     /// Column of words and a panel of words, each half the screen.
     Columns,
     /// One panel of words.
@@ -31,7 +35,7 @@ pub enum Page {
 
 /// Draws results; keeps its fonts and tables from one to the next.
 pub struct ResultScreen {
-    fonts: Fonts,
+    lettering: Rc<Lettering>,
     heat: HeatColours,
 }
 
@@ -42,12 +46,16 @@ impl Default for ResultScreen {
 }
 
 impl ResultScreen {
-    /// A screen with Noto Sans and viridis.
+    /// A screen in English, with viridis.
     pub fn new() -> Self {
+        Self::with(Rc::new(Lettering::new(Language::English)))
+    }
+
+    pub(super) fn with(lettering: Rc<Lettering>) -> Self {
         let map = Colormap::viridis();
         let scale = map.colours().map(|[red, green, blue]| Rgb888::new(red, green, blue));
         Self {
-            fonts: Fonts::noto_sans(),
+            lettering,
             heat: HeatColours {
                 table: OverlayTable::new(&map),
                 scale,
@@ -74,15 +82,29 @@ impl ResultScreen {
     where
         D: DrawTarget<Color = Rgb888> + OriginDimensions,
     {
-        let pages = self.pages(view, target.size());
-        let place = self.place(view, target.size(), page);
-        let layout = &place.layout;
+        let size = target.size();
         target.clear(palette::GROUND)?;
-        let mut painter = self.painter(target);
-        painter.status_line(view.status_line(), layout)?;
+        self.paint(view, page, size, &mut self.lettering.on(target))
+    }
+
+    /// Draws a page on ground that is clear.
+    pub(super) fn paint<D>(
+        &self,
+        view: &ResultView,
+        page: Page,
+        screen: Size,
+        painter: &mut Painter<'_, D>,
+    ) -> Result<(), D::Error>
+    where
+        D: DrawTarget<Color = Rgb888>,
+    {
+        let pages = self.pages(view, screen);
+        let place = self.place(view, screen, page);
+        let layout = &place.layout;
+        painter.status_line(&view.edges, layout)?;
         match page {
-            Page::Pictures => {
-                painter.panels(view, layout, &self.heat)?;
+            Page::Pictures | Page::Plain => {
+                painter.panels(view, layout, &self.heat, page == Page::Plain)?;
                 painter.column(view, &view.reasons, layout)?;
             }
             Page::Columns => {
@@ -93,7 +115,27 @@ impl ResultScreen {
         }
         painter.banner(view, layout, &place.next_step)?;
         let number = pages.iter().position(|one| *one == page).unwrap_or(0) + 1;
-        painter.footer(view, layout, [number, pages.len()])
+        let code = view.code.as_deref();
+        let code = code.filter(|_| !banner::code_fits(view, &self.lettering.fonts, layout));
+        let remark = Remark {
+            code: code.map(|code| (code, palette::accent(view.state))),
+            source: &view.source,
+            page: [number, pages.len()],
+            keys: Keys::Result {
+                looks: self.looks(view, screen).len() > 1,
+                opinion: !view.bars.is_empty(),
+            },
+        };
+        painter.footer(&view.edges, layout, remark)
+    }
+
+    /// What the button that changes the look shows, in turn: the result, the same without heat, its further pages.
+    pub fn looks(&self, view: &ResultView, screen: Size) -> Vec<Page> {
+        let mut looks = self.pages(view, screen);
+        if view.image.is_some() && view.heatmap.is_some() {
+            looks.insert(1, Page::Plain);
+        }
+        looks
     }
 
     /// The pages that a result takes on a screen. There is one, unless the screen is too small for every sentence to
@@ -119,35 +161,31 @@ impl ResultScreen {
     /// Whether what is drawn leaves something out.
     fn leaves_out(&self, draw: impl FnOnce(&mut Painter<'_, Nothing>) -> Result<(), Infallible>) -> bool {
         let mut nothing = Nothing;
-        let mut painter = self.painter(&mut nothing);
+        let mut painter = self.lettering.on(&mut nothing);
         let Ok(()) = draw(&mut painter);
         painter.left_out
     }
 
     fn place(&self, view: &ResultView, screen: Size, page: Page) -> Place {
         let most = match page {
-            Page::Pictures => NEXT_STEP_LINES,
+            Page::Pictures | Page::Plain => NEXT_STEP_LINES,
             Page::Columns | Page::Words => MORE_NEXT_STEP_LINES,
         };
         // The banner's height follows the number of lines, and its width does not.
-        let (next_step, all) = banner::next_step_lines(view, &self.fonts, &Layout::new(screen, 1), most);
-        let layout = Layout::new(screen, next_step.len().max(1) as u32);
+        let (next_step, all) = banner::next_step_lines(view, &self.lettering.fonts, &Layout::new(screen, 1), most);
+        let lines = next_step.len().max(1) as u32;
+        let layout = match view.series {
+            Some(_) => Layout::with_strip(screen, lines),
+            None => Layout::new(screen, lines),
+        };
         Place {
             layout: match page {
-                Page::Pictures => layout,
+                Page::Pictures | Page::Plain => layout,
                 Page::Columns => layout.columns(),
                 Page::Words => layout.words_only(),
             },
             next_step,
             next_step_cut: !all,
-        }
-    }
-
-    fn painter<'a, D>(&'a self, target: &'a mut D) -> Painter<'a, D> {
-        Painter {
-            target,
-            fonts: &self.fonts,
-            left_out: false,
         }
     }
 }
@@ -164,37 +202,10 @@ fn column_reasons<'a>(view: &'a ResultView) -> &'a [String] {
     if view.what_to_do.is_empty() { &[] } else { &view.reasons }
 }
 
-impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
-    /// Disclaimer on the left; on the right where the image came from, or the code if the banner had no room for it,
-    /// and the page's number if there are several.
-    fn footer(&mut self, view: &ResultView, layout: &Layout, [page, pages]: [usize; 2]) -> Result<(), D::Error> {
-        let area = layout.footer;
-        let middle = area.top_left.y + area.size.height as i32 / 2;
-        let right = area.top_left.x + area.size.width as i32;
-        let bold = Ink::bold(layout.sizes.small).coloured(palette::MUTED);
-        let end = self.write(words::DISCLAIMER, area.top_left.x, middle, area.size.width as i32, bold)?;
-        let right = if pages > 1 {
-            let ink = Ink::bold(layout.sizes.small);
-            self.write_to(&words::page(page, pages), right, middle, right - end, ink)? - layout.gap
-        } else {
-            right
-        };
-        let room = right - end - 2 * layout.gap;
-        let muted = Ink::muted(layout.sizes.small);
-        let (words, ink) = match &view.code {
-            Some(code) if !banner::code_fits(view, self.fonts, layout) => {
-                (code, muted.coloured(palette::accent(view.state)))
-            }
-            _ => (&view.source, muted),
-        };
-        self.write_to(words, right, middle, room, ink).map(|_| ())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screens::{Bar, ResultState};
+    use crate::screens::{Bar, CaseMarks, Edges, ResultState};
 
     fn view(state: ResultState, reasons: usize, steps: usize) -> ResultView<'static> {
         let sentences = |count| -> Vec<String> {
@@ -218,14 +229,42 @@ mod tests {
             reasons: sentences(reasons),
             what_to_do: sentences(steps),
             case_id: "0412".to_owned(),
+            case_time: String::new(),
             case_details: "PA".to_owned(),
-            time: "14:32".to_owned(),
-            model: "chest-xray 1.4.0".to_owned(),
-            engine: "INT8 cpu".to_owned(),
-            status: "ready".to_owned(),
-            healthy: true,
+            series: None,
+            position: None,
+            marks: CaseMarks::default(),
+            site_thresholds: None,
             source: "a.dcm".to_owned(),
+            edges: Edges {
+                model: "chest-xray 1.4.0".to_owned(),
+                engine: "INT8 cpu".to_owned(),
+                status: "ready".to_owned(),
+                time: "14:32".to_owned(),
+                ..Edges::default()
+            },
         }
+    }
+
+    /// Every reason with its steps, and every doubt with every next step, in every language.
+    fn spoken() -> Vec<ResultView<'static>> {
+        let mut views = Vec::new();
+        for words in Language::ALL.map(Language::words) {
+            for (name, sentence) in words.reasons.texts() {
+                let mut refused = view(ResultState::NotReadable, 0, 1);
+                refused.headline = words.results.not_readable.to_owned();
+                refused.next_step = words.results.step_not_readable.to_owned();
+                refused.reasons = vec![sentence.clone()];
+                let step = words.step(&name.replace('_', "-"));
+                refused.what_to_do = [step, words.steps.clinician].map(str::to_owned).to_vec();
+                let mut uncertain = view(ResultState::Uncertain, 0, 0);
+                uncertain.headline = words.results.uncertain.to_owned();
+                uncertain.next_step = words.results.step_uncertain.to_owned();
+                uncertain.reasons = vec![sentence, words.reasons.unlike_training.to_owned()];
+                views.extend([refused, uncertain]);
+            }
+        }
+        views
     }
 
     /// Draws the words of a page.
@@ -236,7 +275,7 @@ mod tests {
         let (screen, size) = (ResultScreen::new(), Size::new(320, 240));
         let cases = (1..=4).map(|reasons| view(ResultState::Uncertain, reasons, 0));
         let refused = (1..=4).map(|steps| view(ResultState::NotReadable, steps.min(3), steps));
-        for view in cases.chain(refused) {
+        for view in cases.chain(refused).chain(spoken()) {
             let pages = screen.pages(&view, size);
             let holds = |draw: &Draw| {
                 pages.iter().any(|page| {
@@ -245,12 +284,12 @@ mod tests {
                 })
             };
             let words = |painter: &mut Painter<'_, Nothing>, page, layout: &Layout| match page {
-                Page::Pictures if !view.what_to_do.is_empty() => painter.words_panel(&view, layout),
-                Page::Pictures => painter.column(&view, &view.reasons, layout),
+                Page::Pictures | Page::Plain if !view.what_to_do.is_empty() => painter.words_panel(&view, layout),
+                Page::Pictures | Page::Plain => painter.column(&view, &view.reasons, layout),
                 Page::Columns | Page::Words => painter.words_panel(&view, layout),
             };
             let column = |painter: &mut Painter<'_, Nothing>, page, layout: &Layout| match page {
-                Page::Pictures => painter.column(&view, &view.reasons, layout),
+                Page::Pictures | Page::Plain => painter.column(&view, &view.reasons, layout),
                 Page::Columns => painter.column(&view, column_reasons(&view), layout),
                 Page::Words => {
                     painter.left_out = true;

@@ -8,7 +8,8 @@ use embedded_graphics::primitives::Rectangle;
 use super::layout::Layout;
 use super::painter::{Ink, Painter};
 use super::{ResultState, ResultView, palette, shapes};
-use crate::text::{Room, Weight, Whole, whole, words};
+use crate::text::words::Words;
+use crate::text::{Room, Weight, Whole, whole};
 
 /// What stands before each sentence.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         }
         self.left_out |= fitted.cut || fitted.left_out > 0;
         if fitted.left_out > 0 && top + line <= area.top_left.y + area.size.height as i32 {
-            let more = words::more(fitted.left_out);
+            let more = (self.words.common.more)(fitted.left_out);
             let ink = list.ink.coloured(palette::MUTED);
             self.write(
                 &more,
@@ -98,7 +99,7 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
 
     /// A framed panel of words: what to do where the view says it, else the reasons.
     pub fn words_panel(&mut self, view: &ResultView, layout: &Layout) -> Result<(), D::Error> {
-        let (heading, mark) = panel_of(view);
+        let (heading, mark) = panel_of(view, self.words);
         let (panel, list) = self.roomiest(view, mark, layout);
         self.frame(panel, None)?;
         let area = inner(panel, layout);
@@ -109,10 +110,11 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let end = self.write(heading, area.top_left.x, middle, area.size.width as i32, ink)?;
         if layout.column.is_zero_sized() {
             // The column tells whose words these are; here is none.
-            let case = format!("{} {}", words::CASE, view.case_id);
+            let case = format!("{} {}", self.words.common.case, view.case_id);
             let right = area.top_left.x + area.size.width as i32;
-            let ink = Ink::bold(title).on(palette::PANEL_GROUND);
-            self.write_to(&case, right, middle, right - end - layout.gap, ink)?;
+            let room = right - end - layout.gap;
+            let ink = self.bold_that_fits(&case, room, [layout.sizes.small, title]);
+            self.write_to(&case, right, middle, room, ink.on(palette::PANEL_GROUND))?;
         }
         self.list(list, area)
     }
@@ -154,12 +156,12 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
 }
 
 /// Heading and marks of the panel: steps where there are any, else the reasons.
-fn panel_of(view: &ResultView) -> (&'static str, Mark) {
-    let accent = palette::accent(view.state);
+fn panel_of(view: &ResultView, words: &Words) -> (&'static str, Mark) {
+    let (accent, common) = (palette::accent(view.state), &words.common);
     match view.state {
-        _ if !view.what_to_do.is_empty() => (words::WHAT_TO_DO, Mark::Number),
-        ResultState::Uncertain | ResultState::NotReadable => (words::WHY, Mark::Dot(accent)),
-        ResultState::Flagged | ResultState::NoFindingFlagged => (words::REMARKS, Mark::Dot(accent)),
+        _ if !view.what_to_do.is_empty() => (common.what_to_do, Mark::Number),
+        ResultState::Uncertain | ResultState::NotReadable | ResultState::NoModel => (common.why, Mark::Dot(accent)),
+        ResultState::Flagged | ResultState::NoFindingFlagged => (common.remarks, Mark::Dot(accent)),
     }
 }
 

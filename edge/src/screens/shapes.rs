@@ -97,8 +97,8 @@ where
     signed_distance(target, area, colour, ground, |x, y| x.hypot(y) - radius)
 }
 
-/// The shape of a state in a square area: triangle, circle with a dash, diamond, square with a cross; all of equal
-/// visual weight.
+/// The shape of a state in a square area: triangle, circle with a dash, diamond, square with a cross, four corners with
+/// a dot; all of equal visual weight.
 pub fn outline<D>(
     target: &mut D,
     state: ResultState,
@@ -120,13 +120,39 @@ where
                 let cross = segment(u, v, half * 0.42).min(segment(v, u, half * 0.42));
                 (rounded_square(x, y, half * 0.84, half * 0.2), cross)
             }
+            ResultState::NoModel => {
+                let edge = rounded_square(x, y, half * 0.84, half * 0.2).abs();
+                // Only the corners of the square: far from both axes.
+                let corners = edge.max(half * 0.36 - x.abs().min(y.abs()));
+                (corners, x.hypot(y) - half * 0.08)
+            }
         };
-        edge.abs().min(sign) - stroke / 2.0
+        let edge = if state == ResultState::NoModel {
+            edge
+        } else {
+            edge.abs()
+        };
+        edge.min(sign) - stroke / 2.0
+    })
+}
+
+/// The sign of a fault in a square area: an octagon, as a stop sign has, with an exclamation mark.
+pub fn stop<D>(target: &mut D, area: Rectangle, stroke: f32, [colour, ground]: [Rgb888; 2]) -> Result<(), D::Error>
+where
+    D: DrawTarget<Color = Rgb888>,
+{
+    let half = area.size.width as f32 / 2.0 - stroke / 2.0;
+    signed_distance(target, area, colour, ground, |x, y| {
+        let (x, y_up) = (x.abs(), y.abs());
+        let octagon = x.max(y_up).max((x + y_up) * FRAC_1_SQRT_2) - half * 0.94;
+        let stem = segment(y + half * 0.14, x, half * 0.28);
+        let dot = x.hypot(y - half * 0.46) - stroke * 0.25;
+        octagon.abs().min(stem).min(dot) - stroke / 2.0
     })
 }
 
 /// Distance to a level line of half length `half` through the centre.
-fn segment(x: f32, y: f32, half: f32) -> f32 {
+pub(super) fn segment(x: f32, y: f32, half: f32) -> f32 {
     (x.abs() - half).max(0.0).hypot(y)
 }
 
@@ -145,7 +171,7 @@ fn rounded_square(x: f32, y: f32, half: f32, radius: f32) -> f32 {
 }
 
 /// Draws where `distance` (from the area's centre, in pixels) is below half a pixel, softly at the edge.
-fn signed_distance<D>(
+pub(super) fn signed_distance<D>(
     target: &mut D,
     area: Rectangle,
     colour: Rgb888,
@@ -201,14 +227,8 @@ mod tests {
 
     #[test]
     fn outlines_differ_and_stay_in_their_area() {
-        let states = [
-            ResultState::Flagged,
-            ResultState::NoFindingFlagged,
-            ResultState::Uncertain,
-            ResultState::NotReadable,
-        ];
         let area = Rectangle::new(Point::new(10, 10), Size::new(40, 40));
-        let drawn = states.map(|state| {
+        let drawn = ResultState::ALL.map(|state| {
             let mut canvas = Canvas::new(Size::new(60, 60));
             canvas.clean();
             outline(&mut canvas, state, area, 3.0, [Rgb888::WHITE, Rgb888::BLACK]).expect("infallible");

@@ -47,10 +47,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::outbox::Kind;
 use audit::Event;
 use config::StoreConfig;
 use folders::Folders;
-use outbox::ObjectKind;
 
 /// Name of the database in the state folder.
 const DATABASE: &str = "store.sqlite";
@@ -145,7 +145,7 @@ pub struct Store {
     writer: Mutex<Connection>,
     folders: Folders,
     config: StoreConfig,
-    owed: Vec<ObjectKind>,
+    owed: Vec<Kind>,
     /// When the last byte of an image was there that came since the start.
     arrived: Mutex<HashMap<i64, Instant>>,
     bell: Bell,
@@ -157,7 +157,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn open(state: &Path, config: StoreConfig, owed: Vec<ObjectKind>) -> Result<Self, StoreError> {
+    pub fn open(state: &Path, config: StoreConfig, owed: Vec<Kind>) -> Result<Self, StoreError> {
         let folders = Folders::make(state)?;
         let path = state.join(DATABASE);
         let mut writer = Connection::open(&path)?;

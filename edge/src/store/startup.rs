@@ -13,9 +13,9 @@ use serde_json::json;
 use super::audit::{self, Event, Head};
 use super::config::StoreConfig;
 use super::folders::{Folders, failed};
-use super::outbox::ObjectKind;
 use super::{DATABASE, Store, StoreError, queue, retention};
 use crate::intake::arrival::{Arrival, Known, Origin, Received};
+use crate::outbox::Kind;
 
 /// Name of the file that says that the database may be damaged.
 const SUSPICION: &str = "store.suspect";
@@ -40,7 +40,7 @@ impl Store {
     pub fn open_or_renew(
         state: &Path,
         config: StoreConfig,
-        owed: Vec<ObjectKind>,
+        owed: Vec<Kind>,
         now: DateTime<Utc>,
         head: Option<&Head>,
     ) -> Result<(Self, Option<PathBuf>), StoreError> {
@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Opens the store; looks through all of it if the last run had a reason to.
-    fn open_sound(state: &Path, config: StoreConfig, owed: Vec<ObjectKind>) -> Result<Self, StoreError> {
+    fn open_sound(state: &Path, config: StoreConfig, owed: Vec<Kind>) -> Result<Self, StoreError> {
         let store = Self::open(state, config, owed)?;
         let suspicion = state.join(SUSPICION);
         if suspicion.exists() {

@@ -24,11 +24,16 @@ pub fn ellipsize<'t>(face: &Face, text: &'t str, width: u32) -> Cow<'t, str> {
     Cow::Borrowed("")
 }
 
+/// Where a line may end: at white space, but not at a no-break space.
+fn breaks(letter: char) -> bool {
+    letter.is_whitespace() && !['\u{a0}', '\u{202f}'].contains(&letter)
+}
+
 /// The text in at most `lines` lines of `width` pixels, broken between words; a word that is too long, and what does
 /// not fit the last line, end in an ellipsis.
 pub fn wrap(face: &Face, text: &str, width: u32, lines: usize) -> Vec<String> {
     let mut wrapped: Vec<String> = Vec::new();
-    let mut words = text.split_whitespace().peekable();
+    let mut words = text.split(breaks).filter(|word| !word.is_empty()).peekable();
     while words.peek().is_some() && wrapped.len() < lines {
         let mut line = String::new();
         let last = wrapped.len() + 1 == lines;
@@ -135,6 +140,20 @@ mod tests {
         assert!(lines.len() > 2);
         assert!(lines.iter().all(|line| face.width(line) <= 160));
         assert_eq!(lines.join(" "), SENTENCE);
+    }
+
+    #[test]
+    fn a_line_never_ends_at_a_no_break_space() {
+        let face = Fonts::noto_sans().face(Weight::Regular, 14);
+        let text = "Renvoyez l'image\u{a0}: elle n'est pas arrivée\u{202f}!";
+        for width in 60..300 {
+            let lines = wrap(&face, text, width, 99);
+            assert!(
+                lines.iter().all(|line| !line.starts_with([':', '!'])),
+                "{width}: {lines:?}"
+            );
+        }
+        assert!(wrap(&face, text, 150, 99).len() > 1);
     }
 
     #[test]

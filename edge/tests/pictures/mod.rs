@@ -12,7 +12,8 @@ const CHANNEL_TOLERANCE: u8 = 2;
 /// Share of the bytes that may differ by more (edges of letters, where a position rounds the other way).
 const DIFFERING_SHARE: f64 = 0.0005;
 
-fn golden(name: &str) -> PathBuf {
+/// Where the picture of a name is recorded.
+pub fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(name)
 }
 
@@ -22,7 +23,7 @@ fn write(canvas: &mut Canvas, path: &Path, size: Size) {
 
 /// Compares a canvas with the recorded picture of that name, or records it.
 pub fn compare(canvas: &mut Canvas, name: &str, size: Size) -> Result<(), String> {
-    let path = golden(name);
+    let path = path(name);
     if std::env::var_os("SCANSIDE_RECORD").is_some() {
         write(canvas, &path, size);
         return Ok(());

@@ -16,6 +16,7 @@ use scanside_edge::inference::{ClassMap, ModelIdentity};
 use scanside_edge::intended_use;
 use scanside_edge::presentation::result_view;
 use scanside_edge::screens::ResultView;
+use scanside_edge::text::words::Language;
 
 const HEIGHT: usize = 1000;
 const WIDTH: usize = 1000;
@@ -30,7 +31,7 @@ pub fn phantom() -> GreyImage {
 }
 
 /// 1 inside an ellipse, 0 outside, soft over `soft` of its radius.
-fn ellipse(u: f32, v: f32, [cu, cv, ru, rv]: [f32; 4], soft: f32) -> f32 {
+pub fn ellipse(u: f32, v: f32, [cu, cv, ru, rv]: [f32; 4], soft: f32) -> f32 {
     let distance = ((u - cu) / ru).hypot((v - cv) / rv);
     ((1.0 - distance) / soft + 0.5).clamp(0.0, 1.0)
 }
@@ -83,7 +84,12 @@ pub struct Scene {
 impl Scene {
     /// What its screen shows.
     pub fn view(&self) -> ResultView<'_> {
-        result_view(&self.examination, &manifest(), "14:32")
+        self.view_in(Language::English)
+    }
+
+    /// The same in a language.
+    pub fn view_in(&self, language: Language) -> ResultView<'_> {
+        result_view(&self.examination, &manifest(), language.words(), "14:32")
     }
 }
 

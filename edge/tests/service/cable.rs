@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 /// Two pseudo-terminals joined by threads, for as long as the process lives.
 pub struct Cable {
@@ -16,9 +17,18 @@ pub struct Cable {
 
 impl Cable {
     pub fn new() -> io::Result<Self> {
+        Self::paced(u32::MAX)
+    }
+
+    /// One that lets so many bytes through in a second.
+    pub fn paced(bytes_a_second: u32) -> io::Result<Self> {
         let (left, right) = (Terminal::open()?, Terminal::open()?);
-        join(left.controller.try_clone()?, right.controller.try_clone()?);
-        join(right.controller, left.controller);
+        join(
+            left.controller.try_clone()?,
+            right.controller.try_clone()?,
+            bytes_a_second,
+        );
+        join(right.controller, left.controller, bytes_a_second);
         Ok(Self {
             ends: [left.path, right.path],
             _kept: [left.end, right.end],
@@ -26,13 +36,14 @@ impl Cable {
     }
 }
 
-fn join(mut from: File, mut to: File) {
+fn join(mut from: File, mut to: File, bytes_a_second: u32) {
     thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             if to.write_all(&bytes[..read]).is_err() {
                 break;
             }
+            thread::sleep(Duration::from_secs_f64(read as f64 / f64::from(bytes_a_second)));
         }
     });
 }

@@ -24,10 +24,10 @@ use scanside_edge::decision::decide;
 use scanside_edge::finding::{self, Engine, Finding, ImageSource, Timings};
 use scanside_edge::inference::ModelIdentity;
 use scanside_edge::intake::arrival::{AcceptError, Accepted, Arrival, Known, Origin, Received};
+use scanside_edge::outbox::Kind;
 use scanside_edge::store::Store;
 use scanside_edge::store::arrivals::Taken;
 use scanside_edge::store::config::StoreConfig;
-use scanside_edge::store::outbox::ObjectKind;
 use scanside_edge::store::results::Examined;
 use support::{EXPLICIT, Element, dicom};
 
@@ -51,7 +51,7 @@ impl Shelf {
         Self::with(config(), Vec::new())
     }
 
-    pub(crate) fn with(config: StoreConfig, owed: Vec<ObjectKind>) -> Self {
+    pub(crate) fn with(config: StoreConfig, owed: Vec<Kind>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), config, owed).unwrap();
         Self {

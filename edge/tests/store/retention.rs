@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use scanside_edge::outbox::Kind;
 use scanside_edge::store::config::StoreConfig;
-use scanside_edge::store::outbox::{Made, ObjectKind};
+use scanside_edge::store::outbox::Made;
 use scanside_edge::store::retention::Tidied;
 
 use crate::{CLEAR, Shelf, config, radiograph};
@@ -71,7 +72,7 @@ fn what_waits_or_is_unsent_never_goes() {
         keep_days: 10,
         ..config()
     };
-    let mut shelf = Shelf::with(config, vec![ObjectKind::Sr]);
+    let mut shelf = Shelf::with(config, vec![Kind::StructuredReport]);
     shelf.store.tidy(shelf.now, None).unwrap();
     let waiting = shelf.take(&radiograph("1.1", "1").bytes());
     let owed = finished(&shelf, 2);
@@ -87,7 +88,7 @@ fn what_waits_or_is_unsent_never_goes() {
         let object = format!("9.{number}");
         fs::write(shelf.store.folders().outbox().join(&object), "x").unwrap();
         let made = Made {
-            kind: ObjectKind::Sr,
+            kind: Kind::StructuredReport,
             object: object.clone(),
             file: object,
         };

@@ -57,5 +57,5 @@ pub use scanside::{
     ScansideGroup, Status,
 };
 pub use server::{BUFFER_RANGE, Device, Parameters, Request, ServeError, Server};
-pub use simulated::{Simulated, SimulatedLine, Slot};
+pub use simulated::{Rebuild, Simulated, SimulatedLine, Slot};
 pub use statistics::{LinkStatistics, StatisticsGroup};

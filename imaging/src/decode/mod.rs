@@ -4,7 +4,9 @@
 //! - [`file_kind`]: what a file looks like from its beginning
 //! - [`header_texts`]: what a DICOM file says, without its pixels
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
+//! - [`dicom_header`]: elements of a DICOM file beside its pixels, as they stand
 //! - [`Limits`]: what a file may cost; checked before memory is taken
+//! - [`transfer_syntaxes`], [`identify`]: which DICOM objects can be decoded, and which one a data set is
 //! - [`DecodeError`]: why there is no image, with a stable code
 //!
 //! No byte sequence makes these functions panic.
@@ -30,9 +32,10 @@ use std::path::Path;
 
 use contain::contained;
 use dicom::DicomSource;
+use dicom_core::Tag;
 use raster::RasterSource;
 
-pub use dicom::HeaderTexts;
+pub use dicom::{DicomHeader, HeaderElement, HeaderTexts, HeaderValue, Identity};
 pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
@@ -105,6 +108,39 @@ pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeErr
 /// Any [`DecodeError`], with the path.
 pub fn first_frame(path: &Path, limits: &Limits) -> Result<GreyImage, DecodeError> {
     decode_path(path, limits)?.frame(0).map_err(|error| error.in_file(path))
+}
+
+/// The elements of a DICOM file that have one of the `wanted` tags, as they stand. The pixels may be coded in any way,
+/// missing or cut off.
+///
+/// # Errors
+/// `not-an-image` if the file is no DICOM, `io`, `too-large`, or `truncated` and `damaged` if the elements before the
+/// pixels are.
+pub fn dicom_header(path: &Path, limits: &Limits, wanted: &[Tag]) -> Result<DicomHeader, DecodeError> {
+    let read = |bytes: Vec<u8>| {
+        if !dicom::sniff(&bytes) {
+            let found = describe(&bytes);
+            return Err(DecodeError::NotAnImage { found });
+        }
+        contained("data set", || DicomHeader::read(bytes, limits, wanted))
+    };
+    let header = read_file(path, limits).and_then(read);
+    header.map_err(|error| error.in_file(path))
+}
+
+/// The DICOM transfer syntaxes whose images are decoded (UIDs; PS3.6 Annex A). A file in one of them may still be refused,
+/// such as JPEG Extended with 12 bits a sample.
+pub fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    dicom::transfer_syntaxes()
+}
+
+/// Which object a DICOM data set is, from its `beginning` (a few hundred bytes are enough), as it stands behind the file
+/// meta information.
+///
+/// # Errors
+/// `unsupported-transfer-syntax`, `video`; `truncated` or `damaged` if the elements up to SOP Instance UID are.
+pub fn identify(beginning: &[u8], transfer_syntax: &str) -> Result<Identity, DecodeError> {
+    contained("data set", || dicom::identify(beginning, transfer_syntax))
 }
 
 /// Texts of a DICOM file by tag, from the groups up to 0040; `None` if the file is no DICOM. Only the beginning of the

@@ -4,42 +4,11 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Params, Row};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::outbox::Kind;
 use crate::store::folders::Folders;
 use crate::store::{StoreError, time};
-
-/// What kind of object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ObjectKind {
-    /// DICOM Secondary Capture: the original beside the heatmap.
-    Sc,
-    /// DICOM Comprehensive 3D SR: a measurement report.
-    Sr,
-    /// A JSON file.
-    Json,
-}
-
-impl ObjectKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Sc, Self::Sr, Self::Json];
-
-    /// The stable text.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Sc => "sc",
-            Self::Sr => "sr",
-            Self::Json => "json",
-        }
-    }
-
-    fn from_text(text: &str) -> Result<Self, StoreError> {
-        let found = Self::ALL.into_iter().find(|kind| kind.text() == text);
-        found.ok_or_else(|| senseless("kind of object", text))
-    }
-}
 
 /// How far an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,6 +47,11 @@ impl EntryState {
     }
 }
 
+fn kind_of(text: &str) -> Result<Kind, StoreError> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.text() == text);
+    found.ok_or_else(|| senseless("kind of object", text))
+}
+
 fn senseless(what: &'static str, found: &str) -> StoreError {
     let found = found.to_owned();
     StoreError::Senseless { what, found }
@@ -97,7 +71,7 @@ pub struct Entry {
     #[serde(skip)]
     pub image: Option<i64>,
     /// What kind of object.
-    pub kind: ObjectKind,
+    pub kind: Kind,
     /// How far it is.
     pub state: EntryState,
     /// SOP Instance UID of a DICOM object, name of a JSON file; absent while it is owed.
@@ -191,7 +165,7 @@ fn entry(row: &Row<'_>, folders: &Folders) -> Result<Entry, StoreError> {
         case: row.get(1)?,
         case_number: row.get(2)?,
         image: row.get(3)?,
-        kind: ObjectKind::from_text(&row.get::<_, String>(4)?)?,
+        kind: kind_of(&row.get::<_, String>(4)?)?,
         state: EntryState::from_text(&row.get::<_, String>(5)?)?,
         object: row.get(6)?,
         path: row.get::<_, Option<String>>(7)?.map(|name| folders.outbox().join(name)),

@@ -21,8 +21,9 @@ use serde_json::json;
 use super::audit::{self, Event};
 use super::folders::{Folders, failed};
 use super::{Store, StoreError, millis};
+use crate::outbox::Kind;
 
-pub use entry::{Counts, Entry, EntryState, ObjectKind, counts, list};
+pub use entry::{Counts, Entry, EntryState, counts, list};
 
 /// What lies further ahead was written down while the clock was wrong, and is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -31,7 +32,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
     /// What kind.
-    pub kind: ObjectKind,
+    pub kind: Kind,
     /// SOP Instance UID of a DICOM object, name of a JSON file. One that is there already stays as it is.
     pub object: String,
     /// Name of the file in the folder `outbox`.
@@ -44,24 +45,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn owed(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Entry>, StoreError> {
-        self.due(EntryState::Owed, &ObjectKind::ALL, now, limit)
+        self.due(EntryState::Owed, &Kind::ALL, now, limit)
     }
 
     /// The objects of these kinds that are due, the longest due first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn due_objects(&self, kinds: &[ObjectKind], now: DateTime<Utc>, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    pub fn due_objects(&self, kinds: &[Kind], now: DateTime<Utc>, limit: u32) -> Result<Vec<Entry>, StoreError> {
         self.due(EntryState::Waiting, kinds, now, limit)
     }
 
-    fn due(
-        &self,
-        state: EntryState,
-        kinds: &[ObjectKind],
-        now: DateTime<Utc>,
-        limit: u32,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn due(&self, state: EntryState, kinds: &[Kind], now: DateTime<Utc>, limit: u32) -> Result<Vec<Entry>, StoreError> {
         let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{}'", kind.text())).collect();
         let rest = format!(
             "WHERE outbox.state = ?1 AND (next_try <= ?2 OR next_try > ?3) AND outbox.kind IN ({}) \
@@ -83,7 +78,7 @@ impl Store {
         &self,
         owed: &[Entry],
         made: &[Made],
-        left_out: &[(ObjectKind, String)],
+        left_out: &[(Kind, String)],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let Some(first) = owed.first() else { return Ok(()) };
@@ -215,7 +210,7 @@ pub(super) fn owe(
     transaction: &Transaction<'_>,
     case: i64,
     image: Option<i64>,
-    kinds: &[ObjectKind],
+    kinds: &[Kind],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (case_id, image_id, kind, state, created) SELECT ?1, ?2, ?3, 'owed', ?4 WHERE NOT EXISTS \

@@ -42,8 +42,8 @@ impl<'a> DataSet<'a> {
         Reader { data, syntax, depth: 0 }.elements(start, |element| element.tag == tags::PIXEL_DATA)
     }
 
-    /// Reads from `start` to the first element of `group` or a later one, which is not read itself. Also gives whether
-    /// there was one: `data` may be the beginning of a file only.
+    /// Reads from `start` to the first element whose tag is `end` or greater, which is not read and need not be whole. Also
+    /// gives whether there was one: `data` may be the beginning of a file only.
     ///
     /// # Errors
     /// `truncated` or `damaged`, with tag and offset.
@@ -51,13 +51,13 @@ impl<'a> DataSet<'a> {
         data: &'a [u8],
         start: usize,
         syntax: Syntax,
-        group: u16,
+        end: Tag,
     ) -> Result<(Self, bool), DecodeError> {
         let reader = Reader { data, syntax, depth: 0 };
         let mut elements = Vec::new();
         let mut at = start;
         while data.len().saturating_sub(at) >= 8 {
-            if reader.u16(at)? >= group {
+            if Tag(reader.u16(at)?, reader.u16(at + 2)?) >= end {
                 return Ok((DataSet { elements }, true));
             }
             let (element, next) = reader.element(at)?;
@@ -103,6 +103,11 @@ impl<'a> DataSet<'a> {
     /// The element of this tag; the first if the file has it twice.
     pub(super) fn get(&self, tag: Tag) -> Option<Element<'a>> {
         self.elements.iter().find(|element| element.tag == tag).copied()
+    }
+
+    /// The elements in the order of the file.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Element<'a>> + '_ {
+        self.elements.iter().copied()
     }
 
     /// The text of an element, without padding; `None` if absent or empty.

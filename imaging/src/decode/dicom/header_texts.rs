@@ -15,7 +15,7 @@ use crate::decode::limits::Limits;
 /// Bytes that are read first: the groups of interest lie before the pixels and seldom fill more.
 const BEGINNING_BYTES: u64 = 64 << 10;
 /// The first group that is not read: what follows describes waveforms, overlays, frames and pixels.
-const END_GROUP: u16 = 0x0041;
+const END: Tag = Tag(0x0041, 0);
 
 /// Texts of a DICOM file by tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ fn texts(bytes: Vec<u8>, wanted: &[(u16, u16)], limits: &Limits) -> Result<(Head
         transfer_syntax,
         ..
     } = DicomFile::open(bytes, limits)?;
-    let (set, ended) = DataSet::read_before(&bytes, start, syntax, END_GROUP)?;
+    let (set, ended) = DataSet::read_before(&bytes, start, syntax, END)?;
     let charset = character_set(&set);
     let text = |&(group, element): &(u16, u16)| {
         let text = set.get(Tag(group, element))?.text_in(charset.as_ref())?;

@@ -1,0 +1,133 @@
+//! Buttons on the lines of a GPIO chip.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gpiocdev::Request;
+use gpiocdev::line::{Bias, EdgeDetection, EdgeKind};
+
+use super::connection::Connection;
+use super::contacts::{Edge, Timing};
+use super::{Buttons, ButtonsError, Press, Wired};
+
+/// How the buttons are wired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpioWiring {
+    /// The chip: `/dev/gpiochip0`.
+    pub chip: PathBuf,
+    /// Whether a pressed button connects its line to ground.
+    pub active_low: bool,
+    /// The offsets of the lines on the chip.
+    pub lines: Vec<Wired<u32>>,
+}
+
+/// Buttons that are GPIO lines. The chip's own resistor holds an open line at rest, where the chip has one.
+pub struct GpioButtons {
+    wiring: GpioWiring,
+    connection: Connection<Request>,
+}
+
+impl GpioButtons {
+    /// Takes the lines.
+    ///
+    /// # Errors
+    /// [`ButtonsError::Gpio`] if the chip does not exist, a line is none of its own, or something else holds one.
+    pub fn open(wiring: GpioWiring, timing: Timing) -> Result<Self, ButtonsError> {
+        Ok(Self {
+            connection: Connection::new(find(&wiring)?, &wiring.lines, timing),
+            wiring,
+        })
+    }
+}
+
+fn find(wiring: &GpioWiring) -> Result<Request, ButtonsError> {
+    let bias = if wiring.active_low {
+        Bias::PullUp
+    } else {
+        Bias::PullDown
+    };
+    // A chip without resistors refuses to be asked for one; then there is one outside, or the line would float.
+    let request = request(wiring, Some(bias)).or_else(|_| request(wiring, None));
+    request.map_err(|error| ButtonsError::Gpio {
+        device: wiring.chip.display().to_string(),
+        reason: error.to_string().trim_end_matches('.').to_owned(),
+    })
+}
+
+fn request(wiring: &GpioWiring, bias: Option<Bias>) -> Result<Request, gpiocdev::Error> {
+    let offsets: Vec<u32> = wiring.lines.iter().map(|line| line.wire).collect();
+    let mut builder = Request::builder();
+    builder
+        .on_chip(&wiring.chip)
+        .with_consumer("scanside")
+        .with_lines(&offsets)
+        .as_input()
+        .with_bias(bias)
+        .with_edge_detection(EdgeDetection::BothEdges);
+    if wiring.active_low {
+        builder.as_active_low();
+    }
+    builder.request()
+}
+
+/// The edges that the lines have within a time.
+fn edges(request: &Request, wiring: &GpioWiring, time: Duration) -> Result<Vec<Edge>, gpiocdev::Error> {
+    let mut edges = Vec::new();
+    let mut more = request.wait_edge_event(time)?;
+    while more {
+        let event = request.read_edge_event()?;
+        let button = wiring.lines.iter().position(|line| line.wire == event.offset);
+        edges.extend(button.map(|button| Edge {
+            button,
+            down: event.kind == EdgeKind::Rising,
+        }));
+        more = request.has_edge_event()?;
+    }
+    Ok(edges)
+}
+
+impl Buttons for GpioButtons {
+    fn describe(&self) -> String {
+        let lines: Vec<String> = self.wiring.lines.iter().map(|line| line.wire.to_string()).collect();
+        format!("GPIO {}, lines {}", self.wiring.chip.display(), lines.join(", "))
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<Press>, ButtonsError> {
+        let wiring = &self.wiring;
+        let edges = |request: &mut Request, time| edges(request, wiring, time).map_err(io::Error::other);
+        let device = wiring.chip.display().to_string();
+        self.connection.poll(&device, timeout, || find(wiring), edges)
+    }
+}
+
+impl std::fmt::Debug for GpioButtons {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("GpioButtons")
+            .field("wiring", &self.wiring)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chip_that_is_not_there_is_named_with_what_to_check() {
+        let wiring = GpioWiring {
+            chip: "/dev/no-such-gpiochip".into(),
+            active_low: true,
+            lines: vec![Wired {
+                wire: 17,
+                has_long: false,
+            }],
+        };
+        let error = GpioButtons::open(wiring, Timing::default()).unwrap_err().to_string();
+        assert!(
+            error.contains("no-such-gpiochip") && error.contains("gpioinfo"),
+            "{error}"
+        );
+    }
+}
