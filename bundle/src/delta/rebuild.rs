@@ -5,8 +5,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
 use sha2::{Digest, Sha256};
 use zstd::stream::read::Decoder;
 
-use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, PACKED, PLAIN, PROLOGUE_BYTES};
-use crate::container::{WINDOW_LOG, frame_encoder};
+use super::align::Part;
+use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, MAX_PARTS, PACKED, PLAIN, PROLOGUE_BYTES};
+use crate::container::{Policy, WINDOW_LOG, frame_encoder};
 
 /// Bytes handled at once.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -124,13 +125,18 @@ fn difference<D: Read, B: Read + Seek, W: Write>(
     base: &mut B,
     target: &mut Target<W>,
 ) -> Result<(), DeltaError> {
-    let (offset, stored, length) = (steps.u64()?, steps.u64()?, steps.u64()?);
+    let (offset, stored) = (steps.u64()?, steps.u64()?);
+    let (parts, length) = steps.parts()?;
     let packed = steps.u32()?;
     let at = steps.offset;
     let mut old = BufReader::with_capacity(CHUNK_BYTES, range(base, offset, stored)?);
     let mut part = steps.part(packed);
     {
-        let mut old = decoder(&mut old).map_err(base_error)?;
+        let mut reference = Reference {
+            old: decoder(&mut old).map_err(base_error)?,
+            parts: parts.iter(),
+            part: Part::default(),
+        };
         let mut differences = decoder(&mut part).map_err(delta_error)?;
         let mut frame = frame_encoder(&mut *target, length).map_err(DeltaError::Write)?;
         let (mut chunk, mut added) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
@@ -138,7 +144,7 @@ fn difference<D: Read, B: Read + Seek, W: Write>(
         while left > 0 {
             let wanted = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
             let short = |_| damaged(at, "a difference and its base do not have the length that it says");
-            old.read_exact(&mut chunk[..wanted]).map_err(short)?;
+            reference.fill(&mut chunk[..wanted]).map_err(short)?;
             differences.read_exact(&mut added[..wanted]).map_err(short)?;
             chunk
                 .iter_mut()
@@ -157,6 +163,37 @@ fn difference<D: Read, B: Read + Seek, W: Write>(
     // The rest of the frame's end marks is passed over.
     io::copy(&mut part, &mut io::sink()).map_err(delta_error)?;
     finished(&part, at)
+}
+
+/// What a file is compared with: parts of an old one, and zeros.
+struct Reference<'a, R> {
+    old: R,
+    parts: std::slice::Iter<'a, Part>,
+    /// What is left of the present one.
+    part: Part,
+}
+
+impl<R: Read> Reference<'_, R> {
+    fn fill(&mut self, mut into: &mut [u8]) -> io::Result<()> {
+        while !into.is_empty() {
+            let room = into.len() as u64;
+            let Part { take, insert, .. } = self.part;
+            let now = if take > 0 { take.min(room) } else { insert.min(room) };
+            let (filled, rest) = into.split_at_mut(now as usize);
+            if take > 0 {
+                self.old.read_exact(filled)?;
+                self.part.take -= now;
+            } else if insert > 0 {
+                filled.fill(0);
+                self.part.insert -= now;
+            } else {
+                self.part = *self.parts.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+                io::copy(&mut self.old.by_ref().take(self.part.skip), &mut io::sink())?;
+            }
+            into = rest;
+        }
+        Ok(())
+    }
 }
 
 fn decoder<R: io::BufRead>(from: R) -> io::Result<Decoder<'static, R>> {
@@ -215,6 +252,26 @@ impl<D: Read> Steps<D> {
 
     fn u64(&mut self) -> Result<u64, DeltaError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// The parts of a file, and its length.
+    fn parts(&mut self) -> Result<(Vec<Part>, u64), DeltaError> {
+        let count = self.u32()?;
+        let at = self.offset;
+        if count > MAX_PARTS {
+            return Err(damaged(at, "a difference has too many parts"));
+        }
+        let mut parts = Vec::new();
+        let mut length = Some(0_u64);
+        for _ in 0..count {
+            let (skip, take, insert) = (self.u64()?, self.u64()?, self.u64()?);
+            length = length.and_then(|length| length.checked_add(take)?.checked_add(insert));
+            parts.push(Part { skip, take, insert });
+        }
+        // No bundle with a longer one would be taken; a few bytes could keep the device busy for hours.
+        let length = length.filter(|length| *length <= Policy::default().max_file_bytes);
+        let length = length.ok_or_else(|| damaged(at, "a difference leads to a longer file than a bundle may have"))?;
+        Ok((parts, length))
     }
 
     /// The next bytes; whoever takes them takes them all.
