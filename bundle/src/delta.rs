@@ -16,12 +16,16 @@
 //! | 4 difference | offset u64 and length u64 of a frame of the base, length u64 of what it holds, length u32, a zstd frame of that length | both contents added byte by byte (mod 256), compressed as a packer does |
 //! | 0 end | nothing | nothing |
 //!
+//! The last step is a plain one that ends with the target's MCUboot trailer, so that what a delta leads to can be read
+//! without following it.
+//!
 //! All numbers are little endian. A fine-tuned network differs from its base in most weights by little: the differences
 //! of equally long files compress well. The target is rebuilt bit by bit, so its signature and its block table hold; what
 //! a packer of another version compressed differently is sent plain. Rebuilding needs no seeking in the delta and bounded
 //! memory: two zstd windows of 2 MiB and the compressor's tables.
 
 mod make;
+mod outline;
 mod rebuild;
 
 use std::io;
@@ -29,6 +33,7 @@ use std::io;
 use crate::BundleError;
 
 pub use make::make;
+pub use outline::Outline;
 pub use rebuild::{Prologue, rebuild};
 
 /// The first bytes of a delta.
