@@ -19,6 +19,9 @@
 //! A part is three u64: bytes of the base's content to pass over, bytes to take, and bytes behind those that are taken to be
 //! 0. Two equally long files have one part. Where a network got one label more, all behind it is moved, and the parts say so.
 //!
+//! The last step is a plain one that ends with the target's MCUboot trailer, so that what a delta leads to can be read
+//! without following it.
+//!
 //! All numbers are little endian. A fine-tuned network differs from its base in most weights by little: the differences
 //! of equally long files compress well. The target is rebuilt bit by bit, so its signature and its block table hold; what
 //! a packer of another version compressed differently is sent plain. Rebuilding needs no seeking in the delta and bounded
@@ -26,6 +29,7 @@
 
 mod align;
 mod make;
+mod outline;
 mod rebuild;
 
 use std::io;
@@ -33,6 +37,7 @@ use std::io;
 use crate::BundleError;
 
 pub use make::make;
+pub use outline::Outline;
 pub use rebuild::{Prologue, rebuild};
 
 /// The first bytes of a delta.

@@ -52,7 +52,8 @@ impl Prologue {
 /// Writes the bundle that `delta` gives with `base` to `out`, and says what was rebuilt.
 ///
 /// What reached `out` may be believed only after this returns; a bundle's own checks come on top. Whether `base` is the
-/// one that [`Prologue::base`] names is the caller's to look at, before a byte is written.
+/// one that [`Prologue::base`] names is the caller's to look at, with [`Outline`](super::Outline), before a byte is
+/// written.
 ///
 /// # Errors
 /// [`DeltaError`]; [`DeltaError::Target`] if the result is another file, which a wrong base gives at the latest.
@@ -131,35 +132,14 @@ fn difference<D: Read, B: Read + Seek, W: Write>(
     let at = steps.offset;
     let mut old = BufReader::with_capacity(CHUNK_BYTES, range(base, offset, stored)?);
     let mut part = steps.part(packed);
-    {
-        let mut reference = Reference {
-            old: decoder(&mut old).map_err(base_error)?,
-            parts: parts.iter(),
-            part: Part::default(),
-        };
-        let mut differences = decoder(&mut part).map_err(delta_error)?;
-        let mut frame = frame_encoder(&mut *target, length).map_err(DeltaError::Write)?;
-        let (mut chunk, mut added) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
-        let mut left = length;
-        while left > 0 {
-            let wanted = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-            let short = |_| damaged(at, "a difference and its base do not have the length that it says");
-            reference.fill(&mut chunk[..wanted]).map_err(short)?;
-            differences.read_exact(&mut added[..wanted]).map_err(short)?;
-            chunk
-                .iter_mut()
-                .zip(&added)
-                .for_each(|(byte, add)| *byte = byte.wrapping_add(*add));
-            let written = frame.write_all(&chunk[..wanted]);
-            written.map_err(DeltaError::Write)?;
-            left -= wanted as u64;
-        }
-        frame.finish().map_err(DeltaError::Write)?;
-    }
-    // What a limit of the target stopped is the delta's fault.
-    if let Some(failure) = target.failure.take() {
-        return Err(failure);
-    }
+    let reference = Reference {
+        old: decoder(&mut old).map_err(base_error)?,
+        parts: parts.iter(),
+        part: Part::default(),
+    };
+    let added = add(reference, &mut part, &mut *target, length, at);
+    // What a limit of the target stopped is the delta's fault, not the medium's.
+    added.map_err(|error| target.failure.take().unwrap_or(error))?;
     // The rest of the frame's end marks is passed over.
     io::copy(&mut part, &mut io::sink()).map_err(delta_error)?;
     finished(&part, at)
@@ -194,6 +174,34 @@ impl<R: Read> Reference<'_, R> {
         }
         Ok(())
     }
+}
+
+/// The sum of what the reference gives and of a frame's content, `length` bytes of either, as a frame.
+fn add<O: Read, P: io::BufRead, W: Write>(
+    mut reference: Reference<'_, O>,
+    part: P,
+    target: W,
+    length: u64,
+    at: u64,
+) -> Result<(), DeltaError> {
+    let mut differences = decoder(part).map_err(delta_error)?;
+    let mut frame = frame_encoder(target, length).map_err(DeltaError::Write)?;
+    let (mut chunk, mut added) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut left = length;
+    while left > 0 {
+        let wanted = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        let short = |_| damaged(at, "a difference and its base do not have the length that it says");
+        reference.fill(&mut chunk[..wanted]).map_err(short)?;
+        differences.read_exact(&mut added[..wanted]).map_err(short)?;
+        chunk
+            .iter_mut()
+            .zip(&added)
+            .for_each(|(byte, add)| *byte = byte.wrapping_add(*add));
+        frame.write_all(&chunk[..wanted]).map_err(DeltaError::Write)?;
+        left -= wanted as u64;
+    }
+    frame.finish().map_err(DeltaError::Write)?;
+    Ok(())
 }
 
 fn decoder<R: io::BufRead>(from: R) -> io::Result<Decoder<'static, R>> {

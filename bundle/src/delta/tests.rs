@@ -118,6 +118,47 @@ fn the_prologue_names_base_and_target() {
 }
 
 #[test]
+fn the_outline_names_what_rebuilding_gives() {
+    let old = weights(LENGTH, 1);
+    let mut new = old.clone();
+    new[7] ^= 1;
+    let (base, target) = (bundle(&old, "1.0.0"), bundle(&new, "1.1.0"));
+    let mut delta = make(&base, &target).unwrap();
+    let outline = Outline::read(Cursor::new(&delta)).unwrap();
+    let digest = |bundle: &[u8]| {
+        let trailer = crate::mcuboot::Trailer::parse(bundle.last_chunk().unwrap());
+        trailer.unwrap().digest
+    };
+    assert_eq!(
+        (outline.prologue.base, outline.target_digest),
+        (digest(&base), digest(&target))
+    );
+    // The trailer is the last thing before the end mark.
+    delta.pop();
+    assert!(Outline::read(Cursor::new(&delta)).is_err());
+    for length in 0..delta.len().min(200) {
+        assert!(Outline::read(Cursor::new(&delta[..length])).is_err(), "{length}");
+    }
+    delta.extend([COPY; 17]);
+    delta.push(END);
+    let error = Outline::read(Cursor::new(&delta)).unwrap_err();
+    assert!(error.to_string().contains("end of a bundle"), "{error}");
+}
+
+#[test]
+fn a_difference_that_gives_too_much_is_not_the_mediums_fault() {
+    let old = weights(LENGTH, 1);
+    let mut new = old.clone();
+    new[7] ^= 1;
+    let (base, target) = (bundle(&old, "1.0.0"), bundle(&new, "1.1.0"));
+    let mut delta = make(&base, &target).unwrap();
+    // Announced shorter than it is, so that the step that adds weights runs over the end.
+    delta[44..52].copy_from_slice(&(target.len() as u64 / 2).to_le_bytes());
+    let error = rebuilt(&delta, &base).unwrap_err();
+    assert!(matches!(error, DeltaError::Target), "{error}");
+}
+
+#[test]
 fn a_wrong_base_gives_no_bundle() {
     let (old, new) = (weights(LENGTH, 1), weights(LENGTH, 2));
     let (base, other, target) = (bundle(&old, "1.0.0"), bundle(&new, "1.0.5"), bundle(&old, "1.1.0"));
