@@ -70,10 +70,7 @@ mod tests {
 
     #[test]
     fn it_is_told_no_more_often_than_it_asks_for_and_each_status_once() {
-        let watchdog = SimulatedWatchdog {
-            interval: Some(Duration::from_secs(3600)),
-            ..SimulatedWatchdog::default()
-        };
+        let watchdog = SimulatedWatchdog::with_interval(Duration::from_secs(3600));
         let mut liveness = Liveness::new(Box::new(watchdog.clone()));
         liveness.ready();
         for status in ["ready", "ready", "fault"] {
