@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use evdev::uinput::VirtualDevice;
-use evdev::{AttributeSet, EventType, InputEvent, KeyCode};
+use ::evdev::uinput::VirtualDevice;
+use ::evdev::{AttributeSet, EventType, InputEvent, KeyCode};
 
 use super::*;
 
