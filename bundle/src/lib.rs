@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`manifest`] | what a bundle says about itself, and what must be true of it |
 //! | [`container`] | packing and reading the file, as a stream in bounded memory |
+//! | [`operating_point`] | when a label is flagged, chosen on scores whose truth is known |
+//! | [`intervals`] | Wilson's interval of a share |
 //! | [`blocks`] | CRC-32C per block, for transfers |
 //! | [`delta`] | the difference between two bundles, for slow lines |
 //! | [`sign`] | minisign keys and signatures |
@@ -40,8 +42,10 @@ pub mod cli;
 pub mod container;
 pub mod delta;
 pub mod example;
+pub mod intervals;
 pub mod manifest;
 pub mod mcuboot;
+pub mod operating_point;
 pub mod sign;
 pub mod version;
 

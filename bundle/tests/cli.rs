@@ -55,6 +55,30 @@ impl Folder {
 }
 
 #[test]
+fn what_an_update_takes_is_told_of_two_good_bundles() {
+    let folder = Folder::new();
+    let (base, key) = (folder.path("example.scanside"), folder.path("site.pub"));
+    let mut manifest = example::manifest();
+    manifest.version = "1.3.0".parse().unwrap();
+    let new = folder.path("new.scanside");
+    let secret = folder.secret("site", "").unwrap();
+    container::write(&manifest, &example::files(), &secret, fs::File::create(&new).unwrap()).unwrap();
+    let arguments = ["bundle", "delta", &base, &new, "--key", &key];
+    let text = run(&arguments).unwrap();
+    assert!(
+        text.contains("as a difference to") && text.contains("minutes"),
+        "{text}"
+    );
+    let json = run(&[&arguments[..], &["--json"]].concat()).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["bundle_bytes"], fs::metadata(&new).unwrap().len());
+    // Only the manifest differs.
+    assert!(value["share"].as_f64().unwrap() < 0.5, "{value}");
+    fs::write(&base, b"no bundle").unwrap();
+    assert_eq!(run(&arguments).unwrap_err().exit_code(), 4);
+}
+
+#[test]
 fn a_good_bundle_is_verified_and_described() {
     let folder = Folder::new();
     let (bundle, key) = (folder.path("example.scanside"), folder.path("site.pub"));

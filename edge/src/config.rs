@@ -67,6 +67,21 @@ impl Config {
         })
     }
 
+    /// Reads a config file that has a section `[appliance]`.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; a file without the section too.
+    pub fn load_appliance(path: &Path) -> Result<(Self, ApplianceConfig), ConfigError> {
+        let mut config = Self::load(path)?;
+        match config.appliance.take() {
+            Some(appliance) => Ok((config, appliance)),
+            None => Err(ConfigError::Invalid {
+                path: path.to_path_buf(),
+                reason: "[appliance] is missing; give it at least `state`, a folder".to_owned(),
+            }),
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
         match config.threads {
@@ -132,6 +147,11 @@ mod tests {
             "[appliance.controls]",
             "[appliance.leds]",
             "[appliance.intake]",
+            "[appliance.dicom]",
+            "[appliance.outbox]",
+            "[appliance.outbox.archive]",
+            "[appliance.media]",
+            "[appliance.store]",
             "[appliance.update]",
         ] {
             for key in keys(section) {

@@ -36,6 +36,33 @@ pub enum DecisionKind {
     NotReadable,
 }
 
+impl DecisionKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [
+        Self::Flagged,
+        Self::NoFindingFlagged,
+        Self::Uncertain,
+        Self::NotReadable,
+    ];
+
+    /// The stable text, as in JSON.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Flagged => "flagged",
+            Self::NoFindingFlagged => "no-finding-flagged",
+            Self::Uncertain => "uncertain",
+            Self::NotReadable => "not-readable",
+        }
+    }
+
+    /// The kind with this text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.text() == text)
+    }
+}
+
 /// The prediction set of one image: indices of its labels; `None` if the bundle has no quantiles.
 #[must_use]
 pub fn conformal_set(manifest: &Manifest, probabilities: &[f32]) -> Option<Vec<usize>> {

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use imaging::decode::{self, DecodeError, Limits};
+use imaging::decode::{self, DecodeError, Limits, Source};
 use imaging::{GreyImage, quality};
 
+use crate::calibration::SiteCalibration;
 use crate::codes::Reason;
 use crate::decision::{Decision, DecisionKind, decide};
 use crate::finding::{self, Engine, Finding, ImageSource, NOTICE, SCHEMA, Timings};
@@ -45,6 +46,56 @@ pub struct Examination {
     pub refused: Option<DecodeError>,
 }
 
+/// A file that was read and decoded, or refused, which needs no model.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The image, and how many frames its file has.
+    image: Result<(GreyImage, usize), DecodeError>,
+    /// Whether its other frames are left out.
+    others_left_out: bool,
+    /// How long it took.
+    milliseconds: f64,
+}
+
+impl Decoded {
+    /// Reads a file and decodes its frame `frame`, counted from 0.
+    #[must_use]
+    pub fn read(path: &Path, frame: usize, limits: &Limits) -> Self {
+        let start = Instant::now();
+        let image = decode::decode_path(path, limits).and_then(|source| {
+            let image = source.frame(frame).map_err(|e| e.in_file(path))?;
+            Ok((image, source.frame_count()))
+        });
+        Self {
+            image,
+            others_left_out: true,
+            milliseconds: milliseconds(start),
+        }
+    }
+
+    /// Decodes a frame of a file that was opened before and whose frames are examined one by one.
+    #[must_use]
+    pub fn one_of(source: &Source, path: &Path, frame: usize) -> Self {
+        let start = Instant::now();
+        let image = source.frame(frame).map_err(|e| e.in_file(path));
+        Self {
+            image: image.map(|image| (image, source.frame_count())),
+            others_left_out: false,
+            milliseconds: milliseconds(start),
+        }
+    }
+
+    /// A file that could not be opened.
+    #[must_use]
+    pub fn refused(error: DecodeError) -> Self {
+        Self {
+            image: Err(error),
+            others_left_out: false,
+            milliseconds: 0.0,
+        }
+    }
+}
+
 impl Examiner {
     /// An examiner with a loaded model.
     #[must_use]
@@ -58,21 +109,34 @@ impl Examiner {
         &self.model
     }
 
+    /// Takes the operating points of this site, or the bundle's own again.
+    pub fn calibrate(&mut self, calibration: Option<&SiteCalibration>) {
+        self.model.calibrate(calibration);
+    }
+
     /// Examines one image. A file that is no image is an examination too.
     ///
     /// # Errors
     /// [`ModelError`] if the model fails, which is not the image's fault.
     pub fn examine(&mut self, request: Request<'_>) -> Result<Examination, ModelError> {
+        let decoded = Decoded::read(request.path, request.frame, &self.limits);
+        self.judge(request, decoded)
+    }
+
+    /// Examines an image that was decoded before.
+    ///
+    /// # Errors
+    /// As [`examine`](Self::examine).
+    pub fn judge(&mut self, request: Request<'_>, decoded: Decoded) -> Result<Examination, ModelError> {
         let start = Instant::now();
         let file = request.path.display().to_string();
-        let decoded = self.decode(request);
         let mut finding = self.blank(request, ImageSource::undecoded(file.clone(), request.frame));
-        finding.timings_ms.decode = milliseconds(start);
-        let (image, frames) = match decoded {
-            Ok(decoded) => decoded,
+        finding.timings_ms.decode = decoded.milliseconds;
+        finding.timings_ms.total = decoded.milliseconds;
+        let (image, frames) = match decoded.image {
+            Ok(image) => image,
             Err(refused) => {
                 finding.decision = not_readable(vec![refusal(&refused)]);
-                finding.timings_ms.total = milliseconds(start);
                 return Ok(Examination {
                     finding,
                     image: None,
@@ -82,21 +146,14 @@ impl Examiner {
         };
         let size = [image.height(), image.width()];
         finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
-        finding.warnings = warnings(&image, frames);
+        finding.warnings = warnings(&image, if decoded.others_left_out { frames } else { 1 });
         self.assess(&image, &mut finding)?;
-        finding.timings_ms.total = milliseconds(start);
+        finding.timings_ms.total += milliseconds(start);
         Ok(Examination {
             finding,
             image: Some(image),
             refused: None,
         })
-    }
-
-    fn decode(&self, request: Request<'_>) -> Result<(GreyImage, usize), DecodeError> {
-        let source = decode::decode_path(request.path, &self.limits)?;
-        let frames = source.frame_count();
-        let image = source.frame(request.frame).map_err(|e| e.in_file(request.path))?;
-        Ok((image, frames))
     }
 
     /// Quality gate, intended use, network, decision.
@@ -146,6 +203,7 @@ impl Examiner {
             heatmaps: Vec::new(),
             quality: None,
             unchecked_use: Vec::new(),
+            site_thresholds: self.model.site_thresholds().cloned(),
             model: self.model.identity().clone(),
             engine: self.engine.clone(),
             timings_ms: Timings::default(),

@@ -9,6 +9,7 @@ use onnx::runtime::{LibraryError, SessionError};
 use crate::appliance::HardwareError;
 use crate::config::ConfigError;
 use crate::inference::ModelError;
+use crate::store::StoreError;
 
 /// How the program ends. With several files the worst, which is the highest, counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,12 @@ impl Exit {
         }
         if cause.is::<ConfigError>() {
             return Some(Self::Usage);
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return Some(match error {
+                StoreError::NoSuchCase(_) | StoreError::Gone { .. } => Self::Usage,
+                _ => Self::Failed,
+            });
         }
         let device = cause.is::<LibraryError>()
             || cause.is::<SessionError>()

@@ -40,6 +40,9 @@ pub struct Finding {
     pub quality: Option<Quality>,
     /// What the image does not say, so that the intended use could not be checked: `modality`, `age` ...
     pub unchecked_use: Vec<String>,
+    /// Whether the operating points are this site's; absent if they are the bundle's own.
+    #[serde(default)]
+    pub site_thresholds: Option<SiteThresholds>,
     /// Which model.
     pub model: ModelIdentity,
     /// What it ran on.
@@ -126,6 +129,15 @@ pub struct PredictionSet {
     pub coverage: f32,
     /// Ids of the labels.
     pub labels: Vec<String>,
+}
+
+/// Operating points that were chosen on cases of this site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteThresholds {
+    /// When they were chosen, RFC 3339.
+    pub made: String,
+    /// Labelled cases that they were chosen on.
+    pub n: u64,
 }
 
 /// The distance of an image to the training images.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use bundle::container::{Bundle, hexadecimal};
-use bundle::manifest::{FileEntry, FileKind};
+use bundle::manifest::{FileEntry, FileKind, OperatingPoint};
 use bundle::{BundleError, Manifest, Policy, TrustedKeys};
 use imaging::GreyImage;
 use imaging::preprocess::PreprocessError;
@@ -13,6 +13,8 @@ use onnx::runtime::{Outputs, ProviderUse, Runtime, Session, SessionError, Sessio
 use serde::{Deserialize, Serialize};
 
 use crate::appliance::{Appliance, HardwareError};
+use crate::calibration::SiteCalibration;
+use crate::finding::SiteThresholds;
 use crate::memory;
 
 /// Why a model cannot be loaded or run.
@@ -92,6 +94,9 @@ pub struct ClassMap {
 #[derive(Debug)]
 pub struct Model {
     manifest: Manifest,
+    /// The bundle's own, while the site's stand in the manifest.
+    bundle_points: Vec<OperatingPoint>,
+    site: Option<SiteThresholds>,
     identity: ModelIdentity,
     session: Session,
     /// [1,C,H,W]; used again for every image.
@@ -174,6 +179,8 @@ impl ReadBundle {
         let channels = usize::from(self.manifest.preprocess.channels);
         let model = Model {
             tensor: Array4::zeros((1, channels, height, width)),
+            bundle_points: self.manifest.operating_points.clone(),
+            site: None,
             manifest: self.manifest,
             identity: self.identity,
             session,
@@ -193,6 +200,26 @@ impl Model {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Takes the operating points of this site, or the bundle's own again. A calibration that was made for another
+    /// bundle is not taken: its thresholds mean nothing here.
+    pub fn calibrate(&mut self, calibration: Option<&SiteCalibration>) {
+        self.manifest.operating_points.clone_from(&self.bundle_points);
+        let fitting = calibration.filter(|calibration| calibration.digest == self.identity.digest);
+        if let Some(calibration) = fitting {
+            calibration.apply(&mut self.manifest);
+        }
+        self.site = fitting.map(|calibration| SiteThresholds {
+            made: calibration.made.clone(),
+            n: calibration.n,
+        });
+    }
+
+    /// The site's operating points, if they are in use.
+    #[must_use]
+    pub fn site_thresholds(&self) -> Option<&SiteThresholds> {
+        self.site.as_ref()
     }
 
     /// Which model it is.

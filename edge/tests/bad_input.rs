@@ -548,5 +548,5 @@ fn a_refusal_is_short_on_the_screen_and_whole_in_the_json() {
     for doubled in ["truncated: truncated", "no-pixels: no pixels"] {
         assert!(!text.contains(doubled), "{text}");
     }
-    assert!(text.contains("  truncated: The file ends too early."), "{text}");
+    assert!(text.contains("  The file ends too early. [truncated]\n"), "{text}");
 }

@@ -81,6 +81,64 @@ fn a_crash_during_the_trial_brings_the_old_model_back_with_the_reason() {
 }
 
 #[test]
+fn a_missing_library_ends_the_trial_and_the_old_model_serves_once_it_is_back() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let old = service.states()[0].hash.clone();
+    service.upload(&site.bundle(|_| ()));
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    *site.onnxruntime.borrow_mut() = Some(site.path("nowhere"));
+    site.write_config();
+    service.restart();
+    service.wait_for_outcome("reverted");
+    let problem = site.wait("the problem", || service.problems().pop());
+    assert!(problem.contains("nowhere"), "{problem}");
+    let image = site.image("waiting.png");
+    drop(service);
+    assert!(image.exists(), "an image waits for a model");
+
+    *site.onnxruntime.borrow_mut() = None;
+    let mut service = site.start();
+    service.wait_for("the old model", |states| {
+        states.iter().any(|s| s.active && s.confirmed && s.hash == old)
+    });
+    assert_eq!(site.wait_for_result()["model"]["digest"], hex(&old));
+    // The new one was not to blame: it may be tried again.
+    service.test(&hash);
+    service.restart();
+    service.wait_for("the trial", |states| states.iter().any(|s| s.active && s.hash == hash));
+}
+
+#[test]
+fn the_running_model_serves_until_the_switch_which_loses_no_queued_image() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let old = service.states()[0].hash.clone();
+    let bundle = site.bundle(|_| ());
+    service.upload_until(&bundle, bundle.len() as u64 / 2);
+    site.image("meanwhile.png");
+    assert_eq!(site.wait_for_result()["model"]["digest"], hex(&old));
+    service.upload(&bundle);
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    let images: Vec<_> = (0..20).map(|number| site.image(&format!("{number:02}.png"))).collect();
+    service.restart();
+    let models: Vec<String> = images
+        .iter()
+        .map(|_| site.wait_for_result()["model"]["digest"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(models.contains(&hex(&hash)), "the new model took over: {models:?}");
+    // Whichever came first, the old model never comes back behind the new one.
+    let switch = models.iter().position(|model| *model == hex(&hash)).unwrap();
+    assert!(models[..switch].iter().all(|model| *model == hex(&old)), "{models:?}");
+    assert!(models[switch..].iter().all(|model| *model == hex(&hash)), "{models:?}");
+    site.wait("the images to be put away", || {
+        images.iter().all(|image| !image.exists()).then_some(())
+    });
+}
+
+#[test]
 fn an_engineer_takes_a_trial_back_without_a_restart() {
     let Some(site) = Site::new() else { return };
     let mut service = site.with_confirmed_model();
@@ -155,6 +213,9 @@ fn a_delta_brings_the_new_bundle_bit_by_bit() {
 
     service.upload(&old);
     let base = service.wait_for_bootable();
+    // It lies where the new one goes.
+    let refused = service.delta(&delta, base.clone().try_into().unwrap(), &new);
+    assert_eq!(refused, Err(u64::from(Code::WrongBase.rc())));
     service.test(&base);
     service.restart();
     service.wait_for_outcome("passed");
@@ -218,6 +279,32 @@ fn a_trial_ends_by_itself_after_enough_results_if_so_configured() {
     }
     service.wait_for("the confirmation", |states| states[0].confirmed);
     assert!(service.wait_for_outcome("confirmed").contains("good results"));
+}
+
+#[test]
+fn what_cannot_be_written_down_is_told_and_the_model_serves() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.start();
+    service.upload(&site.bundle(|_| ()));
+    let hash = service.wait_for_bootable();
+    service.test(&hash);
+    service.restart();
+    service.wait_for_outcome("passed");
+    assert!(service.problems().is_empty(), "{:?}", service.problems());
+    // The counter's folder is gone: the record holds what the counter could not.
+    std::fs::remove_dir_all(site.path("state/monotonic")).unwrap();
+    service.confirm(&hash);
+    let problem = site.wait("the problem", || service.problems().pop());
+    assert!(
+        problem.contains("security counter") && problem.contains("advanced"),
+        "{problem}"
+    );
+    let log = std::fs::read_to_string(site.path("stderr")).unwrap();
+    assert!(log.contains(&problem), "{log}");
+    site.image("after.png");
+    site.wait_for_result();
+    assert_eq!(service.problems(), [problem], "a result does not write it down");
+    assert!(service.states()[0].confirmed);
 }
 
 #[test]

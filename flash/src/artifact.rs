@@ -59,6 +59,22 @@ impl Artifact {
         })
     }
 
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All its bytes.
+    ///
+    /// # Errors
+    /// As [`Artifact::read`].
+    pub fn whole(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut bytes = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
+        self.read(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Its version.
     #[must_use]
     pub fn version(&self) -> Version {

@@ -61,19 +61,42 @@ pub enum Ending {
     Confirmed,
 }
 
+/// What the device made of what it received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// It was read back and found whole.
+    Bootable,
+    /// It did not keep it.
+    NotKept(Failure),
+}
+
 /// Waits until the device has read an uploaded image back and found it whole.
 ///
 /// # Errors
 /// It was not whole, or the device falls silent.
 pub fn until_bootable(session: &Session, subject: Subject) -> Result<(), Failure> {
+    match until_received(session, subject)? {
+        Received::Bootable => Ok(()),
+        Received::NotKept(failure) => Err(failure),
+    }
+}
+
+/// Waits until the device has put an image together, if it came as a difference, and read it back.
+///
+/// # Errors
+/// The device falls silent.
+pub fn until_received(session: &Session, subject: Subject) -> Result<Received, Failure> {
     let mut watch = Watch::new(session, subject);
     loop {
         let seen = watch.look()?;
         let status = seen.status.as_ref();
         match seen.state {
-            Some(state) if state.bootable => return Ok(()),
+            Some(state) if state.bootable => return Ok(Received::Bootable),
             Some(_) => watch.show(status, "verifying", "the device reads the file back")?,
-            None if watch.missing >= SURE => return Err(not_whole(status, subject)),
+            None if status.is_some_and(|status| status.activity(subject.image, "rebuilding").is_some()) => {
+                watch.show(status, "rebuilding", "the device puts the bundle together")?;
+            }
+            None if watch.missing >= SURE => return Ok(Received::NotKept(not_whole(status, subject))),
             None => {}
         }
         sleep(EVERY);

@@ -24,6 +24,12 @@ pub fn not_supported(error: &MCUmgrClientError) -> bool {
     error.command_not_supported()
 }
 
+/// Whether a device answered, and refused.
+#[must_use]
+pub fn refuses(error: &MCUmgrClientError) -> bool {
+    matches!(error, MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(_)))
+}
+
 /// A failed request as a failure to do `what`.
 #[must_use]
 pub fn failure(what: &str, error: &MCUmgrClientError) -> Failure {

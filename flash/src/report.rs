@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::difference::Choice;
 use crate::exit::Failure;
 
 /// How often progress is told where nobody sees a bar.
@@ -93,6 +94,15 @@ impl Reporter {
         match self.style {
             Style::Json => event("remark", json!({ "text": text })),
             Style::Text => self.line(text),
+            Style::Quiet => {}
+        }
+    }
+
+    /// What is sent, and why.
+    pub fn choice(&self, choice: &Choice) {
+        match self.style {
+            Style::Json => event("choice", choice.fields()),
+            Style::Text => self.line(&choice.text()),
             Style::Quiet => {}
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hardware::smp::message::group;
 use hardware::smp::scanside::command;
 use mcumgr_toolkit::commands::McuMgrCommand;
+use mcumgr_toolkit::commands::image::ImageUploadResponse;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -97,7 +98,7 @@ pub fn identity() -> Command<Nothing, Identity> {
 /// Something that is going on; which numbers there are depends on the state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
-    /// "receiving", "verifying", "self-test", "trial", "restarting", or what a later version knows.
+    /// "receiving", "rebuilding", "verifying", "self-test", "trial", "restarting", or what a later version knows.
     pub state: String,
     /// Number of the image; absent where it concerns all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +129,16 @@ pub struct Outcome {
     pub reason: String,
 }
 
+/// Something that is wrong with the device itself, though it may go on working.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Number of the image; absent where it concerns all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<u32>,
+    /// What is wrong, in words.
+    pub problem: String,
+}
+
 /// What is going on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -137,6 +148,9 @@ pub struct Status {
     /// At most one for each image.
     #[serde(default)]
     pub outcomes: Vec<Outcome>,
+    /// Nothing: the device is sound.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 impl Status {
@@ -190,6 +204,67 @@ pub struct Verdict {
 #[must_use]
 pub fn preflight(image: u32, off: u64, len: u64, data: &[u8]) -> Command<PreflightPiece<'_>, Verdict> {
     write(command::PREFLIGHT, PreflightPiece { image, off, len, data })
+}
+
+/// A bundle in a slot of the device.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KnownBundle {
+    /// Number of the image.
+    pub image: u32,
+    /// 0 for the one that serves, 1 for the other.
+    pub slot: u32,
+    /// Its hash.
+    #[serde(with = "serde_bytes")]
+    pub hash: Vec<u8>,
+}
+
+/// The bundles in the slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct KnownBundles {
+    /// In the order of images and slots.
+    pub bundles: Vec<KnownBundle>,
+}
+
+/// Which bundles do you have?
+#[must_use]
+pub fn bundles() -> Command<Nothing, KnownBundles> {
+    read(command::BUNDLES, Nothing {})
+}
+
+/// A piece of a difference; what stands behind `crc` goes with the first one only.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeltaPiece<'a> {
+    /// Where it belongs.
+    pub off: u64,
+    /// Its bytes.
+    #[serde(with = "serde_bytes")]
+    pub data: &'a [u8],
+    /// CRC-32C of the piece.
+    pub crc: u32,
+    /// Number of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<u32>,
+    /// Length of the difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub len: Option<u64>,
+    /// SHA-256 of the difference.
+    #[serde(skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub sha: Option<&'a [u8; 32]>,
+    /// Hash of the bundle that it starts from.
+    #[serde(skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub base: Option<&'a [u8; 32]>,
+    /// Hash of the bundle that it leads to.
+    #[serde(skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub hash: Option<&'a [u8; 32]>,
+    /// Length of that bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+/// A piece of a difference.
+#[must_use]
+pub fn delta(piece: DeltaPiece<'_>) -> Command<DeltaPiece<'_>, ImageUploadResponse> {
+    write(command::DELTA, piece)
 }
 
 /// Run the golden cases of the running image.

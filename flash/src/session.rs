@@ -113,6 +113,17 @@ impl Session {
         what: &str,
         ask: impl Fn(&MCUmgrClient) -> Result<T, MCUmgrClientError>,
     ) -> Result<T, Failure> {
+        self.persist(ask).map_err(|error| refusal::failure(what, &error))
+    }
+
+    /// As [`Session::insist`], for those who want to know what the refusal was.
+    ///
+    /// # Errors
+    /// The last answer, or that there was none.
+    pub fn persist<T>(
+        &self,
+        ask: impl Fn(&MCUmgrClient) -> Result<T, MCUmgrClientError>,
+    ) -> Result<T, MCUmgrClientError> {
         let mut tries = match self.line.lock().framing() {
             Framing::Raw => BELIEVED_REFUSALS,
             Framing::Console => 1,
@@ -120,8 +131,8 @@ impl Session {
         loop {
             tries -= 1;
             match ask(&self.client) {
-                Err(MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(_))) if tries > 0 => {}
-                answer => return answer.map_err(|error| refusal::failure(what, &error)),
+                Err(error) if refusal::refuses(&error) && tries > 0 => {}
+                answer => return answer,
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Sends a bundle: several pieces on their way at once, whatever happens to them, until the device has it all.
+//! Sends a bundle or a difference: several pieces on their way at once, whatever happens to them, until the device has it all.
 //!
 //! mcumgr-toolkit sends one piece and waits for its answer, which leaves the line idle meanwhile. Requests, answers
 //! and their sizes are the crate's; what is on its way is [`Window`]'s.
@@ -6,19 +6,17 @@
 use std::time::{Duration, Instant};
 
 use hardware::smp::Framing;
-use hardware::smp::message::{self, Header, Operation, group};
+use hardware::smp::message::{self, Header, Operation};
 use mcumgr_toolkit::commands::ErrResponse;
-use mcumgr_toolkit::commands::image::{ImageUpload, ImageUploadResponse, image_upload_max_data_chunk_size};
+use mcumgr_toolkit::commands::image::ImageUploadResponse;
 use mcumgr_toolkit::smp_errors::DeviceError;
 
-use crate::artifact::Artifact;
 use crate::exit::{Exit, Failure};
+use crate::parcel::Parcel;
 use crate::refusal;
 use crate::session::{BELIEVED_REFUSALS, Session, line_failure};
 use crate::window::{Answered, Piece, Window};
 
-/// SMP's number of the upload command.
-const UPLOAD: u8 = 1;
 /// SMP's "another command is at work".
 const BUSY: i32 = 10;
 /// Zephyr counts length and checksum of a console frame into its buffer.
@@ -45,12 +43,35 @@ pub struct Sent {
     pub framing: Framing,
 }
 
-/// Sends a bundle to an image's inactive slot. Where the device has a part of it, that part is not sent again.
+/// Why something did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSent {
+    /// The device does not take it, or what arrived is not what was sent: another parcel may fare better.
+    NotTaken(Failure),
+    /// The line or this computer fails.
+    Failed(Failure),
+}
+
+impl From<Failure> for NotSent {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<NotSent> for Failure {
+    fn from(not_sent: NotSent) -> Self {
+        match not_sent {
+            NotSent::NotTaken(failure) | NotSent::Failed(failure) => failure,
+        }
+    }
+}
+
+/// Sends a parcel for an image's inactive slot. Where the device has a part of it, that part is not sent again.
 ///
 /// # Errors
 /// What the device refuses, a line that fails, a digest that does not fit at the end.
-pub fn upload(session: &Session, artifact: &mut Artifact, image: u32) -> Result<Sent, Failure> {
-    Upload::new(session, artifact, image)?.run()
+pub fn upload(session: &Session, parcel: Parcel<'_>, image: u32) -> Result<Sent, NotSent> {
+    Upload::new(session, parcel, image)?.run()
 }
 
 /// What an answer says.
@@ -61,7 +82,7 @@ enum Said {
 
 struct Upload<'a> {
     session: &'a Session,
-    artifact: &'a mut Artifact,
+    parcel: Parcel<'a>,
     image: u32,
     window: Window,
     begun: Instant,
@@ -76,25 +97,21 @@ struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    fn new(session: &'a Session, artifact: &'a mut Artifact, image: u32) -> Result<Self, Failure> {
+    fn new(session: &'a Session, parcel: Parcel<'a>, image: u32) -> Result<Self, Failure> {
         let frame = session.buffer_bytes - CONSOLE_OVERHEAD;
         let room = |first| {
-            let room = image_upload_max_data_chunk_size(frame, first);
-            room.map(|bytes| bytes as u64).map_err(|error| {
-                let message = format!(
-                    "the device's buffer of {} bytes is too small: {error}",
-                    session.buffer_bytes
-                );
+            parcel.room(frame, first).ok_or_else(|| {
+                let message = format!("the device's buffer of {} bytes is too small", session.buffer_bytes);
                 Failure::device(message, "update the device's software")
             })
         };
         let bytes_a_second = u64::from(session.reach.port.baud / 10).max(1);
         let largest = room(false)?.min(bytes_a_second.max(SMALLEST_LARGEST));
-        let window = Window::new(artifact.bytes, room(true)?, largest, session.buffers, bytes_a_second);
+        let window = Window::new(parcel.bytes(), room(true)?, largest, session.buffers, bytes_a_second);
         let now = Instant::now();
         Ok(Self {
             session,
-            artifact,
+            parcel,
             image,
             window,
             begun: now,
@@ -108,14 +125,15 @@ impl<'a> Upload<'a> {
         })
     }
 
-    fn run(mut self) -> Result<Sent, Failure> {
-        self.session.reporter.stage("sending", &self.artifact.title());
+    fn run(mut self) -> Result<Sent, NotSent> {
+        self.session.reporter.stage("sending", &self.parcel.title());
+        let address = self.parcel.address();
         loop {
             self.send_ahead()?;
             let oldest = self.window.waiting_since().unwrap_or_else(Instant::now);
             let until = oldest.max(self.heard) + self.window.patience();
             let message = self.session.line.lock().receive(until);
-            if let Some((sequence, said)) = message.as_deref().and_then(understand) {
+            if let Some((sequence, said)) = message.as_deref().and_then(|message| understand(message, address)) {
                 if self.take(sequence, said)? {
                     return Ok(self.sent());
                 }
@@ -153,36 +171,24 @@ impl<'a> Upload<'a> {
     }
 
     fn request(&mut self, piece: &Piece) -> Result<Vec<u8>, Failure> {
-        let mut data = vec![0; (piece.range.end - piece.range.start) as usize];
-        self.artifact.read(piece.range.start, &mut data)?;
-        let first = piece.range.start == 0;
-        let upload = ImageUpload {
-            // SMP names the image in the first piece; there are servers that take another piece without it for image 0.
-            image: (first || self.image > 0).then_some(self.image),
-            len: first.then_some(self.artifact.bytes),
-            off: piece.range.start,
-            sha: first.then_some(&self.artifact.sha256),
-            data: &data,
-            upgrade: None,
-        };
-        let mut body = Vec::with_capacity(data.len() + 128);
-        let encoded = ciborium::into_writer(&upload, &mut body).map_err(|error| error.to_string());
-        let length = encoded.and_then(|()| u16::try_from(body.len()).map_err(|error| error.to_string()));
+        let body = self.parcel.request(self.image, piece.range.clone())?;
+        let length = u16::try_from(body.len());
         let length = length.map_err(|error| Failure::device(format!("cannot encode a request: {error}"), ""))?;
+        let (group, command) = self.parcel.address();
         let header = Header {
             operation: Operation::Write,
             version: 1,
             flags: 0,
             length,
-            group: group::IMAGE,
+            group,
             sequence: piece.sequence,
-            command: UPLOAD,
+            command,
         };
         Ok(message::message(header, &body))
     }
 
     /// Takes an answer; true if the device has it all, and it is what was sent.
-    fn take(&mut self, sequence: u8, said: Said) -> Result<bool, Failure> {
+    fn take(&mut self, sequence: u8, said: Said) -> Result<bool, NotSent> {
         self.heard = Instant::now();
         self.session.line.lock().heard();
         match said {
@@ -192,7 +198,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    fn wanted(&mut self, sequence: u8, offset: u64, matches: Option<bool>) -> Result<bool, Failure> {
+    fn wanted(&mut self, sequence: u8, offset: u64, matches: Option<bool>) -> Result<bool, NotSent> {
         let have = match self.window.answered(sequence, offset, self.heard) {
             Answered::Nothing => return Ok(false),
             Answered::Advanced(have) => {
@@ -208,8 +214,8 @@ impl<'a> Upload<'a> {
         };
         self.resumed_at
             .get_or_insert(if have <= SMALLEST_LARGEST { 0 } else { have });
-        self.session.reporter.progress(have, self.artifact.bytes);
-        if have < self.artifact.bytes {
+        self.session.reporter.progress(have, self.parcel.bytes());
+        if have < self.parcel.bytes() {
             return Ok(false);
         }
         self.arrived(matches)
@@ -217,7 +223,7 @@ impl<'a> Upload<'a> {
 
     /// The device has all bytes. Without its word that they are the right ones, it is asked again, from the beginning:
     /// it answers at once if they are, and wants them again if not.
-    fn arrived(&mut self, matches: Option<bool>) -> Result<bool, Failure> {
+    fn arrived(&mut self, matches: Option<bool>) -> Result<bool, NotSent> {
         if matches == Some(true) {
             return Ok(true);
         }
@@ -232,20 +238,21 @@ impl<'a> Upload<'a> {
                 .remark("the device does not tell whether the digest of what arrived is right");
             return Ok(true);
         }
-        Err(Failure::new(
+        Err(NotSent::NotTaken(Failure::new(
             Exit::Unverified,
             "what arrived on the device is not this file: its digest differs",
             "run the same command again with --framing console, which has checksums; do not change the file meanwhile",
-        ))
+        )))
     }
 
-    fn refused(&mut self, refusal: &DeviceError) -> Result<(), Failure> {
+    fn refused(&mut self, refusal: &DeviceError) -> Result<(), NotSent> {
         let busy = matches!(refusal, DeviceError::V1 { rc: BUSY, .. });
         let waiting = busy && self.best.0.elapsed() < self.session.reach.patience;
         self.refusals += 1;
         let checked = self.session.line.lock().framing() == Framing::Console;
         if !waiting && (checked || self.refusals >= BELIEVED_REFUSALS) {
-            return Err(refusal::refused(refusal).while_doing("cannot send the bundle"));
+            let failure = refusal::refused(refusal).while_doing("cannot send the bundle");
+            return Err(NotSent::NotTaken(failure));
         }
         if busy {
             std::thread::sleep(Duration::from_millis(300));
@@ -267,7 +274,7 @@ impl<'a> Upload<'a> {
         // Without a port it was not the device that was silent; the next piece waits for the port.
         let present = self.session.line.lock().is_present();
         if present && self.heard.elapsed() >= self.session.reach.patience {
-            let (have, total) = (self.window.have(), self.artifact.bytes);
+            let (have, total) = (self.window.have(), self.parcel.bytes());
             return Err(refusal::unanswered().while_doing(&format!("{have} of {total} bytes are on the device")));
         }
         self.faults += 1;
@@ -294,10 +301,10 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// The sequence and the meaning of a message, if it is an undamaged answer to a piece.
-fn understand(message: &[u8]) -> Option<(u8, Said)> {
+/// The sequence and the meaning of a message, if it is an undamaged answer to a piece that went to this address.
+fn understand(message: &[u8], (group, command): (u16, u8)) -> Option<(u8, Said)> {
     let (header, body) = message::split(message)?;
-    let ours = (Operation::WriteAnswer, group::IMAGE, UPLOAD);
+    let ours = (Operation::WriteAnswer, group, command);
     if (header.operation, header.group, header.command) != ours || usize::from(header.length) != body.len() {
         return None;
     }
@@ -321,20 +328,22 @@ fn understand(message: &[u8]) -> Option<(u8, Said)> {
 mod tests {
     use super::*;
 
+    const UPLOAD: (u16, u8) = (1, 1);
+
     #[test]
     fn answers_are_told_from_refusals_and_noise() {
         let wants = b"\x0b\0\0\x0f\0\x01\x07\x01\xa2\x63off\x19\x01\x00\x65match\xf5";
-        let Some((7, Said::Wants { offset, matches })) = understand(wants) else {
+        let Some((7, Said::Wants { offset, matches })) = understand(wants, UPLOAD) else {
             panic!("not understood");
         };
         assert_eq!((offset, matches), (256, Some(true)));
         let refuses = b"\x0b\0\0\x06\0\x01\x07\x01\xa1\x62rc\x18\x0b";
         assert!(matches!(
-            understand(refuses),
+            understand(refuses, UPLOAD),
             Some((7, Said::Refuses(DeviceError::V1 { rc: 11, .. })))
         ));
         let group = b"\x0b\0\0\x12\0\x01\x07\x01\xa1\x63err\xa2\x65group\x01\x62rc\x18\x1e";
-        let said = understand(group).map(|(_, said)| said);
+        let said = understand(group, UPLOAD).map(|(_, said)| said);
         assert!(matches!(
             said,
             Some(Said::Refuses(DeviceError::V2 { group: 1, rc: 30 }))
@@ -348,7 +357,7 @@ mod tests {
             b"\x0b\0\0\x01\0\x01\x07\x01\xa0",
             b"\x0b",
         ] {
-            assert!(understand(noise).is_none(), "{noise:02x?}");
+            assert!(understand(noise, UPLOAD).is_none(), "{noise:02x?}");
         }
     }
 }

@@ -113,6 +113,8 @@ impl Window {
             return None;
         }
         let length = match self.heard {
+            // The piece that names the upload says more beside its bytes.
+            true if self.next == 0 => self.first,
             true => self.piece,
             // At the beginning the upload is named, later an empty piece asks where it stands.
             false if self.have == 0 => self.first,
@@ -344,6 +346,14 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_sent_back_to_the_beginning_leaves_room_for_its_name() {
+        let now = Instant::now();
+        let mut window = under_way(now);
+        assert!(matches!(window.answered(1, 0, now), Answered::Moved { to: 0, .. }));
+        assert_eq!(send(&mut window, now)[0].range, 0..300);
+    }
+
+    #[test]
     fn silence_at_the_very_beginning_names_the_upload_again() {
         let (mut window, now) = (window(), Instant::now());
         send(&mut window, now);
@@ -383,7 +393,7 @@ mod tests {
     #[test]
     fn pieces_shrink_under_noise_and_grow_back() {
         let (mut window, now) = (Window::new(1 << 30, 500, 8000, 1, 1), Instant::now());
-        window.heard = true;
+        (window.heard, window.have, window.next) = (true, 500, 500);
         let mut length = |taken: bool| {
             let piece = send(&mut window, now).remove(0);
             let wanted = if taken { piece.range.end } else { piece.range.start };

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use hardware::smp::{Code, Refusal, Slot};
+use hardware::smp::{Code, Problem, Refusal, Slot};
 use support::{Bundle, device, flash};
 
 #[test]
@@ -208,6 +208,28 @@ fn doctor_tests_the_running_model() {
     let run = flash(failing.path(), &["doctor", "--self-test"]).expect(4);
     assert!(run.errors.contains("a golden case differs"), "{}", run.errors);
     assert!(run.out.contains("20 of 20 echoes"), "{}", run.out);
+}
+
+#[test]
+fn what_is_wrong_with_the_device_is_told() {
+    let problem = |image, problem: &str| Problem {
+        image,
+        problem: problem.to_owned(),
+    };
+    let device = device(|device| {
+        device.problems = vec![
+            problem(None, "no library"),
+            problem(Some(0), "cannot write the record chest-xray: no space"),
+        ];
+    });
+    for verb in ["status", "doctor"] {
+        let run = flash(device.path(), &[verb]).expect(0);
+        let told = "PROBLEM: no library\nPROBLEM with chest-xray: cannot write the record chest-xray: no space\n";
+        assert!(run.out.contains(told), "{verb}: {}", run.out);
+        let run = flash(device.path(), &[verb, "--json"]).expect(0);
+        let name = if verb == "status" { "status" } else { "problems" };
+        assert_eq!(run.event(name)["problems"][1]["image"], 0);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! - [`smp`]: the serial line that engineers flash models over, by the Simple Management Protocol
 //! - [`thermal`]: how warm it is, and whether the processor is slowed
 //! - [`watchdog`]: whoever starts the program again when it hangs
-//! - [`whole_file`]: files that are whole or absent, as `display` needs them
+//! - [`whole_file`]: files that are whole or absent, as `display` and scanside-flash need them
 //!
 //! Each is a cargo feature of its name; all are on unless a program wants fewer.
 
@@ -28,5 +28,5 @@ pub mod smp;
 pub mod thermal;
 #[cfg(feature = "watchdog")]
 pub mod watchdog;
-#[cfg(feature = "display")]
+#[cfg(feature = "whole_file")]
 pub mod whole_file;

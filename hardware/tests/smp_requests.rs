@@ -5,7 +5,7 @@ mod support;
 
 use scanside_hardware::smp::cbor::MapWriter;
 use scanside_hardware::smp::scanside::command;
-use scanside_hardware::smp::{Code, Device, Framing, Operation, Refusal, Simulated, Slot};
+use scanside_hardware::smp::{Code, DeltaBegin, DeltaChunk, Device, Framing, Operation, Refusal, Simulated, Slot};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::client::{ask, ask_in};
@@ -340,7 +340,7 @@ fn the_user_group_tells_who_and_what() {
         (&identity["protocol"], &identity["roles"]),
         (&json!(1), &json!(["chest-xray"]))
     );
-    let idle = json!({"activities": [], "outcomes": []});
+    let idle = json!({"activities": [], "outcomes": [], "problems": []});
     assert_eq!(read(&mut device, user(command::STATUS), map()), idle);
     let file = image(5000, 0);
     write(&mut device, UPLOAD, first(&file, 1000));
@@ -441,6 +441,47 @@ fn a_difference_becomes_the_bundle_that_it_names() {
             complete(&delta)
         );
     }
+    assert_eq!(device.pairs[0][1].as_ref().unwrap().bytes, new);
+}
+
+#[test]
+fn a_damaged_piece_of_a_difference_is_asked_for_again() {
+    let (old, new) = (image(4000, 1), image(5000, 2));
+    let masks = old.iter().copied().chain(std::iter::repeat(0));
+    let delta: Vec<u8> = new.iter().zip(masks).map(|(byte, mask)| byte ^ mask).collect();
+    let (base, target) = (Slot::new(old.clone()).hash, Slot::new(new.clone()).hash);
+    let sha = Sha256::digest(&delta).into();
+    let begin = DeltaBegin {
+        image: 0,
+        length: delta.len() as u64,
+        sha: &sha,
+        base: &base,
+        target: &target,
+        target_bytes: new.len() as u64,
+    };
+    let crc = |from: usize, to: usize| {
+        let (offset, data) = (from as u64, &delta[from..to]);
+        let begin = (from == 0).then_some(begin);
+        u64::from(DeltaChunk { offset, data, begin }.checksum())
+    };
+    let named = |base: &[u8; 32]| {
+        let piece = first(&delta, 1000).bytes("base", base).bytes("hash", &target);
+        piece.uint("total", new.len() as u64).uint("crc", crc(0, 1000))
+    };
+    let to = user(command::DELTA);
+    let mut device = running(&old);
+    let before = device.clone();
+    // One bit of what it says of itself: no refusal for that, and nothing begins.
+    let mut wrong = base;
+    wrong[31] ^= 1;
+    assert_eq!(write(&mut device, to, named(&wrong)), off(0));
+    assert_eq!(device, before);
+    assert_eq!(write(&mut device, to, named(&base)), off(1000));
+    let piece = |from, to| next(&delta, from, to).uint("crc", crc(from, to) ^ 4);
+    assert_eq!(write(&mut device, to, piece(1000, 2000)), off(1000));
+    let piece = |from, to| next(&delta, from, to).uint("crc", crc(from, to));
+    assert_eq!(write(&mut device, to, piece(1000, 2000)), off(2000));
+    assert_eq!(write(&mut device, to, piece(2000, delta.len())), complete(&delta));
     assert_eq!(device.pairs[0][1].as_ref().unwrap().bytes, new);
 }
 

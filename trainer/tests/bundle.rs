@@ -1,5 +1,6 @@
 //! The whole way on phantoms, small: train, export, quantize, calibrate, judge, pack, evaluate the bundle.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -7,10 +8,11 @@ use bundle::TrustedKeys;
 use bundle::container::{self, Policy};
 use bundle::manifest::GoldenOutputs;
 use ndarray::{Array4, ArrayD};
+use onnx::proto::{ModelProto, TensorProto};
 use onnx::runtime::{Runtime, Session, SessionOptions};
 use trainer::data::phantom::dataset::{Depth, SetRequest, write};
 use trainer::data::phantom::lesion::LesionKind;
-use trainer::data::{Dataset, Part, Split};
+use trainer::data::{Dataset, Part, Sides, Split};
 use trainer::export::appliance::Appliance;
 use trainer::export::context::{BUNDLE_FILE, Context, FLOAT_FILE, INT8_FILE};
 use trainer::export::images::Images;
@@ -18,7 +20,9 @@ use trainer::export::{ExportError, Finished, Kind, SigningKey, finish, finish_ru
 use trainer::interrupt::Interrupt;
 use trainer::progress::Silent;
 use trainer::recipes::Recipe;
+use trainer::training::base::{Base, all_but_head};
 use trainer::training::classifier::{Task, train};
+use trainer::training::network;
 use trainer::training::run::{RunFolder, RunRecord};
 use trainer::training::source::SplitSource;
 
@@ -153,6 +157,61 @@ fn make() -> tempfile::TempDir {
     };
     train(task, &source, &Silent, &Interrupt::new()).unwrap();
     folder
+}
+
+/// The trained run with its last layer alone trained on, finished, and the initializers of both 8-bit files.
+fn head_only(trained: &Trained) -> [BTreeMap<String, TensorProto>; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Base::open(&trained.run()).unwrap();
+    let mut recipe = base.recipe.clone();
+    base.begin(&mut recipe);
+    let graph = network::build(&recipe, base.record.labels.len()).unwrap();
+    recipe.network.freeze = all_but_head(&graph).unwrap();
+    recipe.train.seed += 1;
+    let dataset = Arc::new(Dataset::load(&trained.data(), &recipe.data).unwrap());
+    let earlier = Sides::read(&base.folder().split()).unwrap();
+    let split = Split::draw_after(&earlier, &dataset, &recipe.data.split).unwrap();
+    let run = RunFolder::create(&folder.path().join("run"), &recipe).unwrap();
+    split.write(&dataset, recipe.data.split.by, &run.split()).unwrap();
+    let record = RunRecord {
+        seed: recipe.train.seed,
+        fine_tuning: Some(base.fine_tuning(&recipe, dataset.labels.len()).unwrap()),
+        ..base.record.clone()
+    };
+    let source = SplitSource::new(&dataset, &split, &recipe).unwrap();
+    let weights = recipe.network.weights.clone();
+    let task = Task {
+        recipe: &recipe,
+        run: &run,
+        record,
+        weights: weights.as_deref(),
+        device: tch::Device::Cpu,
+        resume: false,
+    };
+    train(task, &source, &Silent, &Interrupt::new()).unwrap();
+    let key = SigningKey::of_run(run.path(), &Silent).unwrap();
+    finish_run(run.path(), &key, None, &Silent, &Interrupt::new()).unwrap();
+    [trained.run(), run.path().to_owned()].map(|run| initializers(&run.join(INT8_FILE)))
+}
+
+fn initializers(path: &Path) -> BTreeMap<String, TensorProto> {
+    let model = ModelProto::from_bytes(std::fs::read(path).unwrap().as_slice()).unwrap();
+    let initializers = model.graph.unwrap().initializer.into_iter();
+    initializers.map(|tensor| (tensor.name.clone(), tensor)).collect()
+}
+
+#[test]
+fn a_fine_tuned_last_layer_leaves_every_quantized_byte_as_it_was() {
+    let Some(trained) = trained() else { return };
+    let [old, new] = head_only(trained);
+    assert!(old.keys().eq(new.keys()));
+    let changed: Vec<&String> = old.keys().filter(|name| old[*name] != new[*name]).collect();
+    let of_head = |name: &&String| {
+        ["fc.", "novelty.", "temperature"]
+            .iter()
+            .any(|part| name.starts_with(part))
+    };
+    assert!(!changed.is_empty() && changed.iter().all(of_head), "{changed:?}");
 }
 
 fn run_model(model: &[u8], images: &Array4<f32>, output: &str) -> ArrayD<f32> {

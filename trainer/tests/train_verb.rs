@@ -193,3 +193,59 @@ fn a_run_that_ended_in_its_first_epoch_goes_on_from_the_start() {
     assert!(scratch.at("run/checkpoints/best.safetensors").is_file());
     assert_eq!(epochs().lines().count(), first.lines().count());
 }
+
+#[test]
+fn a_limit_of_steps_shortens_a_run_that_can_still_be_resumed() {
+    let scratch = Scratch::new();
+    // 8 training rows in batches of 4: two steps an epoch.
+    let recipe = RECIPE.replace("epochs = 1", "epochs = 9\nmax_steps = 5");
+    fs::write(scratch.at("recipe.toml"), recipe).unwrap();
+    let epochs = |run: &str| {
+        let metrics = fs::read_to_string(scratch.at(run).join("metrics.jsonl")).unwrap();
+        metrics.lines().count()
+    };
+    scratch.succeeds(&format!("train recipe.toml --device cpu --out run {SEEN} --no-bundle"));
+    assert_eq!(epochs("run"), 2);
+    scratch.succeeds("train recipe.toml --resume --device cpu --out run --no-bundle");
+    scratch.succeeds(&format!(
+        "train recipe.toml --device cpu --out longer --epochs 3 {SEEN} --no-bundle"
+    ));
+    assert_eq!(epochs("longer"), 3, "what is said on the command line counts");
+}
+
+#[test]
+fn a_fine_tuning_begins_where_the_earlier_run_ended_and_keeps_its_sides() {
+    let scratch = Scratch::new();
+    // Of each class the first six of eight are known at first.
+    let manifest = fs::read_to_string(scratch.at("seen/manifest.csv")).unwrap();
+    let (head, rows) = manifest.split_once('\n').unwrap();
+    let rows: Vec<&str> = rows.lines().collect();
+    let known = [&[head], &rows[..6], &rows[8..14]].concat().join("\n");
+    fs::write(scratch.at("seen/known.csv"), known).unwrap();
+    scratch.succeeds("train recipe.toml --data seen/known.csv --device cpu --out run --no-bundle");
+
+    let (code, text) = scratch.run(&format!(
+        "train {SEEN} --from nowhere --device cpu --out tuned --no-bundle"
+    ));
+    assert!(code == Some(2) && text.contains("nowhere"), "{code:?} {text}");
+    let arguments = "--from run --head-only --epochs 2 --learning-rate 1e-2 --bundle-version 0.2.0 --device cpu";
+    scratch.succeeds(&format!("train {SEEN} {arguments} --out tuned --no-bundle"));
+    let read = |path: &str| fs::read_to_string(scratch.at(path)).unwrap();
+    let sides = |path: &str| -> Vec<String> { read(path).lines().skip(1).map(str::to_owned).collect() };
+    let (before, after) = (sides("run/split.csv"), sides("tuned/split.csv"));
+    assert_eq!((before.len(), after.len()), (12, 16));
+    assert!(before.iter().all(|line| after.contains(line)), "{before:?} {after:?}");
+    let recipe = read("tuned/recipe.toml");
+    assert!(
+        recipe.contains("version = \"0.2.0\"") && recipe.contains("learning_rate = 0.01"),
+        "{recipe}"
+    );
+
+    // Only the last layer learnt.
+    let weights = |path: &str| trainer::training::weights::read(&scratch.at(path)).unwrap();
+    let [old, new] = ["run", "tuned"].map(|run| weights(&format!("{run}/checkpoints/best.safetensors")));
+    let moved = old.iter().filter(|(name, tensor)| **tensor != new[name.as_str()]);
+    let moved: Vec<&str> = moved.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(moved, ["fc.bias", "fc.weight"]);
+    scratch.succeeds("train --resume --device cpu --out tuned --no-bundle");
+}

@@ -31,7 +31,7 @@ pub struct Args {
     /// Your own images: a manifest CSV, or a folder with one folder per class
     #[arg(long, value_name = "MANIFEST_OR_FOLDER")]
     data: Option<PathBuf>,
-    /// The recipe to train by [default: phantom-demo for phantoms, folder for --data]
+    /// The recipe to train by [default: phantom-demo for phantoms, folder-quick for --data]
     #[arg(long)]
     recipe: Option<PathBuf>,
     /// Where everything is written; replaced if an earlier demo made it
@@ -108,7 +108,11 @@ fn build() -> Result<Programs> {
 }
 
 fn default_recipe(own_data: bool) -> PathBuf {
-    let name = if own_data { "folder.toml" } else { "phantom-demo.toml" };
+    let name = if own_data {
+        "folder-quick.toml"
+    } else {
+        "phantom-demo.toml"
+    };
     root().join("trainer/recipes").join(name)
 }
 

@@ -1,23 +1,35 @@
 //! `cargo xtask fuzz`: the parsers of files from outside, under cargo-fuzz.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, heading, root, run as run_command};
 
 /// The version whose command line this file speaks.
 const CARGO_FUZZ: &str = "0.13.1";
 
-/// Crates with a `fuzz/` folder, and their targets.
-const TARGETS: &[(&str, &str)] = &[
-    ("imaging", "decode_dicom"),
-    ("imaging", "decode_raster"),
-    ("bundle", "open"),
-    ("bundle", "signed"),
-    ("hardware", "smp_console"),
-    ("hardware", "smp_raw"),
-    ("hardware", "smp_body"),
+/// One target of a crate's `fuzz/` folder.
+struct Target {
+    package: &'static str,
+    name: &'static str,
+    /// Folders of the crate with files to begin with.
+    seeds: &'static [&'static str],
+}
+
+const fn target(package: &'static str, name: &'static str, seeds: &'static [&'static str]) -> Target {
+    Target { package, name, seeds }
+}
+
+const TARGETS: &[Target] = &[
+    target("imaging", "decode_dicom", &["goldens/dicom", "goldens/refused"]),
+    target("imaging", "decode_raster", &[]),
+    target("bundle", "open", &[]),
+    target("bundle", "signed", &[]),
+    target("hardware", "smp_console", &[]),
+    target("hardware", "smp_raw", &[]),
+    target("hardware", "smp_body", &[]),
 ];
 
 /// Arguments of `fuzz`.
@@ -37,17 +49,35 @@ pub struct Args {
 /// When cargo-fuzz cannot be installed, or a target crashes.
 pub fn run(args: &Args) -> Result<()> {
     install()?;
-    let wanted = |name: &str| args.target.as_deref().is_none_or(|target| target == name);
-    for (package, target) in TARGETS.iter().filter(|(_, name)| wanted(name)) {
-        heading(&format!("fuzzing {package}: {target}, {} s", args.seconds));
-        let mut fuzz = cargo(["fuzz", "run", "--sanitizer", "none", target, "--"]);
-        fuzz.arg(format!("-max_total_time={}", args.seconds))
-            .args(["-rss_limit_mb=2048", "-timeout=20"]);
-        // cargo-fuzz asks for nightly flags; the stable compiler takes them with this set.
-        fuzz.current_dir(root().join(package)).env("RUSTC_BOOTSTRAP", "1");
-        run_command(&mut fuzz)?;
+    let wanted = |target: &&Target| args.target.as_deref().is_none_or(|name| name == target.name);
+    let targets: Vec<&Target> = TARGETS.iter().filter(wanted).collect();
+    if targets.is_empty() {
+        let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        bail!("no such target; there are: {}", names.join(", "));
+    }
+    for target in targets {
+        heading(&format!(
+            "fuzzing {}: {}, {} s",
+            target.package, target.name, args.seconds
+        ));
+        fuzz(target, args.seconds)?;
     }
     Ok(())
+}
+
+fn fuzz(target: &Target, seconds: u32) -> Result<()> {
+    let folder = root().join(target.package);
+    // What the fuzzer finds goes into the first folder; the seeds stay as they are.
+    let corpus = format!("fuzz/corpus/{}", target.name);
+    fs::create_dir_all(folder.join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;
+    let mut fuzz = cargo(["fuzz", "run", "--sanitizer", "none", target.name, &corpus]);
+    fuzz.args(target.seeds)
+        .arg("--")
+        .arg(format!("-max_total_time={seconds}"))
+        .args(["-rss_limit_mb=2048", "-timeout=20"]);
+    // cargo-fuzz asks for nightly flags; the stable compiler takes them with this set.
+    fuzz.current_dir(folder).env("RUSTC_BOOTSTRAP", "1");
+    run_command(&mut fuzz)
 }
 
 fn install() -> Result<()> {

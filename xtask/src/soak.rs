@@ -58,6 +58,21 @@ const SOAKS: &[Soak] = &[
             "--nocapture",
         ],
     },
+    Soak {
+        name: "memory",
+        what: "the service's memory while bundles of 5, 50 and 200 MB arrive, whole and as a delta",
+        variables: &[("SCANSIDE_MEGABYTES", "5,50,200")],
+        command: &[
+            "test",
+            "--package",
+            "scanside-edge",
+            "--test",
+            "memory",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+    },
 ];
 
 /// Arguments of `soak`.

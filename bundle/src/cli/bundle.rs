@@ -1,4 +1,4 @@
-//! `bundle inspect`, `bundle verify` and `bundle header`.
+//! `bundle inspect`, `bundle verify`, `bundle header` and `bundle delta`.
 
 use std::fs;
 use std::io::{self, Write};
@@ -20,6 +20,8 @@ pub enum BundleCommand {
     Verify(VerifyArgs),
     /// Write the signed header and its signature as two files, which minisign -V checks
     Header(HeaderArgs),
+    /// Say what an update from one bundle to another takes over a serial line, whole and as a difference
+    Delta(super::DeltaArgs),
 }
 
 /// Arguments of `bundle inspect`.
@@ -89,6 +91,7 @@ impl BundleCommand {
                 }
             }
             Self::Header(args) => write_header(args)?,
+            Self::Delta(args) => super::delta::run(args, configured_keys)?,
         };
         writeln!(out, "{answer}").map_err(|e| CliError::io(Path::new("standard output"), e))
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod bundle;
+mod delta;
 mod key;
 
 use std::fs::File;
@@ -18,6 +19,7 @@ use crate::sign::{SignError, TrustedKeys};
 
 pub use answer::{Answer, answer};
 pub use bundle::{BundleCommand, HeaderArgs, InspectArgs, VerifyArgs};
+pub use delta::DeltaArgs;
 pub use key::{KeyCommand, NewKeyArgs};
 
 /// Why a verb failed.

@@ -1,17 +1,20 @@
 //! Making a delta: on the engineer's computer, with both bundles in memory.
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
+use zstd::stream::write::Encoder;
 
 use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, PACKED, PLAIN};
 use crate::BundleError;
-use crate::container::{Front, compress_frame};
+use crate::container::{Front, WINDOW_LOG, compress_frame};
 use crate::manifest::FileEntry;
 use crate::mcuboot::{TRAILER_BYTES, Trailer};
 
-/// The host has time, and the line is slow.
-const LEVEL: i32 = 19;
+/// The host has time, and the line is slow. Of differences that are mostly noise, the search for repetitions makes more
+/// than it saves: there the first level is the better one.
+const LEVELS: [i32; 2] = [3, 19];
 
 /// A bundle in memory and where its files lie. Nobody checked its signature: the device will.
 struct Parts<'a> {
@@ -131,7 +134,7 @@ fn difference(delta: &mut Vec<u8>, base: &Parts<'_>, old: Range<usize>, frame: &
         .zip(&old_content)
         .map(|(n, o)| n.wrapping_sub(*o))
         .collect();
-    let packed = zstd::encode_all(differences.as_slice(), LEVEL).map_err(read)?;
+    let packed = squeezed(&differences).map_err(read)?;
     delta.push(DIFFERENCE);
     delta.extend((old.start as u64).to_le_bytes());
     delta.extend((old.len() as u64).to_le_bytes());
@@ -139,6 +142,20 @@ fn difference(delta: &mut Vec<u8>, base: &Parts<'_>, old: Range<usize>, frame: &
     delta.extend((packed.len() as u32).to_le_bytes());
     delta.extend(packed);
     Ok(())
+}
+
+/// As small as it gets with the window that the device grants.
+fn squeezed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let at = |level| {
+        let mut encoder = Encoder::new(Vec::new(), level)?;
+        encoder.window_log(WINDOW_LOG)?;
+        encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    };
+    let [quick, thorough] = LEVELS.map(at);
+    let (quick, thorough) = (quick?, thorough?);
+    Ok(if quick.len() < thorough.len() { quick } else { thorough })
 }
 
 fn plain(delta: &mut Vec<u8>, bytes: &[u8]) {
@@ -150,7 +167,7 @@ fn plain(delta: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn packed(delta: &mut Vec<u8>, bytes: &[u8]) -> Result<(), DeltaError> {
-    let frame = zstd::encode_all(bytes, LEVEL).map_err(DeltaError::Write)?;
+    let frame = squeezed(bytes).map_err(DeltaError::Write)?;
     delta.push(PACKED);
     delta.extend((frame.len() as u32).to_le_bytes());
     delta.extend(frame);

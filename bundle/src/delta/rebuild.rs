@@ -161,8 +161,7 @@ fn difference<D: Read, B: Read + Seek, W: Write>(
 
 fn decoder<R: io::BufRead>(from: R) -> io::Result<Decoder<'static, R>> {
     let mut decoder = Decoder::with_buffer(from)?.single_frame();
-    // Level 19 on long content asks for 8 MiB.
-    decoder.window_log_max(WINDOW_LOG + 2)?;
+    decoder.window_log_max(WINDOW_LOG)?;
     Ok(decoder)
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Estimate;
+use crate::operating_point::{ChosenPoint, Criterion};
 
 /// When a finding is flagged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,20 @@ pub struct OperatingPoint {
     /// Specificity at the threshold on the validation images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specificity: Option<Estimate>,
+}
+
+impl OperatingPoint {
+    /// The operating point of a label as it was chosen.
+    #[must_use]
+    pub fn chosen(label: &str, criterion: Criterion, point: &ChosenPoint) -> Self {
+        Self {
+            label: label.to_owned(),
+            threshold: point.threshold,
+            criterion: Some(criterion.to_string()),
+            sensitivity: Some(point.sensitivity.into()),
+            specificity: Some(point.specificity.into()),
+        }
+    }
 }
 
 /// Split-conformal prediction sets with the score 1 - p (Sadinle et al. 2019, least ambiguous sets):

@@ -15,6 +15,17 @@ pub struct Estimate {
     pub n: u64,
 }
 
+impl From<crate::intervals::Estimate> for Estimate {
+    fn from(from: crate::intervals::Estimate) -> Self {
+        Self {
+            value: from.value as f32,
+            low: from.low as f32,
+            high: from.high as f32,
+            n: from.n,
+        }
+    }
+}
+
 /// The figures on one set of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {

@@ -247,8 +247,11 @@ fn describe(report: &Report) -> String {
     let latency = report.latency_ms;
     let _ = writeln!(
         text,
-        "latency       {:.1} ms median, {:.1} ms at best of {} inferences, {} thread(s)",
-        latency.median, latency.min, latency.runs, latency.threads
+        "latency       {:.1} ms in the median of {} inferences, {:.1} ms at best, {}",
+        latency.median,
+        latency.runs,
+        latency.min,
+        threads_words(latency.threads)
     );
     for display in &report.displays {
         let state = display.problem.as_deref().unwrap_or("good");
@@ -260,8 +263,37 @@ fn describe(report: &Report) -> String {
     for note in &report.notes {
         let _ = writeln!(text, "note          {note}");
     }
-    text += if report.healthy { "healthy" } else { "NOT healthy" };
+    text += &verdict(report);
     text
+}
+
+fn threads_words(threads: usize) -> String {
+    match threads {
+        0 => "a thread a core".to_owned(),
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    }
+}
+
+/// The last line: what the report amounts to, and what to do.
+fn verdict(report: &Report) -> String {
+    let differ = report.golden.iter().filter(|case| !case.passed).count();
+    let mut wrong = Vec::new();
+    if differ > 0 {
+        wrong.push(format!(
+            "{differ} of {} golden cases differ too much from what the bundle's maker computed, so do not use this \
+             model on this appliance",
+            report.golden.len()
+        ));
+    }
+    if report.displays.iter().any(|display| display.problem.is_some()) {
+        wrong.push("a display does not work".to_owned());
+    }
+    if wrong.is_empty() {
+        "healthy".to_owned()
+    } else {
+        format!("NOT healthy: {}", wrong.join("; "))
+    }
 }
 
 /// "x86_64, 7900 MiB free, cpu; the bundle asks for 300 MiB, x86_64 or aarch64, cpu".

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::layer;
@@ -14,11 +15,26 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Days that are kept.
 const DAYS: usize = 14;
 
-/// Begins the log; it is written until the returned guard goes.
-///
-/// # Errors
-/// If the folder cannot be written.
-pub fn begin(folder: &Path) -> Result<impl Drop + use<>> {
+/// Begins the log; files are written until the returned guard goes. Where the folder cannot be written there is none, and
+/// standard error has everything: a service that cannot write must be able to say so.
+#[must_use]
+pub fn begin(folder: &Path) -> Option<WorkerGuard> {
+    let (file, guard, problem) = match file(folder) {
+        Ok((file, guard)) => (Some(file), Some(guard), None),
+        Err(error) => (None, None, Some(error)),
+    };
+    tracing_subscriber::registry()
+        .with(file.map(|file| layer().with_ansi(false).with_target(false).with_writer(file)))
+        .with(layer().with_ansi(false).with_target(false).with_writer(std::io::stderr))
+        .with(LevelFilter::INFO)
+        .init();
+    if let Some(problem) = problem {
+        tracing::error!("there is no log in files: {problem:#}");
+    }
+    guard
+}
+
+fn file(folder: &Path) -> Result<(NonBlocking, WorkerGuard)> {
     std::fs::create_dir_all(folder).with_context(|| format!("logs {}: cannot make the folder", folder.display()))?;
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
@@ -27,11 +43,5 @@ pub fn begin(folder: &Path) -> Result<impl Drop + use<>> {
         .max_log_files(DAYS)
         .build(folder)
         .with_context(|| format!("logs {}: the folder cannot be written", folder.display()))?;
-    let (file, guard) = tracing_appender::non_blocking(file);
-    tracing_subscriber::registry()
-        .with(layer().with_ansi(false).with_target(false).with_writer(file))
-        .with(layer().with_ansi(false).with_target(false).with_writer(std::io::stderr))
-        .with(LevelFilter::INFO)
-        .init();
-    Ok(guard)
+    Ok(tracing_appender::non_blocking(file))
 }

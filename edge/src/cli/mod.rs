@@ -1,13 +1,17 @@
 //! The command line: one file a verb.
 
+mod audit;
+mod calibrate;
+mod cases;
 mod collisions;
+mod config;
 mod doctor;
 mod logging;
+mod outbox;
 mod output;
+mod result_text;
 mod run;
 mod triage;
-
-pub(crate) use output::write_output;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
@@ -43,6 +47,20 @@ enum Verb {
     Run(run::RunArgs),
     /// Check this appliance: library, provider, golden cases, latency, displays
     Doctor(Box<doctor::DoctorArgs>),
+    /// Choose operating points for this scanner, from cases whose truth is known
+    Calibrate(calibrate::CalibrateArgs),
+    /// Look at cases and take them out
+    #[command(subcommand)]
+    Cases(cases::CasesCommand),
+    /// Look at what is to leave the appliance
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
+    /// Check the trail of what happened
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Check a config file
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Look at bundles and check them
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -58,6 +76,11 @@ pub fn run(cli: &Cli) -> Exit {
         Verb::Triage(args) => triage::run(args),
         Verb::Run(args) => run::run(args),
         Verb::Doctor(args) => doctor::run(args),
+        Verb::Calibrate(args) => calibrate::run(args),
+        Verb::Cases(command) => cases::run(command),
+        Verb::Outbox(command) => outbox::run(command),
+        Verb::Audit(command) => audit::run(command),
+        Verb::Config(command) => config::run(command),
         Verb::Bundle(command) => command
             .run(None, &mut answer())
             .map_err(Into::into)

@@ -24,9 +24,11 @@ use crate::appliance::Appliance;
 use crate::config::Config;
 use crate::daemon::config::{ApplianceConfig, DisplayKind, SerialConfig};
 use crate::daemon::models::Loading;
+use crate::daemon::network::{self, DicomPort, Sender};
 use crate::daemon::service::Description;
+use crate::daemon::tasks::Task;
 use crate::daemon::{self, Ended, Line, Parts};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 
 /// No appliance was there before 2026: a clock that says so was never set.
 const NOT_BEFORE: Duration = Duration::from_secs(1_767_225_600);
@@ -46,18 +48,11 @@ pub struct RunArgs {
 /// # Errors
 /// What keeps the service from beginning: config, keys, folders.
 pub fn run(args: &RunArgs) -> Result<Exit> {
-    let config = Config::load(&args.config)?;
-    let appliance = config.appliance.clone().ok_or_else(|| {
-        let path = args.config.display();
-        Failure::new(
-            Exit::Usage,
-            format!("config {path}: [appliance] is missing; give it at least `state`, a folder"),
-        )
-    })?;
+    let (config, appliance) = Config::load_appliance(&args.config)?;
     let stopped = stop_signal()?;
     let loading = loading(args, &config)?;
     let parts = parts(&appliance, loading).context("the service cannot begin")?;
-    let _log = logging::begin(&appliance.logs())?;
+    let _log = logging::begin(&appliance.logs());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service begins");
     let description = description(&appliance, &parts);
     let ended = daemon::run(&appliance, parts, description, &|| stopped.load(Ordering::SeqCst))?;
@@ -114,11 +109,23 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
     Ok(Parts {
         slots,
         counter: Arc::new(FileCounter::new(monotonic.clone())),
-        clock: Clock::open(monotonic, NOT_BEFORE),
+        clock: Clock::open(monotonic.clone(), NOT_BEFORE),
+        monotonic,
         line: config.serial.as_ref().map(line).transpose()?,
         display: display(&config.display.kind)?,
         loading,
+        tasks: network_tasks(config),
+        outgoing: config.outbox.as_ref().map(network::outgoing),
     })
+}
+
+/// What the config wants of the network.
+fn network_tasks(config: &ApplianceConfig) -> Vec<Box<dyn Task>> {
+    let port = config.dicom.clone().map(DicomPort::new);
+    let sender = config.outbox.as_ref().map(Sender::new);
+    let port = port.into_iter().map(|port| Box::new(port) as Box<dyn Task>);
+    port.chain(sender.into_iter().map(|sender| Box::new(sender) as Box<dyn Task>))
+        .collect()
 }
 
 fn folder(path: PathBuf) -> Result<Arc<dyn Storage>> {

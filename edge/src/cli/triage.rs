@@ -2,22 +2,23 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Result;
 use bundle::cli::answer;
-use chrono::{DateTime, Local, Utc};
+use chrono::{Local, Utc};
 use clap::Args;
 use embedded_graphics::geometry::Size;
 use imaging::decode::Limits;
 
 use super::collisions::{self, Named};
 use super::output::{DisplayChoice, Displays, Names, write_output, write_picture};
-use super::{ModelArgs, model_failed, report};
-use crate::decision::DecisionKind;
-use crate::examination::{Examination, Examiner, Request};
+use super::{ModelArgs, Settings, model_failed, report, result_text};
+use crate::examination::{Decoded, Examination, Examiner, Request};
 use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
-use crate::presentation::{headline, heatmap_picture, next_step, result_view};
+use crate::presentation::{heatmap_picture, result_view};
+use crate::screens::ResultView;
 use crate::text::words::Language;
 
 /// Sides of a screen that can be drawn, in pixels.
@@ -70,14 +71,25 @@ pub fn run(args: &TriageArgs) -> Result<Exit> {
         framebuffer: args.framebuffer.as_deref(),
         window: args.window.then_some(args.screen_size),
     })?;
-    let loaded = settings.load(false)?;
-    let mut examiner = Examiner::new(loaded.model, loaded.engine, Limits::default());
+    let (mut examiner, mut first) = load_and_decode(args, &settings)?;
     let mut worst = Exit::Done;
     for index in 0..args.files.len() {
-        let exit = triage_file(args, index, &mut examiner, &mut displays, &names)?;
+        let exit = triage_file(args, index, first.take(), &mut examiner, &mut displays, &names)?;
         worst = worst.max(exit);
     }
     Ok(worst)
+}
+
+/// Loads the model; the first image is decoded meanwhile, because who starts the program waits for that one.
+fn load_and_decode(args: &TriageArgs, settings: &Settings) -> Result<(Examiner, Option<Decoded>)> {
+    let limits = Limits::default();
+    let (loaded, first) = thread::scope(|scope| {
+        let first = scope.spawn(|| Some(Decoded::read(args.files.first()?, args.frame, &limits)));
+        // A thread that failed is no loss: the image is then decoded when its turn comes.
+        (settings.load(false), first.join().unwrap_or_default())
+    });
+    let loaded = loaded?;
+    Ok((Examiner::new(loaded.model, loaded.engine, limits), first))
 }
 
 impl TriageArgs {
@@ -108,6 +120,7 @@ impl TriageArgs {
 fn triage_file(
     args: &TriageArgs,
     index: usize,
+    decoded: Option<Decoded>,
     examiner: &mut Examiner,
     displays: &mut Displays,
     names: &Names,
@@ -119,15 +132,26 @@ fn triage_file(
         case_id: &format!("{:04}", index + 1),
         time: now,
     };
-    let mut examination = examiner.examine(request).map_err(model_failed)?;
+    let examination = match decoded {
+        Some(decoded) => examiner.judge(request, decoded),
+        None => examiner.examine(request),
+    };
+    let mut examination = examination.map_err(model_failed)?;
     let mut worst = Exit::Done;
     if let Some(refused) = examination.refused.take() {
         worst = worst.max(report(&refused.into()));
     }
+    let clock = now.with_timezone(&Local).format("%H:%M").to_string();
+    let view = result_view(
+        &examination,
+        examiner.model().manifest(),
+        Language::English.words(),
+        &clock,
+    );
     let outputs: [Result<(), Failure>; 4] = [
-        print(args, &examination, examiner),
+        print(args, &examination.finding, &view),
         write_json(args, index, &examination.finding, names),
-        show(args, index, &examination, examiner, displays, names, now),
+        show(args, index, &view, displays, names),
         write_heatmap(args, index, &examination, examiner, names),
     ];
     for output in outputs {
@@ -138,61 +162,15 @@ fn triage_file(
     Ok(worst)
 }
 
-fn print(args: &TriageArgs, examination: &Examination, examiner: &Examiner) -> Result<(), Failure> {
+fn print(args: &TriageArgs, finding: &Finding, view: &ResultView<'_>) -> Result<(), Failure> {
     let text = if args.json {
-        to_json(&examination.finding, false)?
+        to_json(finding, false)?
     } else {
-        describe(examination, examiner)
+        result_text::describe(finding, view)
     };
     let mut out = answer();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     written.map_err(|e| Failure::new(Exit::Failed, format!("cannot write to standard output: {e}")))
-}
-
-/// The result in a few lines for a terminal.
-fn describe(examination: &Examination, examiner: &Examiner) -> String {
-    let finding = &examination.finding;
-    let decision = &finding.decision;
-    let english = Language::English.words();
-    let mut lines = vec![
-        format!(
-            "{}: {}",
-            finding.source.file,
-            headline(finding, Some(examiner.model().manifest()), english)
-        ),
-        format!("  {}", next_step(decision.kind, english)),
-    ];
-    lines.extend(decision.reasons.iter().map(|r| format!("  {}: {}", r.code, r.message)));
-    for p in &finding.probabilities {
-        let point = p
-            .operating_point
-            .map_or(String::new(), |t| format!("  (flagged from {t:.3})"));
-        lines.push(format!("  {:<28} {:.3}{point}", p.name, p.probability));
-    }
-    if let Some(set) = &finding.conformal {
-        lines.push(format!(
-            "  cannot be ruled out ({:.0} %): {}",
-            set.coverage * 100.0,
-            set.labels.join(", ")
-        ));
-    }
-    if decision.kind != DecisionKind::NotReadable && !finding.unchecked_use.is_empty() {
-        lines.push(format!(
-            "  not checked, as the file does not say it: {}",
-            finding.unchecked_use.join(", ")
-        ));
-    }
-    lines.extend(finding.warnings.iter().map(|w| format!("  note: {w}")));
-    lines.push(format!(
-        "  {} {}, {} {}, {:.0} ms. {}",
-        finding.model.name,
-        finding.model.version,
-        finding.engine.precision,
-        finding.engine.provider,
-        finding.timings_ms.total,
-        finding.notice
-    ));
-    lines.join("\n")
 }
 
 fn write_json(args: &TriageArgs, index: usize, finding: &Finding, names: &Names) -> Result<(), Failure> {
@@ -215,26 +193,17 @@ fn to_json(finding: &Finding, pretty: bool) -> Result<String, Failure> {
 fn show(
     args: &TriageArgs,
     index: usize,
-    examination: &Examination,
-    examiner: &Examiner,
+    view: &ResultView<'_>,
     displays: &mut Displays,
     names: &Names,
-    now: DateTime<Utc>,
 ) -> Result<(), Failure> {
-    let clock = now.with_timezone(&Local).format("%H:%M").to_string();
-    let view = result_view(
-        examination,
-        examiner.model().manifest(),
-        Language::English.words(),
-        &clock,
-    );
     let last = index + 1 == args.files.len();
     // The file comes first: a window stays until somebody has looked at it.
     let written = match &args.screen {
-        Some(out) => displays.write_screen(&view, &names.of(out, index), args.screen_size),
+        Some(out) => displays.write_screen(view, &names.of(out, index), args.screen_size),
         None => Ok(()),
     };
-    written.and(displays.show(&view, last))
+    written.and(displays.show(view, last))
 }
 
 fn write_heatmap(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hardware::smp::{Outcome, OutcomeKind};
+use hardware::smp::{Outcome, OutcomeKind, Problem};
 
 /// How far a long step is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct Progress {
 /// A long step of the service itself; what an upload does, the slots know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// A bundle, or a difference to one, arrives, in bytes.
+    Receiving(Progress),
+    /// A bundle is put together from its base and a difference, in bytes of the bundle.
+    Rebuilding(Progress),
     /// A received bundle is read back, in bytes.
     Verifying(Progress),
     /// Golden cases run, in cases.
@@ -40,6 +44,27 @@ pub struct Tally {
     pub faults: u64,
 }
 
+/// Which part of the appliance has a fault; the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Files and database of the cases.
+    Store,
+    /// The disk is full.
+    Disk,
+    /// The slots of the models.
+    Slots,
+    /// A model, or the library that runs it.
+    Models,
+    /// The DICOM port.
+    Dicom,
+    /// The watched folder.
+    Folder,
+    /// Removable media.
+    Media,
+    /// The outbox.
+    Outbox,
+}
+
 /// What goes on.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -47,14 +72,22 @@ pub struct Board {
     outcomes: BTreeMap<u32, (Outcome, Option<Instant>)>,
     /// Counts since the service began.
     pub tally: Tally,
-    /// What the whole appliance suffers from, for the display and `status`: no library, no room ...
-    pub fault: Option<String>,
+    faults: BTreeMap<Part, String>,
+    /// What could not be written down since the service began; the state that is served is safe without it.
+    unwritten: BTreeMap<u32, String>,
 }
 
 impl Board {
     /// Role `image` is at a long step.
     pub fn begin(&mut self, image: u32, step: Step) {
         self.steps.insert(image, step);
+    }
+
+    /// A difference that was arriving in role `image` is given up; other steps go on.
+    pub fn give_up_receiving(&mut self, image: u32) {
+        if matches!(self.step(image), Some(Step::Receiving(_))) {
+            self.end(image);
+        }
     }
 
     /// The long step of role `image` is over.
@@ -79,6 +112,41 @@ impl Board {
     pub fn remember(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>) {
         let reason = reason.into();
         self.outcomes.insert(image, (Outcome { image, kind, reason }, None));
+    }
+
+    /// A part has a fault, until it is cleared.
+    pub fn set_fault(&mut self, part: Part, problem: impl Into<String>) {
+        self.faults.insert(part, problem.into());
+    }
+
+    /// A part is well.
+    pub fn clear_fault(&mut self, part: Part) {
+        self.faults.remove(&part);
+    }
+
+    /// The gravest fault of the appliance.
+    #[must_use]
+    pub fn fault(&self) -> Option<(Part, &str)> {
+        self.faults.iter().next().map(|(part, text)| (*part, text.as_str()))
+    }
+
+    /// The state of role `image` could not be written down: a fault of the medium.
+    pub fn unwritten(&mut self, image: u32, problem: String) {
+        self.set_fault(Part::Slots, problem.clone());
+        self.unwritten.insert(image, problem);
+    }
+
+    /// What is wrong with the appliance itself.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |image, problem: &String| Problem {
+            image,
+            problem: problem.clone(),
+        };
+        let of_roles = self.unwritten.iter().map(|(image, text)| problem(Some(*image), text));
+        let told = |fault: &&String| !self.unwritten.values().any(|text| text == *fault);
+        let faults = self.faults.values().filter(told);
+        faults.map(|text| problem(None, text)).chain(of_roles).collect()
     }
 
     /// How the last update of each role came out.
@@ -115,6 +183,24 @@ mod tests {
         assert_eq!((news.image, news.reason.as_str()), (1, "golden case 2"));
         assert_eq!(board.news(start + 60 * second, 5 * second), None);
         assert_eq!(board.outcomes().len(), 3);
+    }
+
+    #[test]
+    fn what_was_not_written_down_stays_known_when_the_fault_is_over() {
+        let mut board = Board::default();
+        assert!(board.problems().is_empty());
+        board.unwritten(1, "cannot write the record".to_owned());
+        let problem = |image, problem: &str| Problem {
+            image,
+            problem: problem.to_owned(),
+        };
+        assert_eq!(board.problems(), [problem(Some(1), "cannot write the record")]);
+        board.set_fault(Part::Models, "no library");
+        board.clear_fault(Part::Slots);
+        let both = [problem(None, "no library"), problem(Some(1), "cannot write the record")];
+        assert_eq!(board.problems(), both);
+        board.clear_fault(Part::Models);
+        assert_eq!(board.problems(), both[1..]);
     }
 
     #[test]

@@ -7,6 +7,12 @@ use embedded_graphics::geometry::Size;
 use serde::Deserialize;
 
 use crate::controls::{ControlsConfig, LedsConfig, NightHours};
+use crate::intake::dicom_scp::config::DicomConfig;
+use crate::intake::folder::Finished;
+use crate::intake::media::MediaConfig;
+use crate::outbox::config::OutboxConfig;
+use crate::store::config::StoreConfig;
+use crate::store::folders::Folders;
 use crate::text::words::Language;
 
 /// The sections of the config that only `run` looks at.
@@ -29,6 +35,15 @@ pub struct ApplianceConfig {
     pub leds: Option<LedsConfig>,
     /// The watched folder.
     pub intake: Option<IntakeConfig>,
+    /// The DICOM port.
+    pub dicom: Option<DicomConfig>,
+    /// What leaves the appliance.
+    pub outbox: Option<OutboxConfig>,
+    /// Removable media.
+    pub media: Option<MediaConfig>,
+    /// What is kept, how long, and how much of a patient.
+    #[serde(default)]
+    pub store: StoreConfig,
     /// How a new model is confirmed.
     #[serde(default)]
     pub update: UpdateConfig,
@@ -141,6 +156,9 @@ pub struct IntakeConfig {
     /// A file is whole when it has not changed for so long.
     #[serde(default = "default_quiet")]
     quiet_seconds: u32,
+    /// What becomes of a file when it is finished.
+    #[serde(default)]
+    pub finished: Finished,
 }
 
 /// How a new model is confirmed.
@@ -165,6 +183,18 @@ fn default_quiet() -> u32 {
 }
 
 impl IntakeConfig {
+    fn check(&self) -> Result<(), String> {
+        if !QUIET.contains(&self.quiet_seconds) {
+            return Err(format!(
+                "intake.quiet_seconds is {}; give {} to {}",
+                self.quiet_seconds,
+                QUIET.start(),
+                QUIET.end()
+            ));
+        }
+        check_absolute("intake.folder", &self.folder)
+    }
+
     /// The quiet time.
     #[must_use]
     pub fn quiet(&self) -> Duration {
@@ -173,6 +203,12 @@ impl IntakeConfig {
 }
 
 impl DisplayConfig {
+    /// Whether results are shown nowhere.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.kind == DisplayKind::None
+    }
+
     /// The size that is configured; a framebuffer knows its own.
     #[must_use]
     pub fn size(&self) -> Option<Size> {
@@ -184,6 +220,24 @@ impl DisplayConfig {
 }
 
 impl ApplianceConfig {
+    /// The folders that the config names, by key.
+    #[must_use]
+    pub fn named_folders(&self) -> Vec<(&'static str, &Path)> {
+        let mut folders = vec![("appliance.state", self.state.as_path())];
+        folders.extend(
+            self.intake
+                .iter()
+                .map(|intake| ("appliance.intake.folder", intake.folder.as_path())),
+        );
+        folders
+    }
+
+    /// The database and the folders of the store.
+    #[must_use]
+    pub fn folders(&self) -> Folders {
+        Folders::of(&self.state)
+    }
+
     /// The folder of slots; nothing else lies in it.
     #[must_use]
     pub fn slots(&self) -> PathBuf {
@@ -214,6 +268,18 @@ impl ApplianceConfig {
         self.state.join("logs")
     }
 
+    /// The folder of site calibrations.
+    #[must_use]
+    pub fn calibration(&self) -> PathBuf {
+        self.state.join("calibration")
+    }
+
+    /// The folder that tells which model serves each role.
+    #[must_use]
+    pub fn serving(&self) -> PathBuf {
+        self.state.join("serving")
+    }
+
     /// The last report of the self-test.
     #[must_use]
     pub fn doctor(&self) -> PathBuf {
@@ -236,12 +302,25 @@ impl ApplianceConfig {
                 BAUD.end()
             ));
         }
+        if let Some(outbox) = &self.outbox {
+            outbox.check().map_err(|reason| format!("outbox.{reason}"))?;
+        }
+        if let Some(dicom) = &self.dicom {
+            dicom.check().map_err(|reason| format!("dicom.{reason}"))?;
+        }
         if let Some(controls) = &self.controls {
             controls.check()?;
         }
         if let Some(leds) = &self.leds {
             leds.check()?;
         }
+        if let Some(intake) = &self.intake {
+            intake.check()?;
+        }
+        if let Some(media) = &self.media {
+            media.check()?;
+        }
+        self.store.check()?;
         match self.display.size() {
             Some(size) if ![size.width, size.height].iter().all(|side| SIDES.contains(side)) => Err(format!(
                 "display is {} x {}; sides are {} to {} pixels",
@@ -250,23 +329,24 @@ impl ApplianceConfig {
                 SIDES.start(),
                 SIDES.end()
             )),
-            _ => check_absolute(&self.state),
+            _ => check_absolute("state", &self.state),
         }
     }
 }
 
 const MAX_ROLES: usize = 8;
 const BAUD: std::ops::RangeInclusive<u32> = 1_200..=12_000_000;
+const QUIET: std::ops::RangeInclusive<u32> = 0..=3_600;
 const SIDES: std::ops::RangeInclusive<u32> = 160..=4096;
 
 /// A service's working folder is nobody's intention.
-fn check_absolute(state: &Path) -> Result<(), String> {
-    if state.is_absolute() {
+fn check_absolute(key: &str, path: &Path) -> Result<(), String> {
+    if path.is_absolute() {
         return Ok(());
     }
     Err(format!(
-        "state is {}; give an absolute path such as /var/lib/scanside",
-        state.display()
+        "{key} is {}; give an absolute path such as /var/lib/scanside",
+        path.display()
     ))
 }
 
@@ -307,6 +387,11 @@ mod tests {
     fn a_refusal_says_what_is_allowed() {
         let refusal = |text: &str| parse(text).unwrap_err();
         assert!(refusal("state = \"here\"").contains("absolute"));
+        assert!(refusal("state = \"/s\"\n[store]\nqueue = 0").contains("store.queue is 0; give 1 to"));
+        assert!(refusal("state = \"/s\"\n[intake]\nfolder = \"in\"").contains("intake.folder is in"));
+        let quiet = "state = \"/s\"\n[intake]\nfolder = \"/in\"\nquiet_seconds = 4000";
+        assert!(refusal(quiet).contains("0 to 3600"));
+        assert!(refusal("state = \"/s\"\n[media]\nmounts = \"usb\"").contains("media.mounts"));
         assert!(refusal("state = \"/s\"\nroles = []").contains("1 to 8"));
         assert!(refusal("state = \"/s\"\n[serial]\nport = \"x\"\nbaud = 1").contains("1200 to"));
         let picture = "state = \"/s\"\n[display]\nkind = \"png\"\npath = \"/x\"\nwidth = 1\nheight = 480";

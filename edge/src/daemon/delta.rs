@@ -13,10 +13,13 @@ use hardware::slots::{self, Chunk, SlotError, Slots};
 use hardware::smp::{Code, DeltaBegin, DeltaChunk, OutcomeKind, Refusal, UploadReply};
 use sha2::{Digest, Sha256};
 
+use super::board::{Progress, Step};
 use super::shared::Shared;
 
 /// Bytes that go to the slot at once.
 const PIECE: usize = 32 * 1024;
+/// The board is told after so many bytes.
+const REPORT_BYTES: u64 = 1 << 20;
 /// Ending of the files.
 const ENDING: &str = "delta";
 
@@ -27,6 +30,21 @@ pub struct Received {
     image: u32,
     base: [u8; 32],
     target_bytes: u64,
+}
+
+impl Received {
+    /// The image that it is for.
+    #[must_use]
+    pub fn image(&self) -> u32 {
+        self.image
+    }
+
+    /// How far following it is, with so many bytes written.
+    #[must_use]
+    pub fn progress(&self, done: u64) -> Progress {
+        let total = self.target_bytes;
+        Progress { done, total }
+    }
 }
 
 /// Where deltas arrive.
@@ -56,13 +74,18 @@ impl Inbox {
     /// Takes a piece. With the last one comes whether all of it is what was announced, and then what to rebuild.
     ///
     /// # Errors
-    /// [`Code::WrongBase`] before a byte is written; [`Code::BadState`] for a piece of nothing.
+    /// [`Code::WrongBase`] before a byte is written.
     pub fn take(&mut self, slots: &Slots, chunk: DeltaChunk<'_>) -> Result<(UploadReply, Option<Received>), Refusal> {
         if let Some(begin) = chunk.begin {
+            if is_there(slots, &begin) {
+                return Ok((reply(begin.length, Some(true)), None));
+            }
             self.begin(slots, begin)?;
         }
-        let incoming = self.current.as_mut();
-        let incoming = incoming.ok_or_else(|| Refusal::new(Code::BadState, "no delta was begun; send offset 0"))?;
+        let Some(incoming) = self.current.as_mut() else {
+            // After a restart of the service: the client is to say once more what it sends.
+            return Ok((reply(0, None), None));
+        };
         if chunk.offset == incoming.at {
             incoming.append(chunk.data)?;
         }
@@ -84,6 +107,17 @@ impl Inbox {
         Ok((reply(incoming.length, Some(true)), Some(received)))
     }
 
+    /// The image that a difference arrives for, and how far it is.
+    #[must_use]
+    pub fn progress(&self) -> Option<(u32, Progress)> {
+        let incoming = self.current.as_ref().filter(|incoming| !incoming.complete)?;
+        let progress = Progress {
+            done: incoming.at,
+            total: incoming.length,
+        };
+        Some((incoming.received.image, progress))
+    }
+
     fn begin(&mut self, slots: &Slots, begin: DeltaBegin<'_>) -> Result<(), Refusal> {
         let DeltaBegin {
             image,
@@ -93,13 +127,11 @@ impl Inbox {
             target_bytes,
             ..
         } = begin;
-        let has_base = slots
-            .states()
-            .iter()
-            .any(|state| state.image == image && state.hash == *base && state.bootable);
-        if !has_base {
+        // The other slot is where the new bundle goes: a base there would be overwritten while it is read.
+        let is_base = |state: &slots::ImageState| state.image == image && state.hash == *base && state.active;
+        if !slots.states().iter().any(is_base) {
             let message = format!(
-                "there is no bootable bundle {} here; send the whole bundle",
+                "the model that serves is not {}; send the whole bundle",
                 hexadecimal(base)
             );
             return Err(Refusal::new(Code::WrongBase, message));
@@ -112,6 +144,11 @@ impl Inbox {
         }
         fs::create_dir_all(&self.folder).map_err(failed)?;
         let path = self.folder.join(format!("{}.{ENDING}", hexadecimal(&sha[..8])));
+        // Followed or not, the file is gone afterwards.
+        let same = |incoming: &Incoming| incoming.sha == *sha && incoming.received.path == path && path.exists();
+        if self.current.as_ref().is_some_and(same) {
+            return Ok(());
+        }
         self.forget_others(&path);
         // What an earlier line brought stays; its digest is looked at when all is there.
         let at = fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -162,6 +199,14 @@ impl Incoming {
     }
 }
 
+/// Whether the bundle that a difference leads to lies in a slot already.
+fn is_there(slots: &Slots, begin: &DeltaBegin<'_>) -> bool {
+    let states = slots.states();
+    states
+        .iter()
+        .any(|state| state.image == begin.image && state.hash == *begin.target)
+}
+
 fn reply(offset: u64, matches: Option<bool>) -> UploadReply {
     UploadReply { offset, matches }
 }
@@ -197,13 +242,14 @@ impl Write for Hashing<'_> {
 /// Rebuilds a bundle into its slot. It is then read back as every upload is.
 pub fn rebuild(shared: &Arc<Shared>, received: &Received) {
     let done = rebuild_into_slot(shared, received);
-    if let Err(reason) = done {
-        tracing::warn!(image = received.image, "a delta was not followed: {reason}");
-        let now = Instant::now();
-        shared.board().report(received.image, OutcomeKind::Refused, reason, now);
-    }
     // It did what it could; kept, it would only take room.
     let _ = fs::remove_file(&received.path);
+    let mut board = shared.board();
+    if let Err(reason) = done {
+        tracing::warn!(image = received.image, "a delta was not followed: {reason}");
+        board.report(received.image, OutcomeKind::Refused, reason, Instant::now());
+    }
+    board.end(received.image);
 }
 
 fn rebuild_into_slot(shared: &Arc<Shared>, received: &Received) -> Result<(), String> {
@@ -215,6 +261,7 @@ fn rebuild_into_slot(shared: &Arc<Shared>, received: &Received) -> Result<(), St
         received,
         piece: Vec::with_capacity(PIECE),
         at: 0,
+        told: 0,
         refused: None,
     };
     let rebuilt = delta::rebuild(delta, base, &mut slot);
@@ -242,6 +289,8 @@ struct Slot<'a> {
     received: &'a Received,
     piece: Vec<u8>,
     at: u64,
+    /// Up to where the board knows.
+    told: u64,
     refused: Option<SlotError>,
 }
 
@@ -274,6 +323,11 @@ impl Slot<'_> {
         }
         self.at += self.piece.len() as u64;
         self.piece.clear();
+        if self.at - self.told >= REPORT_BYTES {
+            self.told = self.at;
+            let step = Step::Rebuilding(self.received.progress(self.at));
+            self.shared.board().begin(self.received.image, step);
+        }
         Ok(())
     }
 }

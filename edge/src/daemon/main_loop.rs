@@ -1,184 +1,54 @@
-//! The serving thread: starts the models, carries out wishes, examines images, keeps the display true.
+//! The main thread: keeps the display true, whatever the others are at, and says when to end.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use hardware::slots::{Cause, Start};
-use hardware::smp::OutcomeKind;
-use serde::Serialize;
-
-use super::Ended;
-use super::models::{Models, ServeError};
 use super::screen::Screen;
-use super::shared::{Shared, Wish};
-use super::triage::{Triage, TriageError};
-use crate::golden::GoldenResult;
+use super::shared::{News, Shared};
+use super::{DaemonError, Ended};
+use crate::store::Store;
 
-/// How long to rest when nothing waits.
+/// How often the display is looked after when there is no result.
 const REST: Duration = Duration::from_millis(100);
-/// After a fault the same image is tried again, not at once.
-const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
 
-/// The serving thread's own things.
-pub struct MainLoop {
-    shared: Arc<Shared>,
-    models: Models,
-    triage: Option<Triage>,
-    screen: Screen,
-    doctor: PathBuf,
-    not_before: Instant,
+/// Serves the display until `stop`, a restart that was asked for over the line, or the loss of a thread that the
+/// appliance cannot do without, of which `is_alive` knows.
+///
+/// # Errors
+/// [`DaemonError::Lost`].
+pub fn run(
+    shared: &Arc<Shared>,
+    store: &Store,
+    screen: &mut Screen,
+    stop: &dyn Fn() -> bool,
+    is_alive: &dyn Fn() -> bool,
+) -> Result<Ended, DaemonError> {
+    loop {
+        if stop() {
+            return Ok(Ended::Stopped);
+        }
+        if shared.is_restarting() {
+            return Ok(Ended::Restart);
+        }
+        if !is_alive() {
+            return Err(DaemonError::Lost);
+        }
+        if let Some(news) = shared.wait_for_news(REST) {
+            show(store, screen, &news);
+        }
+        screen.refresh(shared, shared.now());
+    }
 }
 
-/// The report of a self-test, as `doctor.json`.
-#[derive(Debug, Serialize)]
-struct Report {
-    time: String,
-    image: u32,
-    healthy: bool,
-    problem: Option<String>,
-    golden: Vec<GoldenResult>,
-}
-
-impl MainLoop {
-    /// With models to start, images to take and a display; `doctor` is where the report of a self-test goes.
-    #[must_use]
-    pub fn new(shared: Arc<Shared>, models: Models, triage: Option<Triage>, screen: Screen, doctor: PathBuf) -> Self {
-        Self {
-            shared,
-            models,
-            triage,
-            screen,
-            doctor,
-            not_before: Instant::now(),
-        }
-    }
-
-    /// Starts what the slots name, then serves until `stop` or a restart that was asked for over the line.
-    pub fn run(&mut self, stop: &dyn Fn() -> bool) -> Ended {
-        self.start();
-        loop {
-            if stop() {
-                return Ended::Stopped;
-            }
-            if self.shared.is_restarting() {
-                return Ended::Restart;
-            }
-            self.carry_out_wishes();
-            let busy = self.examine_next();
-            self.screen.refresh(&self.shared, &self.models, self.now());
-            if !busy {
-                std::thread::sleep(REST);
-            }
-        }
-    }
-
-    fn start(&mut self) {
-        self.screen.refresh(&self.shared, &self.models, self.now());
-        let starts: Vec<Start> = self.shared.slots().begin_start();
-        for Start { image, load, problem } in starts {
-            if let Some(problem) = problem {
-                tracing::error!(image, "{problem}");
-                self.shared.board().fault = Some(problem.to_string());
-            }
-            self.remember_setback(image);
-            self.models.serve(image, load);
-        }
-    }
-
-    /// A trial that the last run of the service did not survive was taken back by this start: that is news.
-    fn remember_setback(&self, image: u32) {
-        let slots = self.shared.slots();
-        let Ok(Some(setback)) = slots.setback(image).map(Option::<&_>::cloned) else {
-            return;
-        };
-        drop(slots);
-        let mut board = self.shared.board();
-        if setback.cause == Cause::Interrupted {
-            board.report(image, OutcomeKind::Reverted, setback.message, Instant::now());
-        } else {
-            board.remember(image, OutcomeKind::Reverted, setback.message);
-        }
-    }
-
-    fn carry_out_wishes(&mut self) {
-        while let Some(wish) = self.shared.next_wish() {
-            match wish {
-                Wish::Serve(image, load) => self.models.serve(image, load),
-                Wish::SelfTest(image) => self.self_test(image),
-            }
-        }
-    }
-
-    fn self_test(&mut self, image: u32) {
-        let tested = self.models.self_test(image);
-        let (kind, reason) = match &tested {
-            Ok(results) => (
-                OutcomeKind::Passed,
-                format!("self-test: {} golden cases agree", results.len()),
-            ),
-            Err(error) => (OutcomeKind::Failed, error.to_string()),
-        };
-        tracing::info!(image, "{reason}");
-        self.shared.board().report(image, kind, reason, Instant::now());
-        self.write_report(image, tested);
-    }
-
-    fn write_report(&self, image: u32, tested: Result<Vec<GoldenResult>, ServeError>) {
-        let report = Report {
-            time: self.now().to_rfc3339(),
-            image,
-            healthy: tested.is_ok(),
-            problem: tested.as_ref().err().map(ToString::to_string),
-            golden: tested.unwrap_or_default(),
-        };
-        let written = serde_json::to_vec_pretty(&report).map(|text| fs::write(&self.doctor, text));
-        if let Ok(Err(error)) = written {
-            tracing::error!("the report of the self-test cannot be written: {error}");
-        }
-    }
-
-    /// Examines the oldest image that waits; gives whether there was one.
-    fn examine_next(&mut self) -> bool {
-        if Instant::now() < self.not_before {
-            return false;
-        }
-        let Some(triage) = &mut self.triage else { return false };
-        let now = Self::wall_clock(&self.shared);
-        let examined = triage.waiting().and_then(|waiting| match waiting.first() {
-            Some(path) => triage.examine(path, &mut self.models, now).map(Some),
-            None => Ok(None),
-        });
-        match examined {
-            Ok(None) => false,
-            Ok(Some(examination)) => {
-                self.shared.board().fault = None;
-                self.screen.show_result(&examination, &self.models);
-                true
-            }
-            Err(TriageError::NoModel) => {
-                self.not_before = Instant::now() + PAUSE_AFTER_FAULT;
-                false
-            }
-            Err(error) => {
-                tracing::error!("{error}");
-                self.shared.board().fault = Some(error.to_string());
-                self.not_before = Instant::now() + PAUSE_AFTER_FAULT;
-                false
-            }
-        }
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        Self::wall_clock(&self.shared)
-    }
-
-    /// The time that results bear: the clock that engineers set.
-    fn wall_clock(shared: &Shared) -> DateTime<Utc> {
-        let time = shared.clock().now();
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        DateTime::from_timestamp(seconds, time.subsec_nanos()).unwrap_or_else(Utc::now)
+fn show(store: &Store, screen: &mut Screen, news: &News) {
+    screen.show(news);
+    let News::Result { image, arrived, .. } = news else {
+        return;
+    };
+    let Some(arrived) = arrived else { return };
+    // Measured here, because here somebody can see it.
+    let milliseconds = arrived.elapsed().as_secs_f64() * 1000.0;
+    if let Err(error) = store.set_latency(*image, milliseconds) {
+        tracing::error!("{error}");
     }
 }

@@ -1,29 +1,39 @@
-//! The service: images from a folder, results on the display, new models over the serial line.
+//! The service: images in, results on the display, new models over the serial line.
 //!
 //! ```text
+//! main thread      display: results, news, the time; stop and restart
+//! serving thread   slots -> models; store -> decode -> examine -> store, display; wishes
+//! filing thread    JSON, pictures, outbox objects, retention, audit head
+//! tasks            intakes (folder, media, DICOM port), the outbox's sender: a thread each
 //! serial thread    SMP server -> service -> slots, board, wishes
 //! verifier thread  slots -> read back -> slots, board
-//! serving thread   slots -> models; folder -> examination -> results, display; wishes
 //! ```
-//! Port, clock, storage, display and stop signal come in as [`Parts`], so that tests own them.
+//! Port, clock, storage, display, tasks and stop signal come in as [`Parts`], so that tests own them.
 
 pub mod board;
 pub mod config;
 pub mod delta;
 pub mod files;
+pub mod filing;
 pub mod gatekeeper;
 pub mod main_loop;
 pub mod models;
+pub mod network;
+pub mod routing;
 pub mod screen;
+mod self_test;
 pub mod service;
+pub mod serving;
 pub mod shared;
+pub mod site;
+pub mod tasks;
 pub mod triage;
 pub mod verifier;
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -32,16 +42,27 @@ use hardware::display::Display;
 use hardware::slots::{SecurityCounter, SlotError, Slots, Storage};
 use hardware::smp::{Parameters, Server};
 
-use crate::intake::watch_folder::{WatchError, WatchFolder};
+use crate::calibration::CalibrationFolder;
+use crate::intake::folder::FolderIntake;
+use crate::intake::media::MediaIntake;
+use crate::intake::watch_folder::WatchError;
+use crate::outbox::Kind;
+use crate::store::audit::{AuditHead, Event};
+use crate::store::{Store, StoreError};
+use board::Part;
 use config::ApplianceConfig;
 use delta::Inbox;
 use files::ReadableFiles;
+use filing::Filing;
 use gatekeeper::BundleGate;
-use main_loop::MainLoop;
 use models::{Loading, Models};
 use screen::Screen;
+use serde_json::json;
 use service::{Description, Service};
+use serving::Serving;
 use shared::Shared;
+use site::Site;
+use tasks::{ObjectMaker, Surroundings, Task};
 use triage::Triage;
 
 /// How long to leave a line alone that failed.
@@ -58,6 +79,8 @@ pub struct Parts {
     pub slots: Arc<dyn Storage>,
     /// The security counter, apart from the slots.
     pub counter: Arc<dyn SecurityCounter>,
+    /// Where what must never go back is kept, apart from slots and database.
+    pub monotonic: Arc<dyn Storage>,
     /// The clock.
     pub clock: Clock,
     /// The serial line; without one no model can be flashed.
@@ -66,6 +89,19 @@ pub struct Parts {
     pub display: Option<Box<dyn Display>>,
     /// What models are loaded with.
     pub loading: Loading,
+    /// What runs beside the rest: the DICOM port, the sender of the outbox. The watched folder and media are made from the
+    /// config.
+    pub tasks: Vec<Box<dyn Task>>,
+    /// What each result owes the outbox, and who makes it.
+    pub outgoing: Option<Outgoing>,
+}
+
+/// What leaves the appliance.
+pub struct Outgoing {
+    /// The objects of each result.
+    pub kinds: Vec<Kind>,
+    /// Who makes them.
+    pub maker: Box<dyn ObjectMaker>,
 }
 
 /// How the service ended.
@@ -95,19 +131,37 @@ pub enum DaemonError {
     /// The watched folder cannot be used.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The store cannot be opened.
+    #[error("the case store: {0}")]
+    Store(#[from] StoreError),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// A thread ended that the appliance cannot do without.
+    #[error("a thread of the service was lost; its log says why, and a supervisor starts the service again")]
+    Lost,
 }
 
 /// Serves until `stop` says so or a restart is asked for over the line.
 ///
 /// # Errors
-/// [`DaemonError`] if it cannot begin; once it runs, nothing that happens to an image or a model ends it.
+/// [`DaemonError`] if it cannot begin, which the display shows too; once it runs, nothing that happens to an image or a
+/// model ends it.
 pub fn run(
+    config: &ApplianceConfig,
+    mut parts: Parts,
+    description: Description,
+    stop: &dyn Fn() -> bool,
+) -> Result<Ended, DaemonError> {
+    let mut screen = Screen::new(parts.display.take(), config.roles.clone(), config.display.language);
+    serve(config, parts, description, &mut screen, stop).inspect_err(|error| screen.show_failure(&error.to_string()))
+}
+
+fn serve(
     config: &ApplianceConfig,
     parts: Parts,
     description: Description,
+    screen: &mut Screen,
     stop: &dyn Fn() -> bool,
 ) -> Result<Ended, DaemonError> {
     for folder in [config.results(), config.logs()] {
@@ -122,43 +176,116 @@ pub fn run(
     let gate = BundleGate::new(keys.clone(), policy.clone(), appliance);
     let slots = Slots::open(parts.slots, &config.roles, Arc::new(gate), parts.counter)?;
     let shared = Arc::new(Shared::new(slots, parts.clock));
-    let triage = triage(config, &shared)?;
-    let mut threads = Vec::new();
+    let (kinds, maker) = parts
+        .outgoing
+        .map_or((Vec::new(), None), |out| (out.kinds, Some(out.maker)));
+    let head = AuditHead::open(parts.monotonic);
+    let store = open_store(config, &shared, kinds, &head)?;
+    let head = Arc::new(Mutex::new(head));
+
+    let mut threads = Threads::default();
     if let Some(line) = parts.line {
         let files = ReadableFiles::new(
             vec![("logs", config.logs()), ("results", config.results())],
             vec![("doctor.json", config.doctor())],
         );
         let service = Service::new(shared.clone(), files, Inbox::new(config.deltas()), description);
-        threads.push(serve_line(shared.clone(), service, line).map_err(DaemonError::Thread)?);
+        threads.add(serve_line(shared.clone(), service, line))?;
     }
     // What was asked for before a power cut must be read back before the start decides.
     verifier::verify_waiting(&shared, &keys, &policy);
-    threads.push(verifier::spawn(shared.clone(), keys, policy).map_err(DaemonError::Thread)?);
+    threads.add(verifier::spawn(shared.clone(), keys, policy))?;
 
-    let models = Models::new(shared.clone(), parts.loading);
-    let screen = Screen::new(parts.display, config.roles.clone(), config.display.language);
-    let ended = MainLoop::new(shared.clone(), models, triage, screen, config.doctor()).run(stop);
-    end(&shared, threads);
-    Ok(ended)
+    let (filing, tray) = Filing::new(shared.clone(), store.clone(), head.clone(), maker);
+    let site = Site::new(CalibrationFolder::new(config.calibration()), config.serving());
+    let models = Models::new(shared.clone(), parts.loading, site, store.clone());
+    let triage = Triage::new(shared.clone(), store.clone(), tray, config.update.trial_inferences);
+    let serving = Serving::new(shared.clone(), store.clone(), models, triage, config.doctor());
+    let tasks = intakes(config)?.into_iter().chain(parts.tasks);
+    let vital = [
+        threads.add(spawn("serving", move || serving.run()))?,
+        threads.add(spawn("filing", move || filing.run()))?,
+    ];
+    for task in tasks {
+        threads.add(tasks::spawn(task, Surroundings::new(store.clone(), shared.clone())))?;
+    }
+    let is_alive = || vital.iter().all(|thread| threads.is_running(*thread));
+    let ended = main_loop::run(&shared, &store, screen, stop, &is_alive);
+    end(&shared, &store, &head, threads);
+    ended
 }
 
-fn triage(config: &ApplianceConfig, shared: &Arc<Shared>) -> Result<Option<Triage>, DaemonError> {
-    let Some(intake) = &config.intake else {
-        return Ok(None);
-    };
-    let folder = WatchFolder::open(&intake.folder, intake.quiet())?;
-    let after = config.update.trial_inferences;
-    Ok(Some(Triage::new(shared.clone(), folder, config.results(), after)))
+fn open_store(
+    config: &ApplianceConfig,
+    shared: &Shared,
+    kinds: Vec<Kind>,
+    head: &AuditHead,
+) -> Result<Arc<Store>, DaemonError> {
+    let now = shared.now();
+    let (store, damaged) = Store::open_or_renew(&config.state, config.store.clone(), kinds, now, head.head())?;
+    if let Some(damaged) = damaged {
+        let problem = format!("the database was damaged; it was put aside as {}", damaged.display());
+        shared.board().set_fault(Part::Store, problem);
+    }
+    let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "clock": format!("{:?}", shared.clock().origin()) });
+    let noted = store.note(now, Event::ServiceStarted, "service", &detail);
+    let found = noted.and_then(|()| store.recover(now)).inspect_err(|error| {
+        if error.is_damaged() {
+            store.suspect();
+        }
+    })?;
+    tracing::info!(
+        waiting = found.waiting,
+        removed = found.removed,
+        lost = found.lost,
+        "the store was opened"
+    );
+    Ok(Arc::new(store))
+}
+
+/// The intakes that need nothing but the config.
+fn intakes(config: &ApplianceConfig) -> Result<Vec<Box<dyn Task>>, DaemonError> {
+    let mut intakes: Vec<Box<dyn Task>> = Vec::new();
+    if let Some(intake) = &config.intake {
+        let folder = FolderIntake::open(&intake.folder, intake.quiet(), intake.finished)?;
+        intakes.push(Box::new(folder));
+    }
+    if let Some(media) = &config.media {
+        intakes.push(Box::new(MediaIntake::new(media)));
+    }
+    Ok(intakes)
+}
+
+/// The threads of the service.
+#[derive(Default)]
+struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    fn add(&mut self, spawned: io::Result<JoinHandle<()>>) -> Result<usize, DaemonError> {
+        self.0.push(spawned.map_err(DaemonError::Thread)?);
+        Ok(self.0.len() - 1)
+    }
+
+    fn is_running(&self, thread: usize) -> bool {
+        !self.0[thread].is_finished()
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 /// The threads end first: nothing may change the slots behind the orderly stop.
-fn end(shared: &Shared, threads: Vec<JoinHandle<()>>) {
+fn end(shared: &Shared, store: &Store, head: &Mutex<AuditHead>, threads: Threads) {
     shared.end();
-    for thread in threads {
+    for thread in threads.0 {
         if thread.join().is_err() {
             tracing::error!("a thread of the service panicked");
         }
+    }
+    let noted = store.note(shared.now(), Event::ServiceStopped, "service", &json!({}));
+    if let Err(error) = noted.and_then(|()| filing::keep_head(store, head)) {
+        tracing::error!("{error}");
     }
     if let Err(error) = shared.clock().keep() {
         tracing::error!("the time cannot be written down: {error}");

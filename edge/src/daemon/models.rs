@@ -6,22 +6,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bundle::{Manifest, Policy, TrustedKeys};
+use bundle::{Policy, TrustedKeys};
 use hardware::slots::{Cause, Load, Side};
 use hardware::smp::OutcomeKind;
 use imaging::decode::Limits;
 use onnx::runtime::{Runtime, SessionOptions};
 
-use super::board::{Progress, Step};
+use super::board::{Part, Progress, Step};
 use super::shared::Shared;
+use super::site::{Seen, Site};
 use crate::appliance::Appliance;
 use crate::examination::Examiner;
 use crate::finding::Engine;
 use crate::golden::{self, GoldenResult};
 use crate::inference::{Model, ModelError, ReadBundle};
+use crate::store::Store;
 
 /// Loads tried before a role is left without a model: both images, each as confirmed and on trial.
 const MAX_LOADS: usize = 4;
+
+/// Said of a trial whose self-test passed.
+pub const ON_TRIAL: &str = "the new model is on trial until it is confirmed";
 
 /// What models are loaded with.
 #[derive(Debug, Clone)]
@@ -79,50 +84,36 @@ struct Loaded {
 struct Serving {
     side: Side,
     examiner: Examiner,
+    calibration: Seen,
 }
 
 /// The models of all roles.
 pub struct Models {
     shared: Arc<Shared>,
     loading: Loading,
+    site: Site,
+    store: Arc<Store>,
     serving: BTreeMap<u32, Serving>,
 }
 
 impl Models {
     /// None yet.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, loading: Loading) -> Self {
+    pub fn new(shared: Arc<Shared>, loading: Loading, site: Site, store: Arc<Store>) -> Self {
         Self {
             shared,
             loading,
+            site,
+            store,
             serving: BTreeMap::new(),
         }
     }
 
-    /// The model of a role.
+    /// The model of a role, with the operating points that hold at this moment.
     pub fn examiner(&mut self, image: u32) -> Option<&mut Examiner> {
-        self.serving.get_mut(&image).map(|serving| &mut serving.examiner)
-    }
-
-    /// What the model of a role says about itself.
-    #[must_use]
-    pub fn manifest(&self, image: u32) -> Option<&Manifest> {
-        self.serving
-            .get(&image)
-            .map(|serving| serving.examiner.model().manifest())
-    }
-
-    /// Name and version of a role's model.
-    #[must_use]
-    pub fn name(&self, image: u32) -> Option<String> {
-        self.manifest(image)
-            .map(|manifest| format!("{} {}", manifest.name, manifest.version))
-    }
-
-    /// The roles that have a model, in their order.
-    #[must_use]
-    pub fn images(&self) -> Vec<u32> {
-        self.serving.keys().copied().collect()
+        let serving = self.serving.get_mut(&image)?;
+        self.site.refresh(&mut serving.examiner, &mut serving.calibration);
+        Some(&mut serving.examiner)
     }
 
     /// Serves what `load` says, or what the slots name instead if that does not load or fails its self-test. The
@@ -131,10 +122,7 @@ impl Models {
         let mut load = load;
         for _ in 0..MAX_LOADS {
             let failed = match load {
-                Load::Nothing => {
-                    self.serving.remove(&image);
-                    return;
-                }
+                Load::Nothing => return self.leave(image),
                 Load::Confirmed(side) => match self.serve_confirmed(image, side) {
                     Ok(()) => return,
                     Err(error) => self.fall_back(image, &error),
@@ -149,7 +137,13 @@ impl Models {
                 None => break,
             }
         }
+        self.leave(image);
+    }
+
+    /// A role has no model.
+    fn leave(&mut self, image: u32) {
         self.serving.remove(&image);
+        self.shared.set_serving(image, None);
     }
 
     /// Runs the golden cases of a role's model once more.
@@ -183,7 +177,7 @@ impl Models {
         self.put(image, side, model, engine);
         let (kind, reason) = match confirmed {
             true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
-            false => (OutcomeKind::Passed, "on trial until it is confirmed"),
+            false => (OutcomeKind::Passed, ON_TRIAL),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");
         self.shared.board().report(image, kind, reason, Instant::now());
@@ -199,8 +193,26 @@ impl Models {
             digest = identity.digest,
             "serving"
         );
-        let examiner = Examiner::new(model, engine, Limits::default());
-        self.serving.insert(image, Serving { side, examiner });
+        let mut examiner = Examiner::new(model, engine, Limits::default());
+        self.site.note(&examiner);
+        let mut calibration = Seen::default();
+        self.site.refresh(&mut examiner, &mut calibration);
+        let manifest = examiner.model().manifest().clone();
+        if let Err(error) = self
+            .store
+            .note_model(&examiner.model().identity().digest, &manifest, self.shared.now())
+        {
+            tracing::error!("which model serves cannot be noted: {error}");
+        }
+        self.shared.set_serving(image, Some(Arc::new(manifest)));
+        self.serving.insert(
+            image,
+            Serving {
+                side,
+                examiner,
+                calibration,
+            },
+        );
     }
 
     fn load(&self, image: u32, side: Side) -> Result<Loaded, ServeError> {
@@ -281,6 +293,6 @@ impl Models {
     }
 
     fn fault(&self, error: &dyn std::fmt::Display) {
-        self.shared.board().fault = Some(error.to_string());
+        self.shared.board().set_fault(Part::Models, error.to_string());
     }
 }

@@ -10,7 +10,7 @@ use hardware::smp::{
     StatisticsGroup, Status, UploadChunk, UploadReply,
 };
 
-use super::board::{Step, Tally};
+use super::board::{Progress, Step, Tally};
 use super::delta::Inbox;
 use super::files::ReadableFiles;
 use super::shared::{Shared, Wish};
@@ -66,22 +66,16 @@ impl Service {
         0..u32::try_from(self.roles.len()).unwrap_or(u32::MAX)
     }
 
-    /// What a role is at: the service's own steps first, as they are the news.
-    fn activity(&self, image: u32) -> Option<Activity> {
+    /// What a role is at: the service's own step, or else what the slots know. Beside a difference that arrives, a file
+    /// may wait to be gone on with.
+    fn activities(&self, image: u32) -> Vec<Activity> {
         let step = self.shared.board().step(image);
-        match step {
-            Some(Step::Verifying(progress)) => Some(Activity::Verifying {
-                image,
-                bytes: progress.done,
-                total: progress.total,
-            }),
-            Some(Step::SelfTest(progress)) => Some(Activity::SelfTest {
-                image,
-                done: progress.done,
-                total: progress.total,
-            }),
-            None => self.slots_activity(image),
-        }
+        let own = step.map(|step| of_step(image, step));
+        let in_slots = match step {
+            None | Some(Step::Receiving(_)) => self.slots_activity(image),
+            _ => None,
+        };
+        own.into_iter().chain(in_slots).collect()
     }
 
     fn slots_activity(&self, image: u32) -> Option<Activity> {
@@ -178,6 +172,9 @@ impl ImageGroup for Service {
             sha: chunk.sha.map(<[u8; 32]>::as_slice),
             upgrade: chunk.upgrade,
         };
+        if chunk.offset == 0 {
+            self.shared.board().give_up_receiving(chunk.image);
+        }
         let taken = self.shared.slots().upload(&chunk);
         let reply = taken.map_err(|error| {
             let refusal = refused(&error);
@@ -265,7 +262,7 @@ impl ScansideGroup for Service {
     }
 
     fn status(&mut self) -> Status {
-        let mut activities: Vec<Activity> = self.images().filter_map(|image| self.activity(image)).collect();
+        let mut activities: Vec<Activity> = self.images().flat_map(|image| self.activities(image)).collect();
         if self.shared.is_restarting() {
             activities.push(Activity::Restarting);
         }
@@ -273,7 +270,12 @@ impl ScansideGroup for Service {
         for image in self.images() {
             outcomes.extend(self.setback(image, &outcomes));
         }
-        Status { activities, outcomes }
+        let problems = self.shared.board().problems();
+        Status {
+            activities,
+            outcomes,
+            problems,
+        }
     }
 
     fn preflight(&mut self, chunk: PreflightChunk<'_>) -> Result<Preflight, Refusal> {
@@ -329,6 +331,13 @@ impl ScansideGroup for Service {
 
     fn delta(&mut self, chunk: DeltaChunk<'_>) -> Result<UploadReply, Refusal> {
         let (reply, received) = self.deltas.take(&self.shared.slots(), chunk)?;
+        {
+            let mut board = self.shared.board();
+            match self.deltas.progress() {
+                Some((image, progress)) => board.begin(image, Step::Receiving(progress)),
+                None => self.images().for_each(|image| board.give_up_receiving(image)),
+            }
+        }
         if let Some(received) = received {
             self.shared.rebuild(received);
         }
@@ -363,6 +372,15 @@ impl Service {
             kind: OutcomeKind::Reverted,
             reason: setback.message.clone(),
         })
+    }
+}
+
+fn of_step(image: u32, step: Step) -> Activity {
+    match step {
+        Step::Receiving(Progress { done: bytes, total }) => Activity::Receiving { image, bytes, total },
+        Step::Rebuilding(Progress { done: bytes, total }) => Activity::Rebuilding { image, bytes, total },
+        Step::Verifying(Progress { done: bytes, total }) => Activity::Verifying { image, bytes, total },
+        Step::SelfTest(Progress { done, total }) => Activity::SelfTest { image, done, total },
     }
 }
 

@@ -1,153 +1,247 @@
-//! Images from the watched folder become results on disk and on the display.
+//! What waits in the store becomes results: decoded, examined, stored, shown.
+//!
+//! While a model runs, the next image is decoded on a thread beside it, so that neither waits for the other as long as
+//! the queue is not empty.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use hardware::slots::Cause;
 use hardware::smp::OutcomeKind;
+use imaging::decode::{self, Limits, Source};
 
+use super::board::Part;
+use super::filing::Tray;
 use super::models::Models;
-use super::shared::{Shared, Wish};
+use super::routing::{Kind, Route, route};
+use super::shared::{News, Shared, Wish};
 use crate::decision::DecisionKind;
-use crate::examination::{Examination, Request};
-use crate::exit::Failure;
-use crate::intake::watch_folder::{Outcome, WatchError, WatchFolder};
+use crate::examination::{Decoded, Examination, Request};
+use crate::finding::Finding;
+use crate::inference::ModelError;
+use crate::store::cases::CaseKind;
+use crate::store::queue::Waiting;
+use crate::store::results::Examined;
+use crate::store::{Store, StoreError};
 
 /// After so many faults of a model on trial in a row it is taken back.
 const FAULTS_TO_REVERT: u32 = 3;
+/// Modalities whose files hold one slice a frame.
+const SLICED: [&str; 1] = ["CT"];
 
-/// Why an image got no result now. It stays in the folder and will be taken again.
+/// Why an image got no result now. It waits on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TriageError {
-    /// No model serves.
-    #[error("no model serves; flash one over the serial line")]
-    NoModel,
     /// The model failed.
     #[error(transparent)]
-    Model(#[from] crate::inference::ModelError),
-    /// The result cannot be stored.
+    Model(#[from] ModelError),
+    /// The store failed.
     #[error(transparent)]
-    Store(#[from] Failure),
-    /// The folder of results cannot be read.
-    #[error("results {}: {source}; check that the folder exists and has room", path.display())]
-    Results {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The watched folder failed.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
+    Store(#[from] StoreError),
 }
 
-/// Takes images from a folder.
+/// What a look at the queue came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// Nothing waits, or no model serves.
+    Rest,
+    /// An image was dealt with; there may be more.
+    Busy,
+}
+
+/// Takes images from the store.
 pub struct Triage {
     shared: Arc<Shared>,
-    folder: WatchFolder,
-    results: PathBuf,
+    store: Arc<Store>,
+    tray: Tray,
     trial_inferences: Option<u32>,
     faults: u32,
+    ahead: Option<Opened>,
+}
+
+/// An image whose file was opened, and a frame of it decoded.
+struct Opened {
+    waiting: Waiting,
+    frame: u32,
+    frames: u32,
+    decoded: Decoded,
+    /// The file, if more of its frames are to be examined.
+    source: Option<Source>,
 }
 
 impl Triage {
-    /// From `folder` into `results`; a model on trial is confirmed after `trial_inferences` good results.
+    /// From the store, and back into it; `tray` takes what is to be filed. A model on trial is confirmed after
+    /// `trial_inferences` good results.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, folder: WatchFolder, results: PathBuf, trial_inferences: Option<u32>) -> Self {
+    pub fn new(shared: Arc<Shared>, store: Arc<Store>, tray: Tray, trial_inferences: Option<u32>) -> Self {
         Self {
             shared,
-            folder,
-            results,
+            store,
+            tray,
             trial_inferences,
             faults: 0,
+            ahead: None,
         }
     }
 
-    /// The images that wait, the oldest first.
+    /// Deals with the image that is next.
     ///
     /// # Errors
-    /// [`TriageError::Watch`].
-    pub fn waiting(&mut self) -> Result<Vec<PathBuf>, TriageError> {
-        let waiting = self.folder.waiting(Instant::now())?;
-        self.shared.board().tally.waiting = waiting.len() as u64;
-        Ok(waiting)
+    /// [`TriageError`]; the image waits on.
+    pub fn next(&mut self, models: &mut Models) -> Result<Looked, TriageError> {
+        self.shared.board().tally.waiting = self.store.waiting()?;
+        let Some(waiting) = self.store.next_waiting(&[])? else {
+            return Ok(Looked::Rest);
+        };
+        match route(kind(&waiting), &self.shared.serving()) {
+            Route::NotYet => return Ok(Looked::Rest),
+            Route::Nowhere => self.leave(&waiting)?,
+            Route::Role(image) => self.examine(waiting, image, models)?,
+        }
+        Ok(Looked::Busy)
     }
 
-    /// Examines one image: its result is safe before the image leaves the folder.
-    ///
-    /// # Errors
-    /// [`TriageError`]; the image is still there.
-    pub fn examine(
+    /// No model is for such an image.
+    fn leave(&self, waiting: &Waiting) -> Result<(), TriageError> {
+        self.store.leave_without_model(waiting.image, self.shared.now())?;
+        tracing::info!(case = waiting.case_number, "no model is for this kind of image");
+        let parts = [&waiting.modality, &waiting.body_part, &waiting.view];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        self.shared.show(News::NoModel {
+            case_number: waiting.case_number.clone(),
+            kind: parts.join(" "),
+        });
+        self.tray.look();
+        Ok(())
+    }
+
+    fn examine(&mut self, waiting: Waiting, image: u32, models: &mut Models) -> Result<(), TriageError> {
+        let next = self.store.next_waiting(&[waiting.image])?;
+        // An image that ends the service must be known afterwards, also if it was only being decoded.
+        let examining: Vec<i64> = [Some(waiting.image), next.as_ref().map(|next| next.image)]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.store.note_examining(&examining)?;
+        let ahead = self.ahead.take().filter(|ahead| ahead.waiting.image == waiting.image);
+        let current = ahead.unwrap_or_else(|| Opened::read(waiting));
+        thread::scope(|scope| {
+            let ahead = next.map(|next| scope.spawn(move || Opened::read(next)));
+            let examined = self.examine_frames(current, image, models);
+            // A thread that failed is no loss: its image is decoded when its turn comes.
+            self.ahead = ahead.and_then(|thread| thread.join().ok());
+            examined
+        })
+    }
+
+    /// Examines the frames that have no result yet; stops between two of them for an urgent image and for the end.
+    fn examine_frames(&mut self, mut opened: Opened, image: u32, models: &mut Models) -> Result<(), TriageError> {
+        loop {
+            let Opened {
+                waiting,
+                frame,
+                frames,
+                decoded,
+                source,
+            } = opened;
+            self.examine_frame(&waiting, [frame, frames], decoded, image, models)?;
+            let Some(source) = source.filter(|_| frame + 1 < frames) else {
+                return Ok(());
+            };
+            let urgent = self
+                .store
+                .next_waiting(&[waiting.image])?
+                .is_some_and(|next| next.urgent);
+            if self.shared.is_ending() || (urgent && !waiting.urgent) {
+                return Ok(());
+            }
+            opened = Opened {
+                decoded: Decoded::one_of(&source, &waiting.path, frame as usize + 1),
+                frame: frame + 1,
+                frames,
+                source: Some(source),
+                waiting,
+            };
+        }
+    }
+
+    fn examine_frame(
         &mut self,
-        path: &Path,
+        waiting: &Waiting,
+        [frame, frames]: [u32; 2],
+        decoded: Decoded,
+        image: u32,
         models: &mut Models,
-        now: DateTime<Utc>,
-    ) -> Result<Examination, TriageError> {
-        let image = models.images().first().copied().ok_or(TriageError::NoModel)?;
-        let examiner = models.examiner(image).ok_or(TriageError::NoModel)?;
-        let case_id = self.next_case(now)?;
+    ) -> Result<(), TriageError> {
+        let now = self.shared.now();
         let request = Request {
-            path,
-            frame: 0,
-            case_id: &case_id,
+            path: &waiting.path,
+            frame: frame as usize,
+            case_id: &waiting.case_number,
             time: now,
         };
-        let examined = examiner.examine(request).inspect_err(|error| {
-            tracing::error!(image, "the model failed: {error}");
-        });
-        let examination = match examined {
+        // Whoever routed the image saw the model serve, and this thread alone changes that.
+        let Some(examiner) = models.examiner(image) else {
+            return Ok(());
+        };
+        let examined = examiner.judge(request, decoded);
+        let mut examination = match examined {
             Ok(examination) => examination,
-            Err(error) => return Err(self.model_failed(image, error)),
+            Err(error) => return Err(self.model_failed(waiting, image, error)),
         };
-        self.store(&examination, &case_id)?;
-        let outcome = match examination.refused {
-            Some(_) => Outcome::Refused,
-            None => Outcome::Done,
-        };
-        self.folder.finish(path, outcome)?;
-        self.count(&examination);
+        examination.finding.source.file.clone_from(&waiting.name);
+        let stored = self.store.store_result(
+            Examined {
+                image: waiting.image,
+                frame,
+                frames,
+                finding: &examination.finding,
+            },
+            now,
+        )?;
+        if !stored {
+            return Ok(());
+        }
+        self.publish(waiting, image, examination)?;
+        Ok(())
+    }
+
+    /// The result is safe: it is shown, counted and filed.
+    fn publish(&mut self, waiting: &Waiting, image: u32, examination: Examination) -> Result<(), TriageError> {
+        let examination = Arc::new(examination);
+        let is_good = examination.finding.decision.kind != DecisionKind::NotReadable;
+        let case = self.store.case_of_image(waiting.image)?;
+        // Of a series the display keeps the worst slice.
+        let is_series = case.as_ref().is_some_and(|case| case.kind == CaseKind::Series);
+        let is_worst = case.and_then(|case| case.summary).is_none_or(|summary| {
+            (summary.worst_image, summary.worst_frame as usize) == (waiting.image, examination.finding.source.frame)
+        });
+        let manifest = self.shared.serving().get(&image).cloned();
+        if let Some(manifest) = manifest.filter(|_| is_worst || !is_series) {
+            self.shared.show(News::Result {
+                examination: examination.clone(),
+                manifest,
+                image: waiting.image,
+                arrived: waiting.arrived,
+            });
+        }
+        self.count(&examination.finding);
         self.faults = 0;
-        if examination.finding.decision.kind != DecisionKind::NotReadable {
+        let mut board = self.shared.board();
+        for part in [Part::Models, Part::Slots, Part::Store] {
+            board.clear_fault(part);
+        }
+        drop(board);
+        if is_good {
             self.good_result(image);
         }
-        Ok(examination)
+        self.tray.put(waiting.image, (!is_series).then_some(examination));
+        Ok(())
     }
 
-    fn store(&self, examination: &Examination, case_id: &str) -> Result<(), TriageError> {
-        let text = serde_json::to_string_pretty(&examination.finding).map_err(|e| {
-            Failure::new(
-                crate::exit::Exit::Failed,
-                format!("cannot write the result as JSON: {e}"),
-            )
-        })?;
-        let path = self.results.join(format!("{case_id}.json"));
-        Ok(crate::cli::write_output(&path, text.as_bytes())?)
-    }
-
-    /// Day and number: `260314-0007`. The numbers go on after a restart.
-    fn next_case(&self, now: DateTime<Utc>) -> Result<String, TriageError> {
-        let day = now.format("%y%m%d-").to_string();
-        let read = |source| TriageError::Results {
-            path: self.results.clone(),
-            source,
-        };
-        let mut highest = 0;
-        for entry in fs::read_dir(&self.results).map_err(read)? {
-            let name = entry.map_err(read)?.file_name();
-            let name = name.to_string_lossy();
-            let number = name.strip_prefix(&day).and_then(|rest| rest.strip_suffix(".json"));
-            highest = highest.max(number.and_then(|n| n.parse::<u32>().ok()).unwrap_or(0));
-        }
-        Ok(format!("{day}{:04}", highest.saturating_add(1)))
-    }
-
-    fn count(&self, examination: &Examination) {
-        let finding = &examination.finding;
+    fn count(&self, finding: &Finding) {
         tracing::info!(
             case = finding.case_id,
             milliseconds = finding.timings_ms.total,
@@ -155,15 +249,14 @@ impl Triage {
             "examined"
         );
         let tally = &mut self.shared.board().tally;
-        tally.results += 1;
+        match finding.decision.kind {
+            DecisionKind::NotReadable => tally.refused += 1,
+            _ => tally.results += 1,
+        }
         match finding.decision.kind {
             DecisionKind::Flagged => tally.flagged += 1,
             DecisionKind::Uncertain => tally.uncertain += 1,
-            DecisionKind::NotReadable => {
-                tally.results -= 1;
-                tally.refused += 1;
-            }
-            DecisionKind::NoFindingFlagged => {}
+            DecisionKind::NotReadable | DecisionKind::NoFindingFlagged => {}
         }
     }
 
@@ -190,8 +283,10 @@ impl Triage {
         }
     }
 
-    /// A model on trial that keeps failing is taken back; a confirmed one is a fault of the appliance.
-    fn model_failed(&mut self, image: u32, error: crate::inference::ModelError) -> TriageError {
+    /// A model on trial that keeps failing is taken back; a confirmed one is a fault of the appliance. An image on which
+    /// alone it fails is given up in the end.
+    fn model_failed(&mut self, waiting: &Waiting, image: u32, error: ModelError) -> TriageError {
+        tracing::error!(image, "the model failed: {error}");
         self.faults += 1;
         self.shared.board().tally.faults += 1;
         if self.faults >= FAULTS_TO_REVERT {
@@ -203,8 +298,58 @@ impl Triage {
                     .board()
                     .report(image, OutcomeKind::Reverted, message, Instant::now());
                 self.shared.wish(Wish::Serve(image, load));
+                return error.into();
             }
         }
+        let problem = error.to_string();
+        match self.store.record_fault(waiting.image, &problem, self.shared.now()) {
+            Ok(true) => self.shared.show(News::GivenUp {
+                case_number: waiting.case_number.clone(),
+                problem,
+            }),
+            Ok(false) => {}
+            Err(error) => return error.into(),
+        }
         error.into()
+    }
+}
+
+impl Opened {
+    /// Opens a file and decodes the first of its frames that has no result.
+    fn read(waiting: Waiting) -> Self {
+        let limits = Limits::default();
+        let frame = waiting.frames_done;
+        let is_sliced = waiting
+            .modality
+            .as_deref()
+            .is_some_and(|modality| SLICED.contains(&modality));
+        let (decoded, frames, source) = if is_sliced {
+            match decode::decode_path(&waiting.path, &limits) {
+                Ok(source) => {
+                    let frames = u32::try_from(source.frame_count()).unwrap_or(u32::MAX);
+                    let decoded = Decoded::one_of(&source, &waiting.path, frame as usize);
+                    (decoded, frames, (frames > 1).then_some(source))
+                }
+                Err(error) => (Decoded::refused(error), 1, None),
+            }
+        } else {
+            (Decoded::read(&waiting.path, 0, &limits), 1, None)
+        };
+        Self {
+            waiting,
+            frame,
+            frames,
+            decoded,
+            source,
+        }
+    }
+}
+
+fn kind(waiting: &Waiting) -> Kind<'_> {
+    Kind {
+        modality: waiting.modality.as_deref(),
+        body_part: waiting.body_part.as_deref(),
+        view: waiting.view.as_deref(),
+        image_type: waiting.image_type.as_deref(),
     }
 }

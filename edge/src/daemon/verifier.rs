@@ -9,7 +9,7 @@ use bundle::{Policy, TrustedKeys};
 use hardware::slots::{Outcome, SlotReader, Verification};
 use hardware::smp::OutcomeKind;
 
-use super::board::{Progress, Step};
+use super::board::{Part, Progress, Step};
 use super::delta;
 use super::gatekeeper::refusal;
 use super::shared::Shared;
@@ -72,7 +72,7 @@ fn verify(shared: &Shared, keys: &TrustedKeys, policy: &Policy, verification: Ve
         Ok(Outcome::Stale) => {}
         Err(error) => {
             tracing::error!(image, "the state of the slots cannot be written: {error}");
-            board.fault = Some(error.to_string());
+            board.set_fault(Part::Slots, error.to_string());
             drop(board);
             // It will be read back again; a full or failing medium needs no hurry.
             thread::sleep(PAUSE_AFTER_FAULT);

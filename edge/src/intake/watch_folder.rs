@@ -120,6 +120,16 @@ impl WatchFolder {
         Ok(target)
     }
 
+    /// Deletes a file whose result is safe.
+    ///
+    /// # Errors
+    /// [`WatchError::Folder`]; the file stays and will be taken again.
+    pub fn delete(&mut self, path: &Path) -> Result<(), WatchError> {
+        fs::remove_file(path).map_err(|source| failed(path, "delete the finished file", source))?;
+        self.seen.remove(path);
+        Ok(())
+    }
+
     fn files(&self) -> Result<Vec<(PathBuf, Metadata)>, WatchError> {
         let read = |source| failed(&self.folder, "read the folder", source);
         let mut files = Vec::new();

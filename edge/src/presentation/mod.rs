@@ -11,6 +11,8 @@ pub mod reasons;
 
 use bundle::Manifest;
 use bundle::manifest::Label;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
 use imaging::colormap::Colormap;
 use imaging::overlay::{OverlayTable, paint, upsample_heatmap};
 use imaging::{GreyImage, display_picture, fit_size};
@@ -18,11 +20,14 @@ use imaging::{GreyImage, display_picture, fit_size};
 use crate::decision::DecisionKind;
 use crate::examination::Examination;
 use crate::finding::{Finding, Heatmap, ImageSource};
-use crate::screens::{Bar, CaseMarks, CaseRow, Edges, HeatmapView, News, ResultState, ResultView};
+use crate::screens::{ApplianceMarks, Bar, CaseMarks, CaseRow, Edges, HeatmapView, News, ResultState, ResultView};
 use crate::text::words::{Language, Words};
 
 /// Longest side of a heatmap picture, in pixels.
 const PICTURE_SIDE: usize = 1024;
+
+/// Longest side of a picture that is kept, in pixels: half of the largest screen's height is the most that shows it.
+const SMALL_SIDE: usize = 768;
 
 /// An RGB picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +66,13 @@ pub fn result_view<'a>(
         case_details: case_details(&finding.source, words),
         position: None,
         marks: CaseMarks::default(),
-        site_thresholds: None,
+        site_thresholds: site_day(finding),
         source: file_name(&finding.source.file),
         edges: Edges {
+            marks: ApplianceMarks {
+                site_thresholds: finding.site_thresholds.is_some(),
+                ..ApplianceMarks::default()
+            },
             model: format!("{} {}", finding.model.name, finding.model.version),
             engine: engine(finding),
             status: words.status.ready.to_owned(),
@@ -71,6 +80,12 @@ pub fn result_view<'a>(
             ..Edges::default()
         },
     }
+}
+
+/// The day on which the operating points were chosen at this site, if they were: the date of an RFC 3339 time.
+fn site_day(finding: &Finding) -> Option<String> {
+    let made = &finding.site_thresholds.as_ref()?.made;
+    Some(made.split('T').next().unwrap_or(made).to_owned())
 }
 
 /// The screen of an image that no model here is for; its edges are left to be filled in.
@@ -197,6 +212,26 @@ pub fn heatmap_picture(examination: &Examination, manifest: &Manifest) -> Option
         height: u32::try_from(picture[0]).ok()?,
         rgb: paint(grey.view(), heat.view(), &table),
     })
+}
+
+/// A small grey picture of an image as PNG, for screens that show it when its file is gone: at most 768 pixels a side,
+/// windowed as the file says.
+#[must_use]
+pub fn small_picture(image: &GreyImage) -> Option<Vec<u8>> {
+    let size = [image.height(), image.width()];
+    let size = if size.iter().all(|side| *side <= SMALL_SIDE) {
+        size
+    } else {
+        fit_size(size, [SMALL_SIDE, SMALL_SIDE])
+    };
+    let grey = display_picture(image, size)?;
+    let (width, height) = (u32::try_from(size[1]).ok()?, u32::try_from(size[0]).ok()?);
+    let mut png = Vec::new();
+    // Filters that cost little: a result is worth more than a few kilobytes.
+    let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Sub);
+    let bytes: Vec<u8> = grey.iter().copied().collect();
+    encoder.write_image(&bytes, width, height, ExtendedColorType::L8).ok()?;
+    Some(png)
 }
 
 fn state(kind: DecisionKind) -> ResultState {
@@ -345,6 +380,7 @@ mod tests {
             ],
             quality: None,
             unchecked_use: vec![],
+            site_thresholds: None,
             model: ModelIdentity {
                 name: "chest".into(),
                 version: "1.0.0".into(),

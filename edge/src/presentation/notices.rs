@@ -15,6 +15,14 @@ pub fn receiving(bytes: u64, total: u64, words: &Words) -> NoticeView {
     notice(Tone::Busy, updates.receiving, &[updates.old_works], progress, words)
 }
 
+/// A model is put together from its base and a difference: bytes so far, and of how many.
+#[must_use]
+pub fn rebuilding(bytes: u64, total: u64, words: &Words) -> NoticeView {
+    let updates = &words.updates;
+    let progress = Some(in_bytes(bytes, total, words));
+    notice(Tone::Busy, updates.rebuilding, &[updates.old_works], progress, words)
+}
+
 /// A model is read back: bytes so far, and of how many.
 #[must_use]
 pub fn verifying(bytes: u64, total: u64, words: &Words) -> NoticeView {
@@ -37,13 +45,14 @@ pub fn self_test(done: u64, total: u64, words: &Words) -> NoticeView {
     )
 }
 
-/// Something came to its end. Its reason is for an engineer, and English.
+/// Something came to its end; its reason is for an engineer, and English. For a setback the model that is `serving` is
+/// named.
 #[must_use]
-pub fn outcome(outcome: &Outcome, words: &Words) -> NoticeView {
+pub fn outcome(outcome: &Outcome, serving: Option<&str>, words: &Words) -> NoticeView {
     let updates = &words.updates;
     let (tone, headline) = match outcome.kind {
         OutcomeKind::Stored => (Tone::Good, updates.stored),
-        OutcomeKind::Passed => (Tone::Good, updates.on_trial),
+        OutcomeKind::Passed => (Tone::Good, updates.passed),
         OutcomeKind::Confirmed => (Tone::Good, updates.confirmed),
         OutcomeKind::Refused => (Tone::Setback, updates.refused),
         OutcomeKind::Damaged => (Tone::Setback, updates.damaged),
@@ -51,9 +60,15 @@ pub fn outcome(outcome: &Outcome, words: &Words) -> NoticeView {
         OutcomeKind::Reverted => (Tone::Setback, updates.reverted),
         _ => (Tone::Good, updates.ended),
     };
-    let reason = sentence(&outcome.reason);
-    let lines: &[&str] = if outcome.reason.is_empty() { &[] } else { &[&reason] };
-    notice(tone, headline, lines, None, words)
+    // The headline says already whose reason it is.
+    let reason = outcome.reason.strip_prefix("self-test: ").unwrap_or(&outcome.reason);
+    let reason = (!reason.is_empty()).then(|| sentence(reason));
+    let goes_on = (tone == Tone::Setback).then(|| match serving {
+        Some(model) => (updates.goes_on)(model),
+        None => updates.none_serves.to_owned(),
+    });
+    let lines: Vec<&str> = [&reason, &goes_on].into_iter().flatten().map(String::as_str).collect();
+    notice(tone, headline, &lines, None, words)
 }
 
 /// There is no model yet.
@@ -133,12 +148,18 @@ mod tests {
                 kind,
                 reason: reason.to_owned(),
             };
-            super::outcome(&outcome, Language::English.words())
+            super::outcome(&outcome, Some("chest 1.0.0"), Language::English.words())
         };
         let failed = told(OutcomeKind::Failed, "golden case 2 differs");
         assert_eq!(
             (failed.tone, failed.lines),
-            (Tone::Setback, vec!["Golden case 2 differs.".to_owned()])
+            (
+                Tone::Setback,
+                vec![
+                    "Golden case 2 differs.".to_owned(),
+                    "Model chest 1.0.0 goes on working.".to_owned()
+                ]
+            )
         );
         assert!(told(OutcomeKind::Confirmed, "").lines.is_empty());
         assert_eq!(no_model(Language::French.words()).status, "sans modèle");

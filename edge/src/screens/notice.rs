@@ -120,13 +120,15 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let sizes = layout.sizes;
         let left = layout.margin * 3;
         let room = layout.footer.size.width as i32 - 4 * layout.margin;
-        let sentences = self.sentences(&view.lines, sizes.title, room);
         let step = self.fonts.face(Weight::Regular, sizes.title).line_height() as i32;
         let headline = sizes.headline as i32 * 3 / 2;
-        let bar = view.progress.as_ref().map_or(0, |_| layout.gap * 2 + step * 2);
-        let height = headline + step * sentences.len() as i32 + bar;
+        let bar = view.progress.as_ref().map_or(0, |_| layout.gap + step * 8 / 5);
         let top = layout.status.size.height as i32;
-        let mut y = top + (layout.footer.top_left.y - top - height).max(0) / 2;
+        let space = layout.footer.top_left.y - top;
+        let mut sentences = self.sentences(&view.lines, sizes.title, room);
+        sentences.truncate(((space - headline - bar) / step).max(0) as usize);
+        let height = headline + step * sentences.len() as i32 + bar;
+        let mut y = top + (space - height).max(0) / 2;
         let edge = Rectangle::new(
             Point::new(layout.margin, y),
             Size::new((layout.margin / 2).max(3) as u32, height as u32),

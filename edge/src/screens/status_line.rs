@@ -70,12 +70,15 @@ const fn form(engine: bool, marks_in_words: bool, status: bool, brand: bool) -> 
 }
 
 impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
-    /// Draws the line. Time and model come first in room; the engine, the marks' words, the brand and the state's words
+    /// Draws the line; without a state it is a document's, which has no life sign. Time and model come first in room; the engine, the marks' words, the brand and the state's words
     /// give way.
     pub fn status_line(&mut self, edges: &Edges, layout: &Layout) -> Result<(), D::Error> {
         let area = layout.status;
         self.target.fill_solid(&area, palette::STATUS_GROUND)?;
-        draw_beat(self.target, layout.beat, Duration::ZERO)?;
+        let lives = !edges.status.is_empty();
+        if lives {
+            draw_beat(self.target, layout.beat, Duration::ZERO)?;
+        }
         let size = layout.sizes.small;
         let ink = Ink::text(size).on(palette::STATUS_GROUND);
         let bold = Ink::bold(size).on(palette::STATUS_GROUND);
@@ -101,6 +104,9 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let mut x = clock - layout.gap;
         if form.status {
             x = self.write_to(&edges.status, x, middle, x, quiet)? - layout.gap / 2;
+        }
+        if !lives {
+            return Ok(());
         }
         let dot = dot_side(size);
         let colour = if edges.faulty { palette::FAULT } else { palette::HEALTHY };

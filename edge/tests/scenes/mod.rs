@@ -118,6 +118,7 @@ fn blank(source: ImageSource) -> Finding {
         heatmaps: Vec::new(),
         quality: None,
         unchecked_use: Vec::new(),
+        site_thresholds: None,
         model: ModelIdentity {
             name: "chest-xray".to_owned(),
             version: "1.4.0".to_owned(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::files::{fetch, list};
+use super::status::{problem_lines, roles};
 use crate::exit::{Exit, Failure};
 use crate::refusal;
 use crate::scanside::{self, Outcome};
@@ -48,6 +49,7 @@ pub fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<(), Failure> {
         let text = format!("{name}: {}", fields_text.join(", "));
         context.result("counters", json!({ "name": name, "fields": fields }), &text)?;
     }
+    problems(context, &session)?;
     if args.self_test {
         self_test(context, &session, args.image)?;
     }
@@ -127,6 +129,15 @@ fn counters(session: &Session) -> Vec<(String, BTreeMap<String, u64>)> {
         Some((name, fields.into_iter().collect()))
     };
     names.into_iter().filter_map(fields).collect()
+}
+
+/// What the device says is wrong with it, if it is one of ours.
+fn problems(context: &Context<'_>, session: &Session) -> Result<(), Failure> {
+    let Some(status) = session.status()?.filter(|status| !status.problems.is_empty()) else {
+        return Ok(());
+    };
+    let text = problem_lines(&status, roles(session)).join("\n");
+    context.result("problems", json!({ "problems": status.problems }), &text)
 }
 
 fn self_test(context: &Context<'_>, session: &Session, image: u32) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::exit::Failure;
-use crate::scanside::{Activity, Identity, Outcome, Status};
+use crate::scanside::{Activity, Identity, Outcome, Problem, Status};
 use crate::session::Session;
 
 pub fn run(context: &Context<'_>) -> Result<(), Failure> {
@@ -18,6 +18,7 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
         "images": states,
         "activities": status.as_ref().map(|status| &status.activities),
         "outcomes": status.as_ref().map(|status| &status.outcomes),
+        "problems": status.as_ref().map(|status| &status.problems),
         "buffer_bytes": session.buffer_bytes,
         "buffers": session.buffers,
     });
@@ -51,6 +52,7 @@ fn text(session: &Session, states: &[ImageState], status: Option<&Status>) -> St
                 .iter()
                 .map(|outcome| outcome_line(outcome, roles(session))),
         );
+        lines.extend(problem_lines(status, roles(session)));
         if status.activities.is_empty() {
             lines.push("idle".to_owned());
         }
@@ -139,6 +141,15 @@ fn outcome_line(outcome: &Outcome, roles: &[String]) -> String {
     } else {
         format!("{line}: {}", outcome.reason)
     }
+}
+
+/// What the device says is wrong with it.
+pub fn problem_lines(status: &Status, roles: &[String]) -> Vec<String> {
+    let line = |Problem { image, problem }: &Problem| match image {
+        Some(image) => format!("PROBLEM with {}: {problem}", role(*image, roles)),
+        None => format!("PROBLEM: {problem}"),
+    };
+    status.problems.iter().map(line).collect()
 }
 
 /// An image's state for programs.

@@ -14,15 +14,21 @@ use super::Context;
 use super::slots::{RestartArgs, put_to_use};
 use super::status::{object, words};
 use crate::artifact::Artifact;
+use crate::bases::{Kept, Places};
+use crate::difference::{self, Choice, Difference, Whole};
 use crate::exit::Failure;
-use crate::follow::{self, Subject};
+use crate::follow::{self, Received, Subject};
+use crate::parcel::Parcel;
 use crate::refusal;
 use crate::scanside;
 use crate::session::Session;
-use crate::upload::{self, Sent};
+use crate::upload::{self, NotSent, Sent};
 
-/// Bytes of a preflight that go into one request, beside its keys.
+/// Bytes of a preflight's request beside the piece of the bundle.
 const PREFLIGHT_OVERHEAD: usize = 80;
+/// The longest piece of a preflight, in bytes. A request that fills the device's buffer does not get through often
+/// enough where one byte in 10,000 is wrong.
+const PREFLIGHT_BYTES: usize = 1024;
 
 /// The bundle and where it goes.
 #[derive(Debug, Args)]
@@ -50,8 +56,17 @@ pub struct UploadArgs {
     #[command(flatten)]
     bundle: BundleArgs,
     /// Send the whole bundle, also where a difference to one on the device would do
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["base", "bases"])]
     full: bool,
+    /// The file of the bundle that serves on the device, to send the difference to it
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// A folder of bundles that may hold it; looked at before the folder of BUNDLE and copies of what was sent before
+    #[arg(long, value_name = "FOLDER")]
+    bases: Option<PathBuf>,
+    /// Neither keep a copy of what was sent for later differences, nor look for one among such copies
+    #[arg(long)]
+    no_cache: bool,
     /// Then put it on trial: the device restarts, tests itself, and returns to the model before unless you confirm
     #[arg(long, conflicts_with = "confirm")]
     test: bool,
@@ -60,6 +75,30 @@ pub struct UploadArgs {
     confirm: bool,
     #[command(flatten)]
     restart: RestartArgs,
+}
+
+impl UploadArgs {
+    /// Where copies of what was sent are kept, if they are.
+    fn kept(&self) -> Option<Kept> {
+        if self.no_cache { None } else { Kept::of_user() }
+    }
+
+    /// Where the bundle that serves on the device is looked for.
+    fn places(&self) -> Places {
+        let beside = self.bundle.bundle.parent().unwrap_or(Path::new(""));
+        let beside = if beside.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            beside
+        };
+        let mut folders: Vec<PathBuf> = self.bases.iter().cloned().collect();
+        folders.push(beside.to_owned());
+        folders.extend(self.kept().map(|kept| kept.folder().to_owned()));
+        Places {
+            file: self.base.clone(),
+            folders,
+        }
+    }
 }
 
 /// A bundle, and its place on the device.
@@ -97,7 +136,11 @@ impl Delivery {
             return Ok(());
         }
         self.session.reporter.stage("preflight", "would the device take it?");
-        let room = self.session.buffer_bytes.saturating_sub(PREFLIGHT_OVERHEAD).max(128);
+        let room = self
+            .session
+            .buffer_bytes
+            .saturating_sub(PREFLIGHT_OVERHEAD)
+            .clamp(128, PREFLIGHT_BYTES);
         let mut offset = 0;
         // A damaged piece is judged as it arrived; a verdict from it is asked for once more.
         let mut refused: u32 = 0;
@@ -149,7 +192,7 @@ pub fn preflight(context: &Context<'_>, args: &PreflightArgs) -> Result<(), Fail
     }
     delivery.preflight()?;
     let text = format!("the device would take {}", delivery.artifact.title());
-    context.done("accepted", described(&delivery, &args.bundle.bundle), &text)
+    context.done("accepted", described(&delivery), &text)
 }
 
 pub fn run(context: &Context<'_>, args: &UploadArgs) -> Result<(), Failure> {
@@ -161,33 +204,96 @@ pub fn run(context: &Context<'_>, args: &UploadArgs) -> Result<(), Failure> {
     match delivery.on_device()? {
         Some(state) => {
             let text = format!("nothing to send, the device has it: it {}", words(&state));
-            context.done("present", json!({ "state": object(&state) }), &text)?;
+            context.done(
+                "present",
+                json!({ "hash": hexadecimal(&delivery.artifact.hash), "state": object(&state) }),
+                &text,
+            )?;
         }
-        None => send(context, &mut delivery, &args.bundle.bundle, args.full)?,
+        None => send(context, &mut delivery, args)?,
     }
     follow::until_bootable(&delivery.session, delivery.subject)?;
+    keep(args, &mut delivery);
     if args.test || args.confirm {
         return put_to_use(context, &delivery.session, delivery.subject, args.confirm, args.restart);
     }
     let digits = delivery.artifact.short_hash();
     let text =
         format!("stored and checked as {digits}; try it with `scanside-flash test`, the running model is untouched");
-    context.done("stored", described(&delivery, &args.bundle.bundle), &text)
+    context.done("stored", described(&delivery), &text)
 }
 
-/// Sends the bundle as a whole. (A difference to a bundle on the device would be chosen here, unless `full`.)
-fn send(context: &Context<'_>, delivery: &mut Delivery, path: &Path, _full: bool) -> Result<(), Failure> {
+/// Sends the bundle, as a difference where that takes fewer bytes, and waits until the device has it whole.
+fn send(context: &Context<'_>, delivery: &mut Delivery, args: &UploadArgs) -> Result<(), Failure> {
     delivery.preflight()?;
-    let sent = upload::upload(&delivery.session, &mut delivery.artifact, delivery.subject.image)?;
-    let mut value = described(delivery, path);
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("resumed_at".to_owned(), sent.resumed_at.into());
-        fields.insert("line_bytes".to_owned(), sent.line_bytes.into());
-        fields.insert("faults".to_owned(), sent.faults.into());
-        fields.insert("seconds".to_owned(), sent.time.as_secs_f64().into());
-        fields.insert("framing".to_owned(), framing(sent.framing).into());
+    let choice = match args.full {
+        true => Choice::Whole(Whole::Asked),
+        false => difference::choose(
+            &delivery.session,
+            &mut delivery.artifact,
+            delivery.subject,
+            &args.places(),
+        )?,
+    };
+    delivery.session.reporter.choice(&choice);
+    if let Choice::Difference { difference, .. } = &choice {
+        match send_difference(context, delivery, difference)? {
+            Received::Bootable => return Ok(()),
+            Received::NotKept(failure) => {
+                let choice = Choice::Whole(Whole::Failed(failure.message));
+                delivery.session.reporter.choice(&choice);
+            }
+        }
     }
-    context.done("sent", value, &told(&delivery.artifact, &sent))
+    let parcel = Parcel::Whole(&mut delivery.artifact);
+    let sent = upload::upload(&delivery.session, parcel, delivery.subject.image)?;
+    tell_sent(context, delivery, &sent, None)?;
+    follow::until_bootable(&delivery.session, delivery.subject)
+}
+
+/// Sends a difference. That the device makes nothing of it is no failure: the whole bundle is left.
+fn send_difference(context: &Context<'_>, delivery: &Delivery, difference: &Difference) -> Result<Received, Failure> {
+    let parcel = Parcel::Difference(difference);
+    let sent = match upload::upload(&delivery.session, parcel, delivery.subject.image) {
+        Ok(sent) => sent,
+        Err(NotSent::NotTaken(failure)) => return Ok(Received::NotKept(failure)),
+        Err(NotSent::Failed(failure)) => return Err(failure),
+    };
+    tell_sent(context, delivery, &sent, Some(difference))?;
+    follow::until_received(&delivery.session, delivery.subject)
+}
+
+fn tell_sent(
+    context: &Context<'_>,
+    delivery: &Delivery,
+    sent: &Sent,
+    difference: Option<&Difference>,
+) -> Result<(), Failure> {
+    let mut value = described(delivery);
+    let kind = if difference.is_some() { "delta" } else { "whole" };
+    let bytes = difference.map_or(delivery.artifact.bytes, |difference| difference.bytes.len() as u64);
+    let more = [
+        ("as", json!(kind)),
+        ("sent_bytes", json!(bytes)),
+        ("resumed_at", json!(sent.resumed_at)),
+        ("line_bytes", json!(sent.line_bytes)),
+        ("faults", json!(sent.faults)),
+        ("seconds", json!(sent.time.as_secs_f64())),
+        ("framing", json!(framing(sent.framing))),
+    ];
+    if let Some(fields) = value.as_object_mut() {
+        fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    }
+    context.done("sent", value, &told(bytes, sent))
+}
+
+/// Keeps a copy, so that the next bundle can go as a difference to this one.
+fn keep(args: &UploadArgs, delivery: &mut Delivery) {
+    let kept = args.kept().map(|kept| kept.keep(&mut delivery.artifact));
+    if let Some(Err(failure)) = kept {
+        let text = format!("no copy is kept for later differences: {}", failure.message);
+        delivery.session.reporter.remark(&text);
+    }
 }
 
 fn framing(framing: Framing) -> &'static str {
@@ -197,7 +303,7 @@ fn framing(framing: Framing) -> &'static str {
     }
 }
 
-fn told(artifact: &Artifact, sent: &Sent) -> String {
+fn told(bytes: u64, sent: &Sent) -> String {
     let resumed = match sent.resumed_at {
         0 => String::new(),
         at => format!(", going on from byte {at}"),
@@ -208,16 +314,15 @@ fn told(artifact: &Artifact, sent: &Sent) -> String {
     };
     let time = HumanDuration(sent.time);
     format!(
-        "sent {} bytes in {time} ({} framing){resumed}{faults}",
-        artifact.bytes,
+        "sent {bytes} bytes in {time} ({} framing){resumed}{faults}",
         framing(sent.framing)
     )
 }
 
-fn described(delivery: &Delivery, path: &Path) -> serde_json::Value {
+fn described(delivery: &Delivery) -> serde_json::Value {
     let artifact = &delivery.artifact;
     json!({
-        "bundle": path,
+        "bundle": artifact.path(),
         "name": artifact.manifest.name,
         "version": artifact.version(),
         "role": artifact.manifest.role,

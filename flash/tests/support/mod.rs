@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use bundle::{container, example, sign};
-use hardware::smp::{Parameters, Simulated, SimulatedLine};
+use hardware::smp::{Parameters, Rebuild, Simulated, SimulatedLine, Slot};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -27,10 +27,13 @@ pub struct Bundle {
 impl Bundle {
     /// A signed bundle of a little more than `payload` bytes that cannot be compressed.
     pub fn new(payload: usize, seed: u64) -> Self {
-        let mut noise = vec![0; payload];
-        ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut noise);
+        Self::holding(&noise(payload, seed))
+    }
+
+    /// A signed bundle whose network ends with these bytes.
+    pub fn holding(payload: &[u8]) -> Self {
         let mut files = example::files();
-        files[0].bytes.extend(noise);
+        files[0].bytes.extend(payload);
         let keys = sign::generate(None).unwrap();
         let secret = sign::parse_secret(&keys.secret_file).unwrap();
         let mut bytes = Vec::new();
@@ -54,11 +57,51 @@ impl Bundle {
     }
 }
 
+/// Bytes that cannot be compressed.
+pub fn noise(count: usize, seed: u64) -> Vec<u8> {
+    let mut noise = vec![0; count];
+    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut noise);
+    noise
+}
+
 /// A device at the end of a pseudo-terminal.
 pub fn device(change: impl FnOnce(&mut Simulated)) -> SimulatedLine {
     let mut device = Simulated::new();
     change(&mut device);
     SimulatedLine::start(device, Parameters::default()).unwrap()
+}
+
+/// Bytes of a network of [`relatives`].
+pub const NETWORK: usize = 400_000;
+
+/// A bundle and another one whose network differs from it in every n-th byte.
+pub fn relatives(every: usize, seed: u64) -> (Bundle, Bundle) {
+    let old = noise(NETWORK, seed);
+    let mut new = old.clone();
+    let changes = noise(NETWORK, seed + 1000);
+    let changed = new.iter_mut().zip(&changes).step_by(every);
+    changed.for_each(|(byte, change)| *byte = byte.wrapping_add(*change));
+    (Bundle::holding(&old), Bundle::holding(&new))
+}
+
+/// Follows differences as an appliance does.
+fn follow(base: &[u8], difference: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let base = std::io::Cursor::new(base);
+    bundle::delta::rebuild(difference, base, &mut out).ok().map(|_| out)
+}
+
+/// A device on which a bundle serves.
+pub fn serving(bundle: &Bundle, change: impl FnOnce(&mut Simulated)) -> SimulatedLine {
+    device(|device| {
+        let slot = Slot::new(bundle.bytes.clone());
+        device.pairs[0][0] = Some(Slot {
+            confirmed: true,
+            ..slot
+        });
+        device.rebuild = Rebuild(follow);
+        change(device);
+    })
 }
 
 /// What a run of the program left.
@@ -111,6 +154,8 @@ impl Run {
 pub fn command(port: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scanside-flash"));
     command.arg("--port").arg(port).args(arguments);
+    // Copies of what the tests send are none of the user's.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -15,12 +15,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+/// How long a side is waited for at a time.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// What the line does to the bytes of one direction.
 pub trait Channel: Send {
     /// How many bytes are taken at once.
     fn piece(&self) -> usize;
     /// What comes out of a piece; it may take its time.
     fn carry(&mut self, piece: &[u8]) -> Vec<u8>;
+    /// The line has nothing to carry.
+    fn rest(&mut self) {}
     /// Whether the cable was pulled.
     fn pulled(&mut self) -> bool {
         false
@@ -50,13 +55,17 @@ impl Channel for Paced {
 
     fn carry(&mut self, piece: &[u8]) -> Vec<u8> {
         let now = Instant::now();
-        // A late wake-up is made good; a line that had nothing to carry is not.
+        // A late wake-up is made good, if there was something to carry all the time.
         let late = Duration::from_millis(20);
         let begin = self.free_at.filter(|free| *free + late > now).unwrap_or(now);
         let end = begin + Duration::from_secs_f64(piece.len() as f64 / self.bytes_a_second);
         self.free_at = Some(end);
         sleep(end.saturating_duration_since(now));
         piece.to_vec()
+    }
+
+    fn rest(&mut self) {
+        self.free_at = None;
     }
 }
 
@@ -242,14 +251,17 @@ fn carry_until_pulled(cable: &Cable, device: &File, channels: Channels, stop: &A
 fn carry(mut from: File, mut to: File, mut channel: Box<dyn Channel>, ends: &[Arc<AtomicBool>; 2]) -> Box<dyn Channel> {
     let mut piece = vec![0; channel.piece()];
     while ends.iter().all(|end| !end.load(Ordering::Relaxed)) {
-        if !ready(&from, PollFlags::IN) {
-            continue;
+        if !ready(&from, PollFlags::IN, Duration::ZERO) {
+            channel.rest();
+            if !ready(&from, PollFlags::IN, PATIENCE) {
+                continue;
+            }
         }
         let Ok(read @ 1..) = from.read(&mut piece) else { break };
         let out = channel.carry(&piece[..read]);
         for part in out.chunks(64) {
             // A side that reads nothing loses what does not fit, as on a wire.
-            if ready(&to, PollFlags::OUT) && to.write_all(part).is_err() {
+            if ready(&to, PollFlags::OUT, PATIENCE) && to.write_all(part).is_err() {
                 break;
             }
         }
@@ -260,11 +272,11 @@ fn carry(mut from: File, mut to: File, mut channel: Box<dyn Channel>, ends: &[Ar
     channel
 }
 
-fn ready(file: &File, what: PollFlags) -> bool {
+fn ready(file: &File, what: PollFlags, patience: Duration) -> bool {
     let mut fds = [PollFd::new(file, what)];
     let patience = Timespec {
-        tv_sec: 0,
-        tv_nsec: 200_000_000,
+        tv_sec: patience.as_secs() as i64,
+        tv_nsec: patience.subsec_nanos().into(),
     };
     poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready > 0)
 }

@@ -1,6 +1,6 @@
 //! Lights that say from across the room what the appliance does: [`Leds`] shows one [`LedState`].
 //!
-//! Up to three lamps, green, amber and red. A state has a lamp and a way to shine ([`pattern`]); where its lamp is
+//! Up to three lamps, green, amber and red. A state has a lamp and a way to shine ([`lights`]); where its lamp is
 //! missing another one takes its place and shines differently, so that one lamp alone tells every state apart. As on
 //! the screens red stands for a fault of the device only. No lamp flashes at 1.4 to 2.8 Hz, which IEC 60601-1-8
 //! (6.3.2.2) keeps for alarms that need an immediate response.

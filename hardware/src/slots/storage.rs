@@ -98,6 +98,22 @@ pub fn read_full(storage: &dyn Storage, name: &str, offset: u64, buffer: &mut [u
     Ok(filled)
 }
 
+/// Bytes that may still be written on the file system of a path.
+///
+/// # Errors
+/// What the file system says.
+#[allow(clippy::unnecessary_cast)] // The fields' widths differ between platforms.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all-zero bytes are a valid statvfs, a structure of integers.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends in a zero byte and `found` is a statvfs to write to; both outlive the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
+}
+
 /// A real folder, locked so that a second process cannot use it at the same time.
 #[derive(Debug)]
 pub struct Folder {
@@ -132,6 +148,16 @@ impl Folder {
             ),
             TryLockError::Error(error) => error,
         })?;
+        Ok(Self { path, folder })
+    }
+
+    /// Opens a folder to look at what another process keeps in it: without the lock, so nothing may be written.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open_to_read(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        let folder = File::open(&path)?;
         Ok(Self { path, folder })
     }
 
@@ -206,16 +232,8 @@ impl Storage for Folder {
         self.folder.sync_all()
     }
 
-    #[allow(clippy::unnecessary_cast)] // The fields' widths differ between platforms.
     fn free_bytes(&self) -> io::Result<u64> {
-        let path = CString::new(self.path.as_os_str().as_bytes())?;
-        // SAFETY: all-zero bytes are a valid statvfs, a structure of integers.
-        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
-        // SAFETY: `path` ends in a zero byte and `found` is a statvfs to write to; both outlive the call.
-        if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok((found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
+        free_bytes(&self.path)
     }
 
     #[cfg(target_os = "linux")]

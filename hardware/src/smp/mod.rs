@@ -53,9 +53,9 @@ pub use message::{Header, Operation};
 pub use os::{Information, OsGroup, Restart};
 pub use refusal::{Code, Refusal};
 pub use scanside::{
-    Activity, DeltaBegin, DeltaChunk, Identity, KnownBundle, Outcome, OutcomeKind, Preflight, PreflightChunk,
+    Activity, DeltaBegin, DeltaChunk, Identity, KnownBundle, Outcome, OutcomeKind, Preflight, PreflightChunk, Problem,
     ScansideGroup, Status,
 };
 pub use server::{BUFFER_RANGE, Device, Parameters, Request, ServeError, Server};
-pub use simulated::{Simulated, SimulatedLine, Slot};
+pub use simulated::{Rebuild, Simulated, SimulatedLine, Slot};
 pub use statistics::{LinkStatistics, StatisticsGroup};

@@ -1,5 +1,7 @@
 //! The user group (64): what SMP has no command for. `docs/serial-protocol.md` lists keys and values.
 
+use crc_fast::{CrcAlgorithm, Digest as Crc};
+
 use super::cbor::{Body, MapWriter, missing};
 use super::files::{FileEntry, FileGroup};
 use super::image::{UploadReply, image_number, write_reply};
@@ -60,6 +62,15 @@ pub enum Activity {
         /// Bytes in all.
         total: u64,
     },
+    /// A bundle is put together from its base and a difference.
+    Rebuilding {
+        /// Number of the image.
+        image: u32,
+        /// Bytes written.
+        bytes: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// The uploaded file is read back.
     Verifying {
         /// Number of the image.
@@ -95,6 +106,9 @@ impl Activity {
         match *self {
             Self::Receiving { image, bytes, total } => {
                 map("receiving", image).uint("bytes", bytes).uint("total", total)
+            }
+            Self::Rebuilding { image, bytes, total } => {
+                map("rebuilding", image).uint("bytes", bytes).uint("total", total)
             }
             Self::Verifying { image, bytes, total } => {
                 map("verifying", image).uint("bytes", bytes).uint("total", total)
@@ -173,6 +187,26 @@ pub struct Status {
     pub activities: Vec<Activity>,
     /// At most one for each image, the last.
     pub outcomes: Vec<Outcome>,
+    /// What is wrong with the device itself.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that is wrong with the device, though it may go on working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Number of the image that it concerns; `None` if it concerns all.
+    pub image: Option<u32>,
+    /// What is wrong, in words.
+    pub problem: String,
+}
+
+impl Problem {
+    fn write(&self) -> MapWriter {
+        let words = Refusal::new(Code::Unknown, self.problem.as_str());
+        MapWriter::new()
+            .optional("image", self.image.map(u64::from))
+            .text("problem", words.short_message())
+    }
 }
 
 /// A piece of the beginning of a bundle, to be judged.
@@ -240,6 +274,26 @@ pub struct DeltaBegin<'a> {
     pub target_bytes: u64,
 }
 
+impl DeltaChunk<'_> {
+    /// CRC-32C (Castagnoli) of the piece: of its offset, its bytes and, where it begins a difference, of what that says,
+    /// in the order that `docs/serial-protocol.md` gives. Raw framing has no checksum, and a difference has no blocks.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        let mut crc = Crc::new(CrcAlgorithm::Crc32Iscsi);
+        crc.update(&self.offset.to_le_bytes());
+        crc.update(self.data);
+        if let Some(begin) = &self.begin {
+            crc.update(&begin.image.to_le_bytes());
+            crc.update(&begin.length.to_le_bytes());
+            crc.update(begin.sha);
+            crc.update(begin.base);
+            crc.update(begin.target);
+            crc.update(&begin.target_bytes.to_le_bytes());
+        }
+        crc.finalize() as u32
+    }
+}
+
 /// Scanside's own commands. As for [`ImageGroup`](super::ImageGroup): each answers within a second and may be called
 /// again with the same arguments.
 pub trait ScansideGroup {
@@ -266,7 +320,7 @@ pub trait ScansideGroup {
     fn bundles(&mut self) -> Vec<KnownBundle>;
 
     /// Takes a piece of a difference. Offsets count as in [`ImageGroup::upload`](super::ImageGroup::upload), but
-    /// within the difference.
+    /// within the difference. A piece that continues nothing is answered with offset 0.
     ///
     /// # Errors
     /// [`Code::WrongBase`] before anything is written; a refusal ends the upload.
@@ -319,6 +373,7 @@ fn status(status: &Status) -> MapWriter {
     MapWriter::new()
         .maps("activities", status.activities.iter().map(Activity::write).collect())
         .maps("outcomes", status.outcomes.iter().map(Outcome::write).collect())
+        .maps("problems", status.problems.iter().map(Problem::write).collect())
 }
 
 fn preflight<G: ScansideGroup + ?Sized>(group: &mut G, body: &Body<'_>) -> Result<MapWriter, Refusal> {
@@ -369,7 +424,17 @@ fn delta<G: ScansideGroup + ?Sized>(group: &mut G, body: &Body<'_>) -> Result<Ma
             "the piece reaches behind the end of the difference",
         ));
     }
-    let reply = group.delta(DeltaChunk { offset, data, begin })?;
+    let chunk = DeltaChunk { offset, data, begin };
+    let damaged = body.u32("crc")?.is_some_and(|crc| crc != chunk.checksum());
+    let reply = match (damaged, begin) {
+        (false, _) => group.delta(chunk)?,
+        // What it says of the difference is not to be believed either.
+        (true, Some(_)) => UploadReply {
+            offset: 0,
+            matches: None,
+        },
+        (true, None) => group.delta(DeltaChunk { data: &[], ..chunk })?,
+    };
     Ok(write_reply(reply))
 }
 

@@ -1,8 +1,12 @@
 //! Files into grey images: DICOM, PNG, JPEG, TIFF.
 //!
 //! - [`decode_path`], [`decode_bytes`]: read and check the header, give a [`Source`]
+//! - [`file_kind`]: what a file looks like from its beginning
+//! - [`header_texts`]: what a DICOM file says, without its pixels
 //! - [`Source::frame`]: decode one frame; nothing else is expanded
+//! - [`dicom_header`]: elements of a DICOM file beside its pixels, as they stand
 //! - [`Limits`]: what a file may cost; checked before memory is taken
+//! - [`transfer_syntaxes`], [`identify`]: which DICOM objects can be decoded, and which one a data set is
 //! - [`DecodeError`]: why there is no image, with a stable code
 //!
 //! No byte sequence makes these functions panic.
@@ -28,12 +32,33 @@ use std::path::Path;
 
 use contain::contained;
 use dicom::DicomSource;
+use dicom_core::Tag;
 use raster::RasterSource;
 
+pub use dicom::{DicomHeader, HeaderElement, HeaderTexts, HeaderValue, Identity};
 pub use error::{DecodeError, Shortage};
 pub use limits::Limits;
 
 use crate::grey::{GreyImage, ImageMeta};
+
+/// What a file looks like from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A DICOM object; not the directory of a medium (DICOMDIR).
+    Dicom,
+    /// PNG, JPEG or TIFF.
+    Raster,
+}
+
+/// What a file looks like from its `beginning`, a few kilobytes; `None` if it is no image.
+#[must_use]
+pub fn file_kind(beginning: &[u8]) -> Option<FileKind> {
+    if dicom::sniff(beginning) {
+        let object = contained("file", || Ok(!dicom::is_directory(beginning)));
+        return object.unwrap_or(false).then_some(FileKind::Dicom);
+    }
+    raster::sniff(beginning).map(|_| FileKind::Raster)
+}
 
 /// A file whose header was read and accepted; the frames are still encoded.
 #[derive(Debug)]
@@ -83,6 +108,54 @@ pub fn decode_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Source, DecodeErr
 /// Any [`DecodeError`], with the path.
 pub fn first_frame(path: &Path, limits: &Limits) -> Result<GreyImage, DecodeError> {
     decode_path(path, limits)?.frame(0).map_err(|error| error.in_file(path))
+}
+
+/// The elements of a DICOM file that have one of the `wanted` tags, as they stand. The pixels may be coded in any way,
+/// missing or cut off.
+///
+/// # Errors
+/// `not-an-image` if the file is no DICOM, `io`, `too-large`, or `truncated` and `damaged` if the elements before the
+/// pixels are.
+pub fn dicom_header(path: &Path, limits: &Limits, wanted: &[Tag]) -> Result<DicomHeader, DecodeError> {
+    let read = |bytes: Vec<u8>| {
+        if !dicom::sniff(&bytes) {
+            let found = describe(&bytes);
+            return Err(DecodeError::NotAnImage { found });
+        }
+        contained("data set", || DicomHeader::read(bytes, limits, wanted))
+    };
+    let header = read_file(path, limits).and_then(read);
+    header.map_err(|error| error.in_file(path))
+}
+
+/// The DICOM transfer syntaxes whose images are decoded (UIDs; PS3.6 Annex A). A file in one of them may still be refused,
+/// such as JPEG Extended with 12 bits a sample.
+pub fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    dicom::transfer_syntaxes()
+}
+
+/// Which object a DICOM data set is, from its `beginning` (a few hundred bytes are enough), as it stands behind the file
+/// meta information.
+///
+/// # Errors
+/// `unsupported-transfer-syntax`, `video`; `truncated` or `damaged` if the elements up to SOP Instance UID are.
+pub fn identify(beginning: &[u8], transfer_syntax: &str) -> Result<Identity, DecodeError> {
+    contained("data set", || dicom::identify(beginning, transfer_syntax))
+}
+
+/// Texts of a DICOM file by tag, from the groups up to 0040; `None` if the file is no DICOM. Only the beginning of the
+/// file is read where that is enough.
+///
+/// # Errors
+/// Any [`DecodeError`], with the path.
+pub fn header_texts(path: &Path, wanted: &[(u16, u16)], limits: &Limits) -> Result<Option<HeaderTexts>, DecodeError> {
+    let read = || {
+        check_plain(&fs::metadata(path)?)?;
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        contained("file", || dicom::read_header_texts(file, length, wanted, limits))
+    };
+    read().map_err(|error: DecodeError| error.in_file(path))
 }
 
 impl Source {
@@ -174,6 +247,27 @@ mod tests {
             let error = decode_bytes(bytes.to_vec(), &Limits::default()).unwrap_err();
             assert_eq!(error.code(), "not-an-image");
             assert!(error.to_string().contains(found), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_tells_what_a_file_is() {
+        let dicom = |class: &str| {
+            let mut bytes = vec![0; 128];
+            bytes.extend(b"DICM\x02\0\x02\0UI");
+            bytes.extend((class.len() as u16).to_le_bytes());
+            bytes.extend(class.as_bytes());
+            bytes.extend(b"\x02\0\x10\0UI\x40\0cut off");
+            bytes
+        };
+        assert_eq!(
+            file_kind(&dicom("1.2.840.10008.5.1.4.1.1.1.1\0")),
+            Some(FileKind::Dicom)
+        );
+        assert_eq!(file_kind(&dicom("1.2.840.10008.1.3.10")), None);
+        assert_eq!(file_kind(b"\x89PNG\r\n\x1a\n...."), Some(FileKind::Raster));
+        for other in [&b"Dear colleague"[..], b"%PDF-1.7", b""] {
+            assert_eq!(file_kind(other), None);
         }
     }
 

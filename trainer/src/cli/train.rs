@@ -6,12 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use tch::Device;
-use trainer::data::{Dataset, Part, Split};
+use trainer::data::{Dataset, Part, Sides, Split};
 use trainer::export::{Finished, SigningKey, context, finish_run, pack};
 use trainer::interrupt::Interrupt;
 use trainer::native;
 use trainer::progress::Progress;
 use trainer::recipes::Recipe;
+use trainer::training::base::{self, Base};
 use trainer::training::batches::BatchSource;
 use trainer::training::classifier::{self, Outcome, Task, TrainError};
 use trainer::training::network::{self, NetworkError};
@@ -26,8 +27,10 @@ use super::pack::SignArgs;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class, folder).
-    #[arg(required_unless_present = "resume")]
+    /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class, folder, folder-quick).
+    ///
+    /// With --from it may be left out: then the recipe of that run is taken.
+    #[arg(required_unless_present_any = ["resume", "from"])]
     recipe: Option<String>,
     /// Manifest CSV, or a folder with one folder of images a class.
     #[arg(long, required_unless_present = "resume")]
@@ -35,6 +38,14 @@ pub struct TrainArgs {
     /// Run folder to make (or, with --resume, to go on with).
     #[arg(long)]
     out: PathBuf,
+    /// Fine-tune the network of this finished run: begin with the parameters of its best epoch, and keep its images on
+    /// their sides of the split. The last layer begins anew if there are more or fewer labels.
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    from: Option<PathBuf>,
+    /// With --from: only the last layer learns. The quantized layers stay as they were, and so does the line time of the
+    /// update: a few percent of a bundle.
+    #[arg(long, requires = "from")]
+    head_only: bool,
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -46,12 +57,18 @@ pub struct TrainArgs {
     no_bundle: bool,
     #[command(flatten)]
     sign: SignArgs,
-    /// Overrides train.epochs of the recipe.
+    /// Overrides train.epochs and train.max_steps of the recipe.
     #[arg(long, conflicts_with = "resume")]
     epochs: Option<usize>,
     /// Overrides train.seed of the recipe.
     #[arg(long, conflicts_with = "resume")]
     seed: Option<u64>,
+    /// Overrides train.learning_rate of the recipe; a fine-tuning wants less than a tenth of the first training's.
+    #[arg(long, value_name = "RATE", conflicts_with = "resume")]
+    learning_rate: Option<f64>,
+    /// Overrides bundle.version of the recipe.
+    #[arg(long, value_name = "VERSION", conflicts_with = "resume")]
+    bundle_version: Option<String>,
 }
 
 /// Trains.
@@ -191,18 +208,37 @@ impl Plan {
 }
 
 fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
-    let (Some(name), Some(data)) = (&arguments.recipe, &arguments.data) else {
-        return Err(Failure::new(Code::Usage, "give a recipe and --data, or --resume"));
+    let Some(data) = &arguments.data else {
+        return Err(Failure::new(Code::Usage, "give --data, or --resume"));
     };
     RunFolder::check_free(&arguments.out).code(Code::Usage)?;
-    let mut recipe = Recipe::load(name).code(Code::Usage)?;
-    recipe.train.epochs = arguments.epochs.unwrap_or(recipe.train.epochs);
-    recipe.train.seed = arguments.seed.unwrap_or(recipe.train.seed);
-    recipe.check(Path::new(name)).code(Code::Usage)?;
+    let base = arguments
+        .from
+        .as_deref()
+        .map(Base::open)
+        .transpose()
+        .code(Code::Usage)?;
+    let (name, mut recipe) = wanted_recipe(arguments, base.as_ref())?;
     let dataset = Dataset::load(data, &recipe.data).code(Code::Refused)?;
-    let weights = recipe.find_weights(Path::new(name), &dataset.root).code(Code::Usage)?;
+    if arguments.head_only {
+        let graph = network::build(&recipe, dataset.labels.len()).code(Code::Usage)?;
+        recipe.network.freeze = base::all_but_head(&graph).code(Code::Usage)?;
+        recipe.network.unfreeze_after_epochs = None;
+    }
+    let weights = recipe.find_weights(&name, &dataset.root).code(Code::Usage)?;
     let weights = weights.map(std::path::absolute).transpose()?;
-    let split = Split::draw(&dataset, &recipe.data.split).code(Code::Refused)?;
+    let earlier = match &base {
+        Some(base) => Sides::read(&base.folder().split()).code(Code::Refused)?,
+        None => Sides::default(),
+    };
+    let split = Split::draw_after(&earlier, &dataset, &recipe.data.split).code(Code::Refused)?;
+    let dataset = Arc::new(dataset);
+    let steps = SplitSource::new(&dataset, &split, &recipe)
+        .code(Code::Usage)?
+        .training_batches();
+    recipe.train.epochs = recipe.train.epochs_within(steps as usize);
+    recipe.check(&name).code(Code::Usage)?;
+    let fine_tuning = base.map(|base| base.fine_tuning(&recipe, dataset.labels.len()));
     let record = RunRecord {
         seed: recipe.train.seed,
         data: std::path::absolute(data)?,
@@ -215,23 +251,51 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
             path,
             taken: Taken::default(),
         }),
+        fine_tuning: fine_tuning.transpose().code(Code::Usage)?,
         ..RunRecord::default()
     };
     Ok(Plan {
         recipe,
         record,
-        dataset: Arc::new(dataset),
+        dataset,
         split,
         weights,
         folder: None,
     })
 }
 
+/// The recipe of a new run with what the command line says otherwise, and the file that messages name.
+fn wanted_recipe(arguments: &TrainArgs, base: Option<&Base>) -> Result<(PathBuf, Recipe), Failure> {
+    let (name, mut recipe) = match (&arguments.recipe, base) {
+        (Some(name), _) => (PathBuf::from(name), Recipe::load(name).code(Code::Usage)?),
+        (None, Some(base)) => (base.folder().recipe_path(), base.recipe.clone()),
+        (None, None) => {
+            return Err(Failure::new(
+                Code::Usage,
+                "give a recipe and --data, --from, or --resume",
+            ));
+        }
+    };
+    if let Some(epochs) = arguments.epochs {
+        (recipe.train.epochs, recipe.train.max_steps) = (epochs, None);
+    }
+    recipe.train.seed = arguments.seed.unwrap_or(recipe.train.seed);
+    recipe.train.learning_rate = arguments.learning_rate.unwrap_or(recipe.train.learning_rate);
+    if let Some(version) = &arguments.bundle_version {
+        recipe.bundle.version.clone_from(version);
+    }
+    if let Some(base) = base {
+        base.begin(&mut recipe);
+    }
+    recipe.check(&name).code(Code::Usage)?;
+    Ok((name, recipe))
+}
+
 fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
     let run = RunFolder::open(&arguments.out).code(Code::Usage)?;
     let (recipe, record) = (run.recipe().code(Code::Usage)?, run.record().code(Code::Usage)?);
     if let Some(name) = &arguments.recipe {
-        same_recipe(name, &recipe, &run)?;
+        same_recipe(name, &recipe, record.fine_tuning.is_some(), &run)?;
     }
     let data = arguments.data.clone().unwrap_or_else(|| record.data.clone());
     let dataset = Dataset::load(&data, &recipe.data).code(Code::Refused)?;
@@ -255,9 +319,16 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
     })
 }
 
-fn same_recipe(name: &str, of_run: &Recipe, run: &RunFolder) -> Result<(), Failure> {
+fn same_recipe(name: &str, of_run: &Recipe, fine_tuned: bool, run: &RunFolder) -> Result<(), Failure> {
     let mut given = Recipe::load(name).code(Code::Usage)?;
+    // What the command line may have said otherwise.
     (given.train.epochs, given.train.seed) = (of_run.train.epochs, of_run.train.seed);
+    given.train.max_steps = of_run.train.max_steps;
+    given.train.learning_rate = of_run.train.learning_rate;
+    given.bundle.version.clone_from(&of_run.bundle.version);
+    if fine_tuned {
+        given.network = of_run.network.clone();
+    }
     if given == *of_run {
         return Ok(());
     }

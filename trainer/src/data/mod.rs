@@ -30,4 +30,4 @@ pub use dataset::{Dataset, Sample};
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader, LoaderOptions, Pass};
 pub use manifest::{Manifest, Provenance};
-pub use split::{Part, Split};
+pub use split::{Part, Sides, Split};

@@ -72,6 +72,30 @@ pub struct Split {
     pub parts: Vec<Part>,
 }
 
+/// Which image stood on which side, of an earlier split.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sides(HashMap<String, Part>);
+
+impl Sides {
+    /// Reads a split file.
+    ///
+    /// # Errors
+    /// The file cannot be read or is malformed.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        lines(path)?
+            .map(|line| line.map(|line| (line.path, line.side)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The number of the side that all of these images belong to: training, if one of them stood there.
+    fn of<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Option<usize> {
+        let sides = paths.filter_map(|path| self.0.get(path));
+        let side = sides.min()?;
+        Part::SIDES.iter().position(|part| part == side)
+    }
+}
+
 /// Rows that must stay together.
 struct Unit {
     key: String,
@@ -86,6 +110,15 @@ impl Split {
     /// A label has too few independent patients or groups to stand on every side that is wanted, or real and phantom
     /// rows would be evaluated together.
     pub fn draw(dataset: &Dataset, section: &SplitSection) -> Result<Self, DataError> {
+        Self::draw_after(&Sides::default(), dataset, section)
+    }
+
+    /// Draws a split in which an image that an earlier one knew stands on the same side. What was learnt from before is
+    /// learnt from again, with all that must stay together with it.
+    ///
+    /// # Errors
+    /// As [`Split::draw`].
+    pub fn draw_after(earlier: &Sides, dataset: &Dataset, section: &SplitSection) -> Result<Self, DataError> {
         let unit_of = units(&dataset.samples, section.by);
         let mut parts = vec![Part::Unused; dataset.samples.len()];
         let originals = originals(dataset, &unit_of, section.seed);
@@ -93,8 +126,14 @@ impl Split {
         let fractions = section.fractions.as_array();
         let mut held = vec![[0.0_f64; 3]; strata.totals.len()];
         let mut side_of_unit: HashMap<usize, Part> = HashMap::new();
-        for unit in &originals {
-            let side = strata.neediest(&unit.rows, &held, fractions);
+        let known = |unit: &Unit| earlier.of(unit.rows.iter().map(|row| dataset.samples[*row].row.path.as_str()));
+        // The known ones first, so that the new ones fill what they leave.
+        let (kept, new): (Vec<_>, Vec<_>) = originals
+            .iter()
+            .map(|unit| (known(unit), unit))
+            .partition(|(side, _)| side.is_some());
+        for (side, unit) in kept.into_iter().chain(new) {
+            let side = side.unwrap_or_else(|| strata.neediest(&unit.rows, &held, fractions));
             for &row in &unit.rows {
                 held[strata.of_row[row]][side] += 1.0;
                 parts[row] = Part::SIDES[side];
@@ -153,11 +192,6 @@ impl Split {
     /// The file is malformed, names an image that the data set lacks, or has a patient, group or generated image on
     /// the wrong side.
     pub fn read(dataset: &Dataset, by: SplitBy, path: &Path) -> Result<Self, DataError> {
-        let mut reader = csv::Reader::from_path(path).map_err(|error| DataError::Line {
-            path: path.to_owned(),
-            line: 0,
-            reason: error.to_string(),
-        })?;
         let index: HashMap<&str, usize> = dataset
             .samples
             .iter()
@@ -165,17 +199,15 @@ impl Split {
             .map(|(row, sample)| (sample.row.path.as_str(), row))
             .collect();
         let mut parts = vec![Part::Unused; dataset.samples.len()];
-        for record in reader.deserialize::<SplitLine>() {
-            let fault = |line: u64, reason: String| DataError::Line {
+        for line in lines(path)? {
+            let line = line?;
+            let row = index.get(line.path.as_str());
+            let row = *row.ok_or_else(|| DataError::Line {
                 path: path.to_owned(),
-                line,
-                reason,
-            };
-            let record =
-                record.map_err(|error| fault(error.position().map_or(0, csv::Position::line), error.to_string()))?;
-            let row = index.get(record.path.as_str());
-            let row = *row.ok_or_else(|| fault(0, format!("{} is not in the data set", record.path)))?;
-            parts[row] = record.side;
+                line: 0,
+                reason: format!("{} is not in the data set", line.path),
+            })?;
+            parts[row] = line.side;
         }
         let split = Self { parts };
         split.check(dataset, by, path)?;
@@ -273,6 +305,18 @@ struct SplitLine {
     path: String,
     #[serde(deserialize_with = "part_of")]
     side: Part,
+}
+
+/// The lines of a split file.
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<SplitLine, DataError>>, DataError> {
+    let place = path.to_owned();
+    let fault = move |error: csv::Error| DataError::Line {
+        path: place.clone(),
+        line: error.position().map_or(0, csv::Position::line),
+        reason: error.to_string(),
+    };
+    let reader = csv::Reader::from_path(path).map_err(&fault)?;
+    Ok(reader.into_deserialize().map(move |line| line.map_err(&fault)))
 }
 
 fn part_of<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Part, D::Error> {

@@ -1,5 +1,7 @@
 //! The calibration set: training images, evenly over the classes, whose activations give the INT8 ranges.
 
+use std::collections::HashMap;
+
 use imaging::preprocess::PreprocessSpec;
 use onnx::quantize::{ImageError, Method, QuantizeOptions, Quantized};
 use onnx::runtime::Runtime;
@@ -18,6 +20,15 @@ use crate::seed;
 pub fn choose(samples: &[Sample], training: &[usize], section: &QuantizeSection, run_seed: u64) -> Vec<usize> {
     let seed = seed::mix(run_seed, "calibration set");
     order::evenly(training, |row| samples[row].class, section.calibration_images, seed)
+}
+
+/// The rows of the training images that calibrated an earlier run, in ascending order; `None` if one of them is not there.
+pub fn again(samples: &[Sample], training: &[usize], images: &[String]) -> Option<Vec<usize>> {
+    let rows: HashMap<&str, usize> = training
+        .iter()
+        .map(|&row| (samples[row].row.path.as_str(), row))
+        .collect();
+    images.iter().map(|image| rows.get(image.as_str()).copied()).collect()
 }
 
 /// The recipe's choices as the quantizer's.

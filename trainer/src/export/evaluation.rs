@@ -14,7 +14,7 @@ use crate::metrics::balanced_accuracy::balanced_accuracy;
 use crate::metrics::calibration::ReliabilityBin;
 use crate::metrics::confusion::ConfusionMatrix;
 use crate::metrics::intervals::{BOOTSTRAP_DRAWS, Clusters, Estimate, bootstrap_estimate, wilson};
-use crate::metrics::operating_point::{OperatingPoint, measure};
+use bundle::operating_point::{ChosenPoint, measure};
 
 /// Seed of the bootstrap: the same data gives the same interval.
 const BOOTSTRAP_SEED: u64 = 0x5ca9;
@@ -35,7 +35,7 @@ pub struct LabelFigures {
     /// Area under the ROC curve.
     pub auroc: Option<Estimate>,
     /// Sensitivity and specificity at the model's threshold; absent for the label that is no finding.
-    pub operating_point: Option<OperatingPoint>,
+    pub operating_point: Option<ChosenPoint>,
 }
 
 /// Figures over a set of images.

@@ -122,13 +122,33 @@ pub fn quantize(
     let float = context.read(FLOAT_FILE, "export")?;
     let samples = &context.dataset.samples;
     let training = context.rows(Part::Train);
-    let rows = calibration_set::choose(samples, &training, &context.recipe.quantize, context.record.seed);
+    let rows = calibration_rows(context, &training, progress);
     let source = (samples.as_slice(), rows.as_slice(), &context.recipe.preprocess);
     let quantized = calibration_set::quantize(runtime, &float, source, &context.recipe.quantize, progress, interrupt)?;
     context.remove(&[CALIBRATION_FILE, GATE_FILE, EVALUATION_FILE, BUNDLE_FILE])?;
     context.write(INT8_FILE, &quantized.model)?;
     context.write_json(QUANTIZATION_FILE, &quantized.report)?;
+    let images = rows.iter().map(|&row| samples[row].row.path.as_str());
+    context.folder.write_calibration_images(images)?;
     Ok(quantized.report)
+}
+
+/// Where only the last layer was fine-tuned: the images that calibrated the earlier run. Else drawn from the seed.
+fn calibration_rows(context: &Context, training: &[usize], progress: &dyn Progress) -> Vec<usize> {
+    let samples = &context.dataset.samples;
+    let chosen = || calibration_set::choose(samples, training, &context.recipe.quantize, context.record.seed);
+    let earlier = context.record.fine_tuning.as_ref();
+    let Some(earlier) = earlier.filter(|earlier| !earlier.calibration_images.is_empty()) else {
+        return chosen();
+    };
+    calibration_set::again(samples, training, &earlier.calibration_images).unwrap_or_else(|| {
+        progress.line(&format!(
+            "not all images that calibrated {} are training images here: others calibrate, and the quantized layers \
+             will not be byte for byte as they were",
+            earlier.run.display()
+        ));
+        chosen()
+    })
 }
 
 /// Step 3: temperature, operating points, conformal quantiles and novelty on the INT8 file's outputs, set in that file;

@@ -1,10 +1,11 @@
 //! What turns the INT8 file's validation outputs into decisions: temperature, operating points, conformal quantiles.
 
+use bundle::operating_point::{ChosenPoint, Criterion, choose};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::error::ExportError;
-use crate::metrics::operating_point::{Criterion, OperatingPoint, choose, measure};
+
 use crate::metrics::{argmax, calibration, conformal};
 use crate::recipes::{Measure, OperatingPointSection};
 
@@ -12,8 +13,6 @@ use crate::recipes::{Measure, OperatingPointSection};
 pub const CONFORMAL_COVERAGE: f64 = 0.9;
 /// Bins of the expected calibration error.
 pub const CALIBRATION_BINS: usize = 15;
-/// Thresholds lie within these, as a bundle wants them: at 0 everything would be flagged.
-const THRESHOLD_RANGE: (f32, f32) = (1e-6, 1.0);
 
 /// When one label is flagged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +22,7 @@ pub struct LabelPoint {
     /// What the threshold was chosen for.
     pub criterion: Criterion,
     /// The threshold and what it does on validation.
-    pub point: OperatingPoint,
+    pub point: ChosenPoint,
 }
 
 /// Everything that decides, found on validation.
@@ -45,7 +44,7 @@ pub struct Decision {
 
 impl Decision {
     /// The operating point of a label.
-    pub fn point_of(&self, class: usize) -> Option<&OperatingPoint> {
+    pub fn point_of(&self, class: usize) -> Option<&ChosenPoint> {
         self.points
             .iter()
             .find(|point| point.class == class)
@@ -110,12 +109,7 @@ fn label_point(
 ) -> Result<LabelPoint, ExportError> {
     let scores = probabilities.column(class).to_vec();
     let positive: Vec<bool> = truth.iter().map(|&truth| truth == class).collect();
-    let within = |point: OperatingPoint| {
-        let threshold = point.threshold.clamp(THRESHOLD_RANGE.0, THRESHOLD_RANGE.1);
-        measure(&scores, &positive, threshold)
-    };
-    let point = choose(&scores, &positive, criterion).and_then(within);
-    let point = point.ok_or_else(|| ExportError::NoOperatingPoint {
+    let point = choose(&scores, &positive, criterion).ok_or_else(|| ExportError::NoOperatingPoint {
         label: labels[class].clone(),
         which: if positive.contains(&true) {
             "of another label than"
@@ -210,6 +204,24 @@ mod tests {
         let probabilities = probabilities(logits.view(), decision.temperature);
         let (covered, size) = conformal::coverage(probabilities.view(), &truth, &decision.quantiles).unwrap();
         assert!(covered >= 0.9 && size < 3.0);
+    }
+
+    /// The best specificity among scikit-learn's ROC points that reach the wanted sensitivity.
+    #[test]
+    fn agrees_with_scikit_learns_curve() {
+        let golden = crate::metrics::goldens::load();
+        let scores: Vec<f32> = golden.probabilities.iter().map(|row| row[1]).collect();
+        let positive: Vec<bool> = golden.truth.iter().map(|&truth| truth == 1).collect();
+        for wanted in [0.5, 0.8, 0.95, 1.0] {
+            let point = choose(&scores, &positive, Criterion::Sensitivity(wanted)).unwrap();
+            let roc = &golden.roc_class_1;
+            let expected = (roc.true_positive_rate.iter().zip(&roc.false_positive_rate))
+                .filter(|&(&sensitivity, _)| sensitivity >= wanted)
+                .map(|(_, false_positive)| 1.0 - false_positive)
+                .fold(0.0, f64::max);
+            crate::metrics::goldens::assert_near(point.specificity.value, expected, 1e-12);
+            assert!(point.sensitivity.value >= wanted);
+        }
     }
 
     #[test]

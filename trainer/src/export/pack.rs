@@ -5,9 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bundle::container::{self, Packed, PayloadFile};
 use bundle::manifest::{
-    AgeRange, Audit, Conformal, ConformalQuantile, Estimate, FileKind, GateFigure, GoldenCase, HardwareRequirement,
-    IntendedUse, Label, Manifest, Metric, Model, Novelty, OperatingPoint, Provenance, QuantizationSummary,
-    check_labels,
+    AgeRange, Audit, Conformal, ConformalQuantile, FileKind, GateFigure, GoldenCase, HardwareRequirement, IntendedUse,
+    Label, Manifest, Metric, Model, Novelty, OperatingPoint, Provenance, QuantizationSummary, check_labels,
 };
 use bundle::{SecretKey, Version};
 use onnx::quantize::QuantizationReport;
@@ -23,7 +22,6 @@ use super::operating::Decision;
 use crate::data::manifest::Provenance as RowProvenance;
 use crate::data::split::Part;
 use crate::metrics;
-use crate::metrics::operating_point::Criterion;
 use crate::recipes::{CalibrationMethod, Recipe, label_id};
 
 /// Path of the network in the payload.
@@ -173,25 +171,9 @@ fn shown_name(name: &str) -> String {
         .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn estimate(from: &metrics::intervals::Estimate) -> Estimate {
-    Estimate {
-        value: from.value as f32,
-        low: from.low as f32,
-        high: from.high as f32,
-        n: from.n,
-    }
-}
-
 fn operating_points(labels: &[Label], decision: &Decision) -> Vec<OperatingPoint> {
-    let one = |point: &super::operating::LabelPoint| OperatingPoint {
-        label: labels[point.class].id.clone(),
-        threshold: point.point.threshold,
-        criterion: Some(match point.criterion {
-            Criterion::Sensitivity(value) => format!("sensitivity {value}"),
-            Criterion::Specificity(value) => format!("specificity {value}"),
-        }),
-        sensitivity: Some(estimate(&point.point.sensitivity)),
-        specificity: Some(estimate(&point.point.specificity)),
+    let one = |point: &super::operating::LabelPoint| {
+        OperatingPoint::chosen(&labels[point.class].id, point.criterion, &point.point)
     };
     decision.points.iter().map(one).collect()
 }
@@ -237,7 +219,7 @@ fn push_figures(found: &mut Vec<Metric>, figures: &Figures, labels: &[Label]) {
             found.push(Metric {
                 name: name.to_owned(),
                 label,
-                estimate: estimate(value),
+                estimate: (*value).into(),
             });
         }
     };

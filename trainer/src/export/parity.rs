@@ -6,8 +6,8 @@ use super::observe::Observed;
 use super::operating::{Decision, probabilities};
 use crate::metrics::auroc::{self, RankedScores};
 use crate::metrics::intervals::percentile;
-use crate::metrics::operating_point::measure;
 use crate::metrics::{argmax, correlation, overlap};
+use bundle::operating_point::measure;
 
 /// One label at the operating point that ships, in both files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

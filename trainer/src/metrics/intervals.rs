@@ -4,45 +4,12 @@
 
 use std::collections::HashMap;
 
+pub use bundle::intervals::{Estimate, wilson};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-
-/// 97.5th percentile of the normal distribution: two-sided 95 %.
-const Z_95: f64 = 1.959_963_984_540_054;
 
 /// Draws of a bootstrap interval where the caller has no reason for another number.
 pub const BOOTSTRAP_DRAWS: usize = 1000;
-
-/// A value with its 95 % interval and the number of images behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The value on the data.
-    pub value: f64,
-    /// Lower end of the 95 % interval.
-    pub low: f64,
-    /// Upper end of the 95 % interval.
-    pub high: f64,
-    /// Images that the value rests on.
-    pub n: u64,
-}
-
-/// Wilson's 95 % score interval of `hits` in `n` (Wilson 1927); `None` for n = 0.
-pub fn wilson(hits: u64, n: u64) -> Option<Estimate> {
-    if n == 0 {
-        return None;
-    }
-    let (count, share) = (n as f64, hits as f64 / n as f64);
-    let spread = Z_95 * Z_95 / count;
-    let centre = (share + spread / 2.0) / (1.0 + spread);
-    let half = Z_95 * (share * (1.0 - share) / count + spread / (4.0 * count)).sqrt() / (1.0 + spread);
-    Some(Estimate {
-        value: share,
-        low: (centre - half).max(0.0),
-        high: (centre + half).min(1.0),
-        n,
-    })
-}
 
 /// Rows in groups that are drawn together: the images of one patient, or the copies of one image.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@
 //! | [`auroc`] | area under the receiver operating characteristic, and its curve |
 //! | [`calibration`] | temperature, expected calibration error, reliability bins |
 //! | [`conformal`] | quantiles for prediction sets of a wanted coverage |
-//! | [`operating_point`] | threshold of a label for a wanted sensitivity or specificity |
 //! | [`correlation`], [`overlap`], [`pointing`] | agreement of heatmaps, and where they point |
 //! | [`intervals`] | Wilson intervals, group-clustered bootstrap |
 //! | [`paired`] | McNemar's test, paired bootstrap of a difference |
@@ -23,7 +22,6 @@ pub mod conformal;
 pub mod confusion;
 pub mod correlation;
 pub mod intervals;
-pub mod operating_point;
 pub mod overlap;
 pub mod paired;
 pub mod pointing;

@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 /// The recipes that ship with the program, by name.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("folder", include_str!("../../recipes/folder.toml")),
+    ("folder-quick", include_str!("../../recipes/folder-quick.toml")),
     ("phantom-demo", include_str!("../../recipes/phantom-demo.toml")),
     ("phantom-pointing", include_str!("../../recipes/phantom-pointing.toml")),
     ("xray-3class", include_str!("../../recipes/xray-3class.toml")),

@@ -82,6 +82,9 @@ pub struct EarlyStopping {
 pub struct TrainSection {
     /// Passes over the training rows.
     pub epochs: usize,
+    /// Fewer epochs than `epochs` where these would take more steps than this, but at least one; absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
     /// Images a step.
     pub batch: usize,
     /// The optimizer.
@@ -125,6 +128,7 @@ impl Default for TrainSection {
     fn default() -> Self {
         Self {
             epochs: 20,
+            max_steps: None,
             batch: 16,
             optimizer: OptimizerKind::Adamw,
             learning_rate: 1e-3,
@@ -157,8 +161,20 @@ impl TrainSection {
             .map_or(1.0, |(_, factor)| *factor)
     }
 
+    /// The epochs that are trained with so many steps an epoch: `epochs`, unless `max_steps` ends them sooner.
+    #[must_use]
+    pub fn epochs_within(&self, steps_an_epoch: usize) -> usize {
+        let most = self
+            .max_steps
+            .map_or(self.epochs, |steps| steps / steps_an_epoch.max(1));
+        self.epochs.min(most.max(1))
+    }
+
     pub(super) fn check(&self, at: &Origin<'_>) -> Result<(), RecipeError> {
         at.count("train.epochs", self.epochs, 1, 100_000)?;
+        if let Some(steps) = self.max_steps {
+            at.count("train.max_steps", steps, 1, 1_000_000_000)?;
+        }
         at.count("train.batch", self.batch, 1, 65_536)?;
         at.within("train.learning_rate", self.learning_rate, 1e-9, 10.0)?;
         for (prefix, factor) in &self.layer_rates {
@@ -184,6 +200,20 @@ impl TrainSection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_steps_shortens_the_epochs_to_whole_ones() {
+        let train = TrainSection {
+            epochs: 30,
+            max_steps: Some(1000),
+            ..TrainSection::default()
+        };
+        assert_eq!(
+            [10, 33, 34, 400, 5000].map(|steps| train.epochs_within(steps)),
+            [30, 30, 29, 2, 1]
+        );
+        assert_eq!(TrainSection::default().epochs_within(5000), 20);
+    }
 
     #[test]
     fn the_longest_prefix_sets_the_rate() {

@@ -11,6 +11,7 @@ use super::checkpoint::{self, CheckpointError, EpochSums, Saved, State};
 use super::history::{EpochRecord, History};
 use super::network::{self, NetworkError};
 use super::optimizer::{Optimizer, OptimizerError, Rule};
+use super::pace::{self, Pace, Remaining};
 use super::run::{FirstWeights, RunError, RunFolder, RunRecord};
 use super::schedule::RateSchedule;
 use super::step::{Evaluation, Network, StepFigures, StepSettings};
@@ -151,6 +152,7 @@ struct Training<'a> {
     state: State,
     history: History,
     record: RunRecord,
+    pace: Pace,
 }
 
 impl<'a> Training<'a> {
@@ -198,6 +200,7 @@ impl<'a> Training<'a> {
             state: State::default(),
             history: History::open(task.run, epochs_done)?,
             record,
+            pace: Pace::default(),
         };
         if let Some(saved) = saved {
             training.restore(saved)?;
@@ -296,12 +299,30 @@ impl<'a> Training<'a> {
                 .add(&figures, batch.labels.len(), begun.elapsed().as_secs_f64());
             begun = Instant::now();
             progress.advance(1, &format!("loss {:.4}", self.state.sums.mean_loss()));
+            self.estimate(source, progress);
             if interrupt.is_raised() {
                 return Ok(false);
             }
         }
         progress.end();
         Ok(true)
+    }
+
+    /// Says once, after the first steps, how long the rest will take.
+    fn estimate(&mut self, source: &dyn BatchSource, progress: &dyn Progress) {
+        let epochs = self.recipe.train.epochs as u64 - self.state.epochs_done.min(self.recipe.train.epochs as u64);
+        let remaining = Remaining {
+            training_batches: (epochs * source.training_batches()).saturating_sub(self.state.batches_done),
+            validation_batches: epochs * source.validation_batches(),
+        };
+        let Some(time) = self.pace.step(Instant::now(), remaining) else {
+            return;
+        };
+        let time_words = pace::in_words(time);
+        progress.line(&format!(
+            "training will take about {time_words} at most; Ctrl-C saves it, and --resume goes on"
+        ));
+        progress.record("estimate", &json!({ "seconds": time.as_secs(), "epochs": epochs }));
     }
 
     fn close_epoch(&mut self, evaluation: Option<Evaluation>, progress: &dyn Progress) -> Result<(), TrainError> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`classifier`] | the loop: epochs, steps, evaluation, stopping, resuming |
 //! | [`step`] | one step; figures over the validation rows |
+//! | [`base`] | fine-tuning: a run that begins where an earlier one ended |
 //! | [`network`] | a recipe's network as a graph, with modes and first weights |
 //! | [`batches`], [`source`] | where the loop's batches come from |
 //! | [`optimizer`], [`schedule`] | AdamW and SGD; the learning rate |
@@ -11,13 +12,16 @@
 //! | [`checkpoint`] | parameters and the whole state of a run, written atomically |
 //! | [`run`] | the run folder |
 //! | [`history`] | figures by epoch: JSON lines, TensorBoard events, plots |
+//! | [`pace`] | how long it will take, from its first steps |
 
+pub mod base;
 pub mod batches;
 pub mod checkpoint;
 pub mod classifier;
 pub mod history;
 pub mod network;
 pub mod optimizer;
+pub mod pace;
 pub mod run;
 pub mod schedule;
 pub mod source;

@@ -9,6 +9,7 @@
 //!     checkpoints/best.safetensors    parameters of the best epoch, torchvision's names
 //!     checkpoints/last.safetensors    the whole state, to resume from
 //!     plots/*.png                 loss, accuracy, learning rate
+//!     calibration_images.txt      images that calibrated the 8-bit file, a line each
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use super::base::FineTuning;
 use super::weights::Taken;
 use crate::recipes::{Recipe, RecipeError};
 use crate::replace::replace;
@@ -84,6 +86,9 @@ pub struct RunRecord {
     pub trainable_elements: usize,
     /// First weights and what was taken of them, which is nothing until training has begun; none from scratch.
     pub weights: Option<FirstWeights>,
+    /// The run that this one goes on from, if it is a fine-tuning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fine_tuning: Option<FineTuning>,
     /// Whole epochs done.
     pub epochs_done: u64,
     /// Epoch (from 1) that `best.safetensors` holds.
@@ -187,6 +192,30 @@ impl RunFolder {
     /// The whole state after the last epoch or interruption.
     pub fn last_checkpoint(&self) -> PathBuf {
         self.path.join("checkpoints/last.safetensors")
+    }
+
+    /// `calibration_images.txt`.
+    pub fn calibration_images_path(&self) -> PathBuf {
+        self.path.join("calibration_images.txt")
+    }
+
+    /// The images that calibrated the run's 8-bit file, as the manifest names them.
+    ///
+    /// # Errors
+    /// There is none yet, or it cannot be read.
+    pub fn calibration_images(&self) -> Result<Vec<String>, RunError> {
+        let path = self.calibration_images_path();
+        let text = std::fs::read_to_string(&path).map_err(|source| RunError::File { path, source })?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Keeps in mind which images calibrated the run's 8-bit file.
+    ///
+    /// # Errors
+    /// Input and output.
+    pub fn write_calibration_images<'a>(&self, images: impl Iterator<Item = &'a str>) -> Result<(), RunError> {
+        let text: String = images.flat_map(|image| [image, "\n"]).collect();
+        write_atomically(&self.calibration_images_path(), text.as_bytes())
     }
 
     /// Folder of the plots.

@@ -36,7 +36,7 @@ pub fn flash(programs: &Programs, places: &Places) -> Result<PathBuf> {
     wait_for(&line, &folder.join("log"))?;
     let mut flash = Command::new(&programs.flash);
     flash.arg("--port").arg(&line);
-    flash.arg("upload").arg(places.bundle());
+    flash.arg("upload").arg("--no-cache").arg(places.bundle());
     flash
         .arg("--key")
         .arg(places.public_key())

@@ -275,6 +275,8 @@ catalogue! {
         receiving,
         /// Meanwhile.
         old_works,
+        /// It is put together from its base and a difference.
+        rebuilding,
         /// It is read back.
         verifying,
         /// What that is.
@@ -285,8 +287,8 @@ catalogue! {
         golden_cases,
         /// It is stored.
         stored,
-        /// It serves on trial.
-        on_trial,
+        /// Its self-test passed.
+        passed,
         /// It is confirmed.
         confirmed,
         /// It was refused.
@@ -303,7 +305,13 @@ catalogue! {
         no_model,
         /// How one comes here.
         how_to_send,
+        /// It serves, and is not confirmed.
+        on_trial,
+        /// After a setback there is none.
+        none_serves,
     } {
+        /// After a setback: which model serves.
+        goes_on(&str = "chest-xray 1.4.0"),
         /// How far: megabytes done, of all, in percent.
         megabytes(f64 = 12.1, f64 = 118.4, f32 = 66.0),
         /// How far: golden cases done, of all.

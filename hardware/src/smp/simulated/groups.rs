@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Delta, HEADER_BYTES, MAGIC, Simulated, Slot, Upload};
+use super::{Delta, HEADER_BYTES, Kind, MAGIC, Simulated, Slot, Upload};
 use crate::smp::files::{FileEntry, FileGroup};
 use crate::smp::image::{ImageGroup, ImageSlots, ImageState, UploadChunk, UploadReply};
 use crate::smp::os::{Information, OsGroup, Restart};
@@ -91,11 +91,11 @@ impl ImageGroup for Simulated {
 
     fn upload(&mut self, chunk: UploadChunk<'_>) -> Result<UploadReply, Refusal> {
         let Some(length) = chunk.length.filter(|_| chunk.offset == 0) else {
-            return self.append(chunk.offset, chunk.data);
+            return self.append(Kind::File, chunk.offset, chunk.data);
         };
-        if let Some(reply) = self.known_upload(chunk.image, length, chunk.sha) {
+        if let Some(reply) = self.known_upload(Kind::File, chunk.image, length, chunk.sha) {
             return if reply.offset == 0 {
-                self.append(0, chunk.data)
+                self.append(Kind::File, 0, chunk.data)
             } else {
                 Ok(reply)
             };
@@ -114,7 +114,7 @@ impl ImageGroup for Simulated {
             delta: None,
             matches: None,
         })?;
-        self.append(0, chunk.data)
+        self.append(Kind::File, 0, chunk.data)
     }
 
     fn erase(&mut self, slot: u32) -> Result<(), Refusal> {
@@ -124,7 +124,7 @@ impl ImageGroup for Simulated {
             return Err(Refusal::new(Code::BadState, "the slot is in use"));
         }
         *holds = None;
-        self.upload.take_if(|upload| upload.image as usize == image);
+        self.uploads[Kind::File as usize].take_if(|upload| upload.image as usize == image);
         Ok(())
     }
 
@@ -217,13 +217,12 @@ impl ScansideGroup for Simulated {
 
     fn status(&mut self) -> Status {
         let mut activities = Vec::new();
-        if let Some(upload) = self.upload.as_ref().filter(|upload| upload.matches.is_none()) {
-            activities.push(Activity::Receiving {
-                image: upload.image,
-                bytes: upload.bytes.len() as u64,
-                total: upload.length,
-            });
-        }
+        let at_work = self.uploads.iter().flatten().filter(|upload| upload.matches.is_none());
+        activities.extend(at_work.map(|upload| Activity::Receiving {
+            image: upload.image,
+            bytes: upload.bytes.len() as u64,
+            total: upload.length,
+        }));
         activities.extend(self.go_on_working());
         let trials = (0..self.pairs.len()).filter(|image| self.on_trial(*image));
         activities.extend(trials.map(|image| Activity::Trial {
@@ -234,6 +233,7 @@ impl ScansideGroup for Simulated {
         Status {
             activities,
             outcomes: self.outcomes.clone(),
+            problems: self.problems.clone(),
         }
     }
 
@@ -290,11 +290,11 @@ impl ScansideGroup for Simulated {
 
     fn delta(&mut self, chunk: DeltaChunk<'_>) -> Result<UploadReply, Refusal> {
         let Some(begin) = chunk.begin else {
-            return self.append(chunk.offset, chunk.data);
+            return self.append(Kind::Difference, chunk.offset, chunk.data);
         };
-        if let Some(reply) = self.known_upload(begin.image, begin.length, Some(begin.sha)) {
+        if let Some(reply) = self.known_upload(Kind::Difference, begin.image, begin.length, Some(begin.sha)) {
             return if reply.offset == 0 {
-                self.append(0, chunk.data)
+                self.append(Kind::Difference, 0, chunk.data)
             } else {
                 Ok(reply)
             };
@@ -305,6 +305,9 @@ impl ScansideGroup for Simulated {
                 Code::WrongBase,
                 "the device does not have the base of this difference",
             ));
+        }
+        if let Some(refusal) = &self.refuse_delta {
+            return Err(refusal.clone());
         }
         self.begin(Upload {
             image: begin.image,
@@ -318,7 +321,7 @@ impl ScansideGroup for Simulated {
             }),
             matches: None,
         })?;
-        self.append(0, chunk.data)
+        self.append(Kind::Difference, 0, chunk.data)
     }
 
     fn revert(&mut self, image: u32) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::image::UploadReply;
 use super::os::Restart;
 use super::refusal::{Code, Refusal};
-use super::scanside::{Outcome, OutcomeKind};
+use super::scanside::{Outcome, OutcomeKind, Problem};
 
 mod groups;
 mod line;
@@ -70,6 +70,13 @@ struct Work {
     done: u64,
 }
 
+/// What is uploaded. Each is at work on its own, as a difference waits outside the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Difference,
+}
+
 /// An upload, at work or complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Upload {
@@ -90,6 +97,14 @@ struct Delta {
 }
 
 impl Upload {
+    fn kind(&self) -> Kind {
+        if self.delta.is_some() {
+            Kind::Difference
+        } else {
+            Kind::File
+        }
+    }
+
     fn reply(&self) -> UploadReply {
         UploadReply {
             offset: self.bytes.len() as u64,
@@ -97,6 +112,18 @@ impl Upload {
         }
     }
 }
+
+/// How a bundle is made of a base and a difference; `None` if they do not fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Rebuild(pub fn(base: &[u8], difference: &[u8]) -> Option<Vec<u8>>);
+
+impl PartialEq for Rebuild {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Rebuild {}
 
 /// A device in memory. Its fields are open, so that a test can look and interfere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +143,12 @@ pub struct Simulated {
     /// The piece at this offset is thrown away once, as if its checksum were wrong.
     pub damage_at: Option<u64>,
     /// The file that uploads bring, to find damage as the checksums of blocks do: a piece that differs takes the upload
-    /// back to the beginning of its block.
+    /// back to the beginning of its block. Differences have no blocks.
     pub expected: Option<Vec<u8>>,
+    /// Every difference that begins is refused with this.
+    pub refuse_delta: Option<Refusal>,
+    /// How it follows differences; by default base and difference are combined byte by byte with exclusive or.
+    pub rebuild: Rebuild,
     /// How often the status is asked for until reading back, or the self-test of a trial, is over; 0 is at once.
     pub slowness: u64,
     /// Whether trials and self-tests pass.
@@ -126,7 +157,9 @@ pub struct Simulated {
     pub max_image_bytes: u64,
     /// How the last updates ended.
     pub outcomes: Vec<Outcome>,
-    upload: Option<Upload>,
+    /// What it says is wrong with it.
+    pub problems: Vec<Problem>,
+    uploads: [Option<Upload>; 2],
     work: Option<Work>,
     preflight: Vec<u8>,
 }
@@ -154,11 +187,14 @@ impl Simulated {
             refuse: None,
             damage_at: None,
             expected: None,
+            refuse_delta: None,
+            rebuild: Rebuild(xor),
             slowness: 0,
             passes: true,
             max_image_bytes: 64 << 20,
             outcomes: Vec::new(),
-            upload: None,
+            problems: Vec::new(),
+            uploads: [None, None],
             work: None,
             preflight: Vec::new(),
         }
@@ -259,13 +295,14 @@ impl Simulated {
             return Err(Refusal::new(Code::BadState, "a trial runs; confirm or revert it first"));
         }
         let reply = upload.reply();
-        self.upload = Some(upload);
+        let kind = upload.kind();
+        self.uploads[kind as usize] = Some(upload);
         Ok(reply)
     }
 
     /// Appends a piece to the upload at work, if it is the next.
-    fn append(&mut self, offset: u64, data: &[u8]) -> Result<UploadReply, Refusal> {
-        let Some(upload) = &mut self.upload else {
+    fn append(&mut self, kind: Kind, offset: u64, data: &[u8]) -> Result<UploadReply, Refusal> {
+        let Some(upload) = &mut self.uploads[kind as usize] else {
             return Ok(UploadReply {
                 offset: 0,
                 matches: None,
@@ -280,15 +317,15 @@ impl Simulated {
         }
         let at = upload.bytes.len();
         let differs = |file: &Vec<u8>| file.get(at..at + data.len()) != Some(data);
-        if self.expected.as_ref().is_some_and(differs) {
+        if kind == Kind::File && self.expected.as_ref().is_some_and(differs) {
             upload.bytes.truncate(at / BLOCK_BYTES * BLOCK_BYTES);
             return Ok(upload.reply());
         }
         upload.bytes.extend(data);
         if upload.bytes.len() as u64 == upload.length {
-            self.complete()?;
+            self.complete(kind);
         }
-        Ok(self.upload.as_ref().map_or(
+        Ok(self.uploads[kind as usize].as_ref().map_or(
             UploadReply {
                 offset: 0,
                 matches: None,
@@ -297,32 +334,37 @@ impl Simulated {
         ))
     }
 
-    fn complete(&mut self) -> Result<(), Refusal> {
-        let Some(upload) = &mut self.upload else {
-            return Ok(());
+    fn complete(&mut self, kind: Kind) {
+        let Some(upload) = &mut self.uploads[kind as usize] else {
+            return;
         };
         let digest: [u8; 32] = Sha256::digest(&upload.bytes).into();
         let matches = upload.sha.map(|sha| sha == digest);
         upload.matches = Some(matches);
         if matches == Some(false) {
-            return Ok(());
+            return;
         }
         let image = upload.image as usize;
         let file = match &upload.delta {
             None => upload.bytes.clone(),
-            Some(delta) => rebuild(&self.pairs[image], delta, &upload.bytes)?,
+            Some(delta) => match rebuilt(self.rebuild, &self.pairs[image], delta, &upload.bytes) {
+                Some(file) => file,
+                None => {
+                    let reason = "the difference does not lead to the bundle that it names";
+                    return self.note(image, OutcomeKind::Refused, reason);
+                }
+            },
         };
         self.pairs[image][1] = Some(Slot::new(file));
         self.note(image, OutcomeKind::Stored, "");
         self.begin_work(image, false);
-        Ok(())
     }
 
     /// The same upload once more: how far it is.
-    fn known_upload(&self, image: u32, length: u64, sha: Option<&[u8; 32]>) -> Option<UploadReply> {
+    fn known_upload(&self, kind: Kind, image: u32, length: u64, sha: Option<&[u8; 32]>) -> Option<UploadReply> {
         sha?;
         let same = |upload: &&Upload| upload.image == image && upload.length == length && upload.sha.as_ref() == sha;
-        if let Some(upload) = self.upload.as_ref().filter(same) {
+        if let Some(upload) = self.uploads[kind as usize].as_ref().filter(same) {
             return Some(upload.reply());
         }
         let slots = self.pairs.get(image as usize)?;
@@ -337,17 +379,16 @@ impl Simulated {
     }
 }
 
-/// The twin's difference: the target's bytes, each XOR the base's at the same place, 0 behind the base's end.
-fn rebuild(slots: &[Option<Slot>; 2], delta: &Delta, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let base = slots.iter().flatten().find(|slot| slot.hash == delta.base);
-    let base = base.ok_or_else(|| Refusal::new(Code::WrongBase, "the base is gone"))?;
-    let masks = base.bytes.iter().copied().chain(std::iter::repeat(0));
-    let file: Vec<u8> = bytes.iter().zip(masks).map(|(byte, mask)| byte ^ mask).collect();
-    if file.len() as u64 != delta.target_bytes || Slot::new(file.clone()).hash != delta.target {
-        return Err(Refusal::new(
-            Code::Corrupt,
-            "the difference does not lead to the bundle that it names",
-        ));
-    }
-    Ok(file)
+fn rebuilt(rebuild: Rebuild, slots: &[Option<Slot>; 2], delta: &Delta, bytes: &[u8]) -> Option<Vec<u8>> {
+    let base = slots.iter().flatten().find(|slot| slot.hash == delta.base)?;
+    let file = (rebuild.0)(&base.bytes, bytes)?;
+    let named = file.len() as u64 == delta.target_bytes && Slot::new(file.clone()).hash == delta.target;
+    named.then_some(file)
+}
+
+/// The twin's own difference: the target's bytes, each XOR the base's at the same place, 0 behind the base's end.
+#[must_use]
+pub fn xor(base: &[u8], difference: &[u8]) -> Option<Vec<u8>> {
+    let masks = base.iter().copied().chain(std::iter::repeat(0));
+    Some(difference.iter().zip(masks).map(|(byte, mask)| byte ^ mask).collect())
 }

@@ -42,6 +42,46 @@ impl<'a> DataSet<'a> {
         Reader { data, syntax, depth: 0 }.elements(start, |element| element.tag == tags::PIXEL_DATA)
     }
 
+    /// Reads from `start` to the first element whose tag is `end` or greater, which is not read and need not be whole. Also
+    /// gives whether there was one: `data` may be the beginning of a file only.
+    ///
+    /// # Errors
+    /// `truncated` or `damaged`, with tag and offset.
+    pub(super) fn read_before(
+        data: &'a [u8],
+        start: usize,
+        syntax: Syntax,
+        end: Tag,
+    ) -> Result<(Self, bool), DecodeError> {
+        let reader = Reader { data, syntax, depth: 0 };
+        let mut elements = Vec::new();
+        let mut at = start;
+        while data.len().saturating_sub(at) >= 8 {
+            if Tag(reader.u16(at)?, reader.u16(at + 2)?) >= end {
+                return Ok((DataSet { elements }, true));
+            }
+            let (element, next) = reader.element(at)?;
+            push(&mut elements, element, "data set", "elements")?;
+            at = next;
+        }
+        Ok((DataSet { elements }, false))
+    }
+
+    /// Reads the file meta information as far as it is there.
+    pub(super) fn read_before_cut(data: &'a [u8], start: usize, syntax: Syntax) -> Self {
+        let reader = Reader { data, syntax, depth: 0 };
+        let mut elements = Vec::new();
+        let mut at = start;
+        while let Ok((element, next)) = reader.element(at) {
+            if element.tag.group() != 0x0002 || elements.len() == MAX_ENTRIES {
+                break;
+            }
+            elements.push(element);
+            at = next;
+        }
+        DataSet { elements }
+    }
+
     /// Reads the group of `start` only: the file meta information.
     pub(super) fn read_group(
         data: &'a [u8],
@@ -63,6 +103,11 @@ impl<'a> DataSet<'a> {
     /// The element of this tag; the first if the file has it twice.
     pub(super) fn get(&self, tag: Tag) -> Option<Element<'a>> {
         self.elements.iter().find(|element| element.tag == tag).copied()
+    }
+
+    /// The elements in the order of the file.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Element<'a>> + '_ {
+        self.elements.iter().copied()
     }
 
     /// The text of an element, without padding; `None` if absent or empty.

@@ -1,6 +1,7 @@
 //! One DICOM element and the values in it (PS3.5 sections 6 and 7).
 
 use dicom_core::Tag;
+use dicom_encoding::text::{SpecificCharacterSet, TextCodec};
 
 /// Bytes of a text that are read: the longest texts of interest (LO, UI) have 64 characters.
 const MAX_TEXT_BYTES: usize = 256;
@@ -73,6 +74,21 @@ impl<'a> Element<'a> {
         let shown = shown.trim();
         let ellipsis = if end < value.len() { "…" } else { "" };
         (!shown.is_empty()).then(|| format!("{shown}{ellipsis}"))
+    }
+
+    /// As [`text`](Self::text), for texts in the file's character set. What the set cannot decode is read as UTF-8.
+    pub(super) fn text_in(&self, set: Option<&SpecificCharacterSet>) -> Option<String> {
+        let value = without_padding(self.value);
+        let decoded = set
+            .filter(|_| value.len() <= MAX_TEXT_BYTES)
+            .and_then(|set| set.decode(value).ok());
+        match decoded {
+            None => self.text(),
+            Some(text) => {
+                let shown: String = text.chars().filter(|c| !c.is_control()).collect();
+                Some(shown.trim().to_owned()).filter(|shown| !shown.is_empty())
+            }
+        }
     }
 
     /// The 16-bit words of the value.

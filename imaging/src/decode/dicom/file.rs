@@ -51,12 +51,36 @@ pub(in crate::decode) fn sniff(bytes: &[u8]) -> bool {
     bytes.get(PREAMBLE_BYTES..PREAMBLE_BYTES + 4) == Some(b"DICM") || guess_syntax(bytes).is_some()
 }
 
+/// Whether this is the directory of a medium (DICOMDIR): an object of Media Storage Directory Storage, without pixels.
+pub(in crate::decode) fn is_directory(bytes: &[u8]) -> bool {
+    let start = PREAMBLE_BYTES + 4;
+    // The class stands before what a beginning may cut off.
+    let class = DataSet::read_before_cut(bytes, start, Syntax::EXPLICIT_LITTLE).text(tags::MEDIA_STORAGE_SOP_CLASS_UID);
+    class.as_deref() == Some(uids::MEDIA_STORAGE_DIRECTORY_STORAGE)
+}
+
 impl DicomFile {
     /// Finds the data set.
     ///
     /// # Errors
     /// `unsupported-transfer-syntax`, `video`, `too-large` for what inflates beyond the limit, `truncated`, `damaged`.
     pub(super) fn open(bytes: Vec<u8>, limits: &Limits) -> Result<Self, DecodeError> {
+        Self::open_as(bytes, limits, coding_of)
+    }
+
+    /// As [`open`](Self::open), but for its header only: whatever its pixels are coded in, its elements can be read,
+    /// because every coding but the native ones has explicit VR little endian around it (PS3.5 A.4).
+    pub(super) fn open_header(bytes: Vec<u8>, limits: &Limits) -> Result<Self, DecodeError> {
+        Self::open_as(bytes, limits, |uid| {
+            Ok(coding_of(uid).unwrap_or((Syntax::EXPLICIT_LITTLE, PixelCoding::Native)))
+        })
+    }
+
+    fn open_as(
+        bytes: Vec<u8>,
+        limits: &Limits,
+        coding_of: impl Fn(&str) -> Result<(Syntax, PixelCoding), DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let mut warnings = Vec::new();
         let has_preamble = bytes.get(PREAMBLE_BYTES..PREAMBLE_BYTES + 4) == Some(b"DICM");
         let meta_start = if has_preamble { PREAMBLE_BYTES + 4 } else { 0 };
@@ -109,22 +133,47 @@ impl DicomFile {
     }
 }
 
-fn coding_of(uid: &str) -> Result<(Syntax, PixelCoding), DecodeError> {
-    let little = Syntax::EXPLICIT_LITTLE;
-    Ok(match uid {
-        uids::IMPLICIT_VR_LITTLE_ENDIAN => (Syntax::IMPLICIT_LITTLE, PixelCoding::Native),
-        uids::EXPLICIT_VR_LITTLE_ENDIAN | uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN => (little, PixelCoding::Native),
-        #[allow(deprecated)]
-        uids::EXPLICIT_VR_BIG_ENDIAN => (Syntax::EXPLICIT_BIG, PixelCoding::Native),
-        uids::RLE_LOSSLESS => (little, PixelCoding::Rle),
-        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
-            (little, PixelCoding::Jpeg)
-        }
-        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => (little, PixelCoding::JpegLs),
-        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => (little, PixelCoding::Jpeg2000),
-        _ if is_video(uid) => return Err(DecodeError::Video { uid: uid.to_owned() }),
-        _ => return Err(DecodeError::UnsupportedTransferSyntax { uid: uid.to_owned() }),
-    })
+/// What is decoded, in the order of PS3.6 Table A-1: transfer syntax, how elements are written, how pixels are coded.
+#[allow(deprecated, reason = "explicit big endian is retired, and still sent")]
+const CODINGS: [(&str, Syntax, PixelCoding); 13] = [
+    (
+        uids::IMPLICIT_VR_LITTLE_ENDIAN,
+        Syntax::IMPLICIT_LITTLE,
+        PixelCoding::Native,
+    ),
+    (
+        uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        Syntax::EXPLICIT_LITTLE,
+        PixelCoding::Native,
+    ),
+    (
+        uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        Syntax::EXPLICIT_LITTLE,
+        PixelCoding::Native,
+    ),
+    (uids::EXPLICIT_VR_BIG_ENDIAN, Syntax::EXPLICIT_BIG, PixelCoding::Native),
+    (uids::JPEG_BASELINE8_BIT, Syntax::EXPLICIT_LITTLE, PixelCoding::Jpeg),
+    (uids::JPEG_EXTENDED12_BIT, Syntax::EXPLICIT_LITTLE, PixelCoding::Jpeg),
+    (uids::JPEG_LOSSLESS, Syntax::EXPLICIT_LITTLE, PixelCoding::Jpeg),
+    (uids::JPEG_LOSSLESS_SV1, Syntax::EXPLICIT_LITTLE, PixelCoding::Jpeg),
+    (uids::JPEGLS_LOSSLESS, Syntax::EXPLICIT_LITTLE, PixelCoding::JpegLs),
+    (uids::JPEGLS_NEAR_LOSSLESS, Syntax::EXPLICIT_LITTLE, PixelCoding::JpegLs),
+    (uids::JPEG2000_LOSSLESS, Syntax::EXPLICIT_LITTLE, PixelCoding::Jpeg2000),
+    (uids::JPEG2000, Syntax::EXPLICIT_LITTLE, PixelCoding::Jpeg2000),
+    (uids::RLE_LOSSLESS, Syntax::EXPLICIT_LITTLE, PixelCoding::Rle),
+];
+
+/// The transfer syntaxes that are decoded.
+pub(in crate::decode) fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    CODINGS.iter().map(|&(uid, _, _)| uid)
+}
+
+pub(super) fn coding_of(uid: &str) -> Result<(Syntax, PixelCoding), DecodeError> {
+    match CODINGS.iter().find(|(known, _, _)| *known == uid) {
+        Some(&(_, syntax, coding)) => Ok((syntax, coding)),
+        None if is_video(uid) => Err(DecodeError::Video { uid: uid.to_owned() }),
+        None => Err(DecodeError::UnsupportedTransferSyntax { uid: uid.to_owned() }),
+    }
 }
 
 /// MPEG-2, MPEG-4 AVC and HEVC: 1.2.840.10008.1.2.4.100 to .108, some with a suffix.
@@ -145,7 +194,7 @@ fn native_uid(syntax: Syntax) -> &'static str {
 }
 
 /// The syntax in which the first element makes sense; `None` if in none.
-fn guess_syntax(bytes: &[u8]) -> Option<Syntax> {
+pub(super) fn guess_syntax(bytes: &[u8]) -> Option<Syntax> {
     let &[g0, g1, e0, e1, v0, v1, l0, l1, ..] = bytes else {
         return None;
     };

@@ -2,6 +2,9 @@
 //!
 //! - `file`: preamble, file meta information, transfer syntax, deflate
 //! - `dataset`, `element`: elements and their values, read in place
+//! - `header`: elements copied as they stand, for what is derived from an image
+//! - `identity`: which object a data set is, before the whole of it is there
+//! - `header_texts`: texts of a file, without its pixels
 //! - `image_header`, `transforms`, `description`: what the elements say
 //! - `frames`: where each frame lies
 //! - `rle`, `jpeg`, `jpeg_ls`, `jpeg2000`: one coding each
@@ -13,6 +16,9 @@ mod element;
 mod file;
 mod frames;
 mod functional_groups;
+mod header;
+mod header_texts;
+mod identity;
 mod image_header;
 mod jpeg;
 mod jpeg2000;
@@ -31,7 +37,12 @@ use functional_groups::FrameGroups;
 use image_header::ImageHeader;
 use samples::{NativeOrder, UnusedBits};
 
-pub(super) use file::sniff;
+pub(super) use file::{is_directory, sniff, transfer_syntaxes};
+pub use header::{DicomHeader, HeaderElement, HeaderValue};
+pub use header_texts::HeaderTexts;
+pub(super) use header_texts::read_header_texts;
+pub use identity::Identity;
+pub(super) use identity::identify;
 
 use super::error::DecodeError;
 use super::limits::Limits;

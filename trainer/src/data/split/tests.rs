@@ -234,3 +234,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_image_that_an_earlier_split_knew_stays_on_its_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("split.csv");
+    let section = SplitSection::default();
+    let before = dataset(usual(400));
+    let first = Split::draw(&before, &section).unwrap();
+    first.write(&before, section.by, &path).unwrap();
+    let earlier = Sides::read(&path).unwrap();
+
+    let after = dataset(usual(800));
+    let second = Split::draw_after(&earlier, &after, &section).unwrap();
+    assert_eq!(second.parts[..400], first.parts[..]);
+    let share = second.rows(Part::Train).len() as f64 / 800.0;
+    assert!((share - section.fractions.train).abs() < 0.03, "{share}");
+    // Drawn anew, many would stand elsewhere.
+    assert_ne!(Split::draw(&after, &section).unwrap().parts[..400], first.parts[..]);
+}
+
+#[test]
+fn what_turns_out_to_be_of_one_patient_with_a_training_image_is_trained_on() {
+    let (trained, tested) = (row(0, "ill", 0, 0, "a"), row(1, "ill", 1, 1, "a"));
+    let sides = [(&trained, Part::Train), (&tested, Part::Test)];
+    let earlier = Sides(sides.map(|(row, part)| (row.path.clone(), part)).into());
+    let mut rows = usual(100);
+    rows[..2].clone_from_slice(&[trained, tested]);
+    rows.push(Row {
+        group_id: Some("g0".into()),
+        ..row(200, "ill", 1, 0, "a")
+    });
+    let dataset = dataset(rows);
+    let split = Split::draw_after(&earlier, &dataset, &SplitSection::default()).unwrap();
+    assert_eq!([0, 1, 100].map(|row| split.parts[row]), [Part::Train; 3]);
+}

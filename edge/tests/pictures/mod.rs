@@ -1,11 +1,11 @@
-//! Recorded pictures.
+//! Drawn screens against recorded pictures, at the sizes that screens are drawn for.
 
 use std::path::{Path, PathBuf};
 
 use embedded_graphics::geometry::Size;
 use hardware::display::{Canvas, PngDisplay, present};
 
-/// Every size that is drawn for.
+/// Width and height of the screens, in pixels.
 pub const SIZES: [(u32, u32); 4] = [(320, 240), (480, 320), (800, 480), (1280, 800)];
 /// Differences of a channel that rounding may make between machines, in grey steps.
 const CHANNEL_TOLERANCE: u8 = 2;
@@ -21,7 +21,7 @@ fn write(canvas: &mut Canvas, path: &Path, size: Size) {
     present(canvas, &mut PngDisplay::new(path, size)).expect("a written picture");
 }
 
-/// Compares a canvas with the recorded picture of a name, or records it.
+/// Compares a canvas with the recorded picture of that name, or records it.
 pub fn compare(canvas: &mut Canvas, name: &str, size: Size) -> Result<(), String> {
     let path = path(name);
     if std::env::var_os("SCANSIDE_RECORD").is_some() {

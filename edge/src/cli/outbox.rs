@@ -1,0 +1,124 @@
+//! `outbox`: what is to leave the appliance, also while it serves.
+
+use anyhow::Result;
+use chrono::Utc;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::cases::{SiteArgs, local, print, print_json};
+use crate::exit::Exit;
+use crate::store::Store;
+use crate::store::outbox::{self, Entry, EntryState};
+
+/// Verbs of `outbox`.
+#[derive(Debug, Subcommand)]
+pub enum OutboxCommand {
+    /// List what is to be sent and what was sent, what is open first
+    List(ListArgs),
+    /// Try again at once what waits or was refused
+    Retry(RetryArgs),
+    /// Give an object up, so that it is not sent and its case may be deleted in its time
+    Drop(DropArgs),
+}
+
+/// Arguments of `outbox list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    site: SiteArgs,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    last: u32,
+}
+
+/// Arguments of `outbox retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The object; all if it is left out
+    object: Option<String>,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+/// Arguments of `outbox drop`.
+#[derive(Debug, Args)]
+pub struct DropArgs {
+    /// The object
+    object: String,
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
+/// Carries the verb out.
+///
+/// # Errors
+/// Config, database, an object that is not there.
+pub fn run(command: &OutboxCommand) -> Result<Exit> {
+    match command {
+        OutboxCommand::List(args) => list(args),
+        OutboxCommand::Retry(args) => {
+            let retried = store(&args.site)?.retry(args.object.as_deref())?;
+            if args.site.json {
+                print_json(&json!({ "retried": retried }))?;
+            } else {
+                print(&format!("{retried} to be tried at once"))?;
+            }
+            Ok(Exit::Done)
+        }
+        OutboxCommand::Drop(args) => {
+            store(&args.site)?.drop_object(&args.object, &args.reason, Utc::now())?;
+            if args.site.json {
+                print_json(&json!({ "dropped": args.object }))?;
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn list(args: &ListArgs) -> Result<Exit> {
+    let (folders, connection) = args.site.database()?;
+    let entries = outbox::list(&connection, &folders, args.last)?;
+    let counts = outbox::counts(&connection)?;
+    if args.site.json {
+        for entry in &entries {
+            print_json(entry)?;
+        }
+        return Ok(Exit::Done);
+    }
+    for entry in &entries {
+        print(&line(entry))?;
+    }
+    print(&format!(
+        "{} to be made, {} to be sent ({} failing), {} refused, {} sent, {} dropped",
+        counts.owed, counts.waiting, counts.failing, counts.parked, counts.sent, counts.dropped
+    ))?;
+    Ok(Exit::Done)
+}
+
+fn line(entry: &Entry) -> String {
+    let mut line = format!(
+        "{}  {:<4}  {:<7}  {}",
+        entry.case_number,
+        entry.kind.text(),
+        entry.state.text(),
+        entry.object.as_deref().unwrap_or("-")
+    );
+    if entry.state == EntryState::Waiting && entry.attempts > 0 {
+        line += &format!("  {} tries, again at {}", entry.attempts, local(entry.next_try));
+    }
+    if let Some(reason) = &entry.last_error {
+        line += &format!("  ({reason})");
+    }
+    line
+}
+
+/// The store of the appliance, to change it; the service may be running.
+fn store(site: &SiteArgs) -> Result<Store> {
+    // Only what the service has made is changed.
+    site.database()?;
+    let config = site.config()?;
+    Ok(Store::open(&config.state, config.store, Vec::new())?)
+}

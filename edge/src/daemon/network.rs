@@ -1,0 +1,218 @@
+//! What the service does on the network: the DICOM port, and what results owe the archive.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use imaging::decode::Limits;
+
+use super::Outgoing;
+use super::board::Part;
+use super::tasks::{MadeObject, MadeObjects, ObjectMaker, Owing, Surroundings, Task};
+use crate::intake::dicom_scp::config::DicomConfig;
+use crate::intake::dicom_scp::{self, Scp};
+use crate::outbox::config::OutboxConfig;
+use crate::outbox::queue::{Destination, Failure, QueueError, Waiting};
+use crate::outbox::schedule::Backoff;
+use crate::outbox::{self, Case, CaseImage, Device, Kind, Outbox, Routes, Wanted};
+use crate::store::Store;
+
+/// How long to leave an address alone that cannot be bound.
+const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
+/// How often a task that waits looks at the service.
+const REST: Duration = Duration::from_millis(200);
+/// What a stop waits for an archive that is about to answer; what was not recorded as sent is sent again.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The DICOM port.
+pub struct DicomPort {
+    config: DicomConfig,
+}
+
+impl DicomPort {
+    /// Of a config that was checked.
+    #[must_use]
+    pub fn new(config: DicomConfig) -> Self {
+        Self { config }
+    }
+
+    /// The address, as soon as it can be had: a network may come up after the service.
+    fn bind(&self, surroundings: &Surroundings) -> Option<TcpListener> {
+        while !surroundings.is_ending() {
+            match TcpListener::bind(self.config.address) {
+                Ok(listener) => {
+                    surroundings.clear_fault(Part::Dicom);
+                    return Some(listener);
+                }
+                Err(error) => {
+                    let problem = format!("the DICOM port {} cannot be opened: {error}", self.config.address);
+                    tracing::error!("{problem}");
+                    surroundings.set_fault(Part::Dicom, problem);
+                    surroundings.rest(PAUSE_AFTER_FAULT);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Task for DicomPort {
+    fn name(&self) -> &'static str {
+        "dicom"
+    }
+
+    fn run(self: Box<Self>, surroundings: Surroundings) {
+        let Some(listener) = self.bind(&surroundings) else {
+            return;
+        };
+        let (clock, ending) = (surroundings.clone(), surroundings.clone());
+        let scp = Arc::new(Scp::new(self.config, surroundings.acceptor(), move || clock.now()));
+        match dicom_scp::spawn(listener, scp, move || ending.is_ending()) {
+            Ok(port) => {
+                if port.join().is_err() {
+                    surroundings.set_fault(Part::Dicom, "the DICOM port was lost; restart the appliance");
+                }
+            }
+            Err(error) => surroundings.set_fault(Part::Dicom, format!("the DICOM port cannot be served: {error}")),
+        }
+    }
+}
+
+/// What results owe by the config, and who makes it.
+#[must_use]
+pub fn outgoing(config: &OutboxConfig) -> Outgoing {
+    Outgoing {
+        kinds: config.wanted().kinds(),
+        maker: Box::new(Maker {
+            device: config.device(),
+            limits: Limits::default(),
+        }),
+    }
+}
+
+/// Makes the objects of results.
+struct Maker {
+    device: Device,
+    limits: Limits,
+}
+
+impl ObjectMaker for Maker {
+    fn make(&mut self, owing: &Owing<'_>) -> Result<MadeObjects, QueueError> {
+        let images: Vec<CaseImage<'_>> = owing.images.iter().map(case_image).collect();
+        let case = Case {
+            images: &images,
+            manifest: owing.manifest,
+        };
+        let built = outbox::build(&case, Wanted::only(owing.kinds), &self.device, &self.limits)?;
+        let made = |object: outbox::OutgoingObject| MadeObject {
+            kind: object.kind,
+            object: object.id,
+            bytes: object.bytes,
+        };
+        Ok(MadeObjects {
+            objects: built.objects.into_iter().map(made).collect(),
+            left_out: built.left_out,
+        })
+    }
+}
+
+fn case_image(owed: &super::tasks::OwedImage) -> CaseImage<'_> {
+    CaseImage {
+        examination: &owed.examination,
+        path: &owed.path,
+        member: owed.member,
+    }
+}
+
+/// Sends what waits.
+pub struct Sender {
+    routes: Routes,
+    backoff: Backoff,
+}
+
+impl Sender {
+    /// Of a config that was checked.
+    #[must_use]
+    pub fn new(config: &OutboxConfig) -> Self {
+        Self {
+            routes: Routes {
+                archive: config.archive(),
+                folder: config.json.clone(),
+            },
+            backoff: config.backoff(),
+        }
+    }
+}
+
+impl Task for Sender {
+    fn name(&self) -> &'static str {
+        "outbox"
+    }
+
+    fn run(self: Box<Self>, surroundings: Surroundings) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, clock, Self { routes, backoff }) = (stop.clone(), surroundings.clone(), *self);
+        let queue = StoredOutbox(surroundings.store.clone());
+        let send = move || outbox::run(&queue, &routes, backoff, &|| clock.time(), &stopped);
+        let Ok(sender) = thread::Builder::new().name("outbox".to_owned()).spawn(send) else {
+            surroundings.set_fault(Part::Outbox, "the outbox cannot be sent: no thread can be started");
+            return;
+        };
+        while !surroundings.is_ending() && !sender.is_finished() {
+            thread::sleep(REST);
+        }
+        stop.store(true, Ordering::SeqCst);
+        sender.thread().unpark();
+        let begin = Instant::now();
+        while !sender.is_finished() && begin.elapsed() < FAREWELL {
+            thread::sleep(REST);
+        }
+    }
+}
+
+/// The store as the sender sees it.
+struct StoredOutbox(Arc<Store>);
+
+impl Outbox for StoredOutbox {
+    fn next_due(&self, destination: Destination, now: Duration, most: usize) -> Result<Vec<Waiting>, QueueError> {
+        let kinds: Vec<Kind> = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.destination() == destination)
+            .collect();
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let due = self.0.due_objects(&kinds, moment(now), most)?;
+        let waiting = |entry: crate::store::outbox::Entry| {
+            Some(Waiting {
+                id: entry.object?,
+                kind: entry.kind,
+                attempts: entry.attempts,
+            })
+        };
+        Ok(due.into_iter().filter_map(waiting).collect())
+    }
+
+    fn bytes(&self, id: &str) -> Result<Vec<u8>, QueueError> {
+        Ok(self.0.object_bytes(id)?)
+    }
+
+    fn sent(&self, id: &str, at: Duration, remark: Option<&str>) -> Result<(), QueueError> {
+        Ok(self.0.object_sent(id, moment(at), remark)?)
+    }
+
+    fn failed(&self, id: &str, failure: Failure<'_>) -> Result<(), QueueError> {
+        Ok(self.0.object_failed(id, moment(failure.due), failure.reason)?)
+    }
+
+    fn parked(&self, id: &str, at: Duration, reason: &str) -> Result<(), QueueError> {
+        Ok(self.0.object_parked(id, moment(at), reason)?)
+    }
+}
+
+/// A time of the appliance's clock.
+fn moment(since_1970: Duration) -> DateTime<Utc> {
+    let millis = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

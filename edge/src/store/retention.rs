@@ -1,0 +1,197 @@
+//! What goes when it is old or space is short: whole cases, the oldest first, with all their files.
+//!
+//! A case stays, whatever its age and however little space there is, while one of its images waits for its result or
+//! something of it is unsent. Age is counted on a clock of its own that a jump of the appliance's clock moves by a week
+//! at most: an engineer's wrong year must not delete everything.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hardware::slots::storage::free_bytes;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::json;
+
+use super::audit::{self, Event};
+use super::folders::{Folders, failed};
+use super::{Store, StoreError, millis};
+
+/// How far the clock of retention follows a jump of the appliance's clock.
+const MOST_JUMP: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Name of that clock in the table `facts`.
+const CLOCK: &str = "retention-clock";
+/// Cases that are deleted before the space is looked at again.
+const BATCH: u32 = 16;
+
+/// What was tidied away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Cases that were too old.
+    pub too_old: u64,
+    /// Cases that went for their space.
+    pub for_space: u64,
+    /// Whether there is too little space all the same: nothing more may go.
+    pub short: bool,
+}
+
+/// What the store takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Bytes of the database.
+    pub database: u64,
+    /// Bytes of the files beside it.
+    pub files: u64,
+    /// Bytes that are free on the disk.
+    pub free: u64,
+}
+
+impl Usage {
+    fn taken(&self) -> u64 {
+        self.database + self.files
+    }
+}
+
+impl Store {
+    /// Deletes what is too old, then what must go for its space. `elapsed` is the time since the last call on the steady
+    /// clock; of the first call after a start nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn tidy(&self, now: DateTime<Utc>, elapsed: Option<Duration>) -> Result<Tidied, StoreError> {
+        let clock = self.change(|transaction| advance(transaction, now, elapsed))?;
+        let keep = i64::from(self.config.keep_days) * 24 * 3600 * 1000;
+        let mut tidied = Tidied::default();
+        loop {
+            let deleted = self.delete_oldest(Some(clock.saturating_sub(keep)), now, "age")?;
+            tidied.too_old += deleted;
+            if deleted == 0 {
+                break;
+            }
+        }
+        while self.is_short()? {
+            let deleted = self.delete_oldest(None, now, "space")?;
+            tidied.for_space += deleted;
+            if deleted == 0 {
+                tidied.short = true;
+                break;
+            }
+        }
+        if tidied != Tidied::default() {
+            // Without this the file of the database keeps its length.
+            super::lock(&self.writer).execute_batch("PRAGMA incremental_vacuum")?;
+        }
+        Ok(tidied)
+    }
+
+    /// What the store takes, and what is free.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let state = self.folders.state();
+        let free = free_bytes(state).map_err(|source| failed(state, "ask for the free space", source))?;
+        usage(&self.reading(), free)
+    }
+
+    fn is_short(&self) -> Result<bool, StoreError> {
+        let usage = self.usage()?;
+        Ok(usage.free < self.config.reserve_bytes() || usage.taken() > self.config.max_bytes())
+    }
+
+    /// Deletes some of the oldest cases that may go, of those that last changed before `before`; gives how many.
+    fn delete_oldest(&self, before: Option<i64>, now: DateTime<Utc>, reason: &str) -> Result<u64, StoreError> {
+        let files = self.change(|transaction| {
+            let mut files = Vec::new();
+            for (case, number) in candidates(transaction, before)? {
+                files.push(self.delete_case(transaction, case, &number)?);
+                audit::append(
+                    transaction,
+                    now,
+                    Event::CaseDeleted,
+                    &number,
+                    &json!({ "reason": reason }),
+                )?;
+            }
+            Ok(files)
+        })?;
+        // A power cut before this leaves files without rows, which the next start removes.
+        for path in files.iter().flatten() {
+            Folders::remove(path)?;
+        }
+        Ok(files.len() as u64)
+    }
+
+    /// Deletes a case; gives its files.
+    fn delete_case(&self, transaction: &Transaction<'_>, case: i64, number: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let mut files = Vec::new();
+        let sql = "SELECT file, picture, member FROM images WHERE case_id = ?";
+        let mut statement = transaction.prepare_cached(sql)?;
+        let mut rows = statement.query([case])?;
+        while let Some(row) = rows.next()? {
+            let file: Option<String> = row.get(0)?;
+            let picture: Option<String> = row.get(1)?;
+            files.extend(file.map(|name| self.folders.images().join(name)));
+            files.extend(picture.map(|name| self.folders.pictures().join(name)));
+            files.push(self.folders.result(number, row.get(2)?));
+        }
+        transaction.execute("DELETE FROM outbox WHERE case_id = ?", [case])?;
+        transaction.execute("DELETE FROM cases WHERE id = ?", [case])?;
+        Ok(files)
+    }
+}
+
+/// The oldest cases that may go.
+fn candidates(transaction: &Transaction<'_>, before: Option<i64>) -> Result<Vec<(i64, String)>, StoreError> {
+    let sql = "SELECT id, number FROM cases WHERE changed < coalesce(?1, changed + 1) AND settled IS NOT NULL AND filed = 1 \
+               AND NOT EXISTS (SELECT 1 FROM images WHERE case_id = cases.id AND state = 'waiting') \
+               AND NOT EXISTS (SELECT 1 FROM outbox WHERE case_id = cases.id AND state IN ('owed', 'waiting', 'parked')) \
+               ORDER BY changed, id LIMIT ?2";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let rows = statement.query_map(params![before, BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Moves the clock of retention to `now`, or as far as it may go; gives it.
+fn advance(transaction: &Transaction<'_>, now: DateTime<Utc>, elapsed: Option<Duration>) -> Result<i64, StoreError> {
+    let now = millis(now);
+    let sql = "SELECT value FROM facts WHERE name = ?";
+    let last: Option<String> = transaction.query_row(sql, [CLOCK], |row| row.get(0)).optional()?;
+    let last = last.and_then(|text| text.parse::<i64>().ok());
+    let may = elapsed.unwrap_or_default() + MOST_JUMP;
+    let may = i64::try_from(may.as_millis()).unwrap_or(i64::MAX);
+    let clock = last.map_or(now, |last| now.clamp(last, last.saturating_add(may)));
+    let sql = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
+    transaction.execute(sql, params![CLOCK, clock.to_string()])?;
+    Ok(clock)
+}
+
+fn usage(connection: &Connection, free: u64) -> Result<Usage, StoreError> {
+    let number = |sql: &str| -> Result<u64, StoreError> {
+        let found: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(found.unsigned_abs())
+    };
+    let database = number("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
+    let images =
+        number("SELECT coalesce(sum(iif(file IS NULL, 0, bytes) + coalesce(picture_bytes, 0)), 0) FROM images")?;
+    let results = number("SELECT coalesce(sum(length(finding)), 0) FROM results")?;
+    Ok(Usage {
+        database,
+        files: images + results,
+        free,
+    })
+}
+
+/// Every file that a row names: in `images/`, in `pictures/`, in `outbox/`.
+pub(super) fn named_files(connection: &Connection) -> Result<[HashSet<String>; 3], StoreError> {
+    let names = |sql: &str| -> Result<HashSet<String>, StoreError> {
+        let mut statement = connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    Ok([
+        names("SELECT file FROM images WHERE file IS NOT NULL")?,
+        names("SELECT picture FROM images WHERE picture IS NOT NULL")?,
+        names("SELECT path FROM outbox WHERE path IS NOT NULL")?,
+    ])
+}

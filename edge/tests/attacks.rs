@@ -1,0 +1,272 @@
+//! What somebody with the cable could try: refused with the right code, in bounded memory, and the service goes on.
+//!
+//! The formats themselves are attacked byte by byte in `bundle/tests/refusals.rs` and `hardware/tests/smp_damage.rs`;
+//! here the whole service stands behind the line.
+
+mod service;
+mod support;
+
+use bundle::container::{PROLOGUE_BYTES, PayloadFile};
+use bundle::manifest::FileKind;
+use bundle::mcuboot::{HEADER_BYTES, TRAILER_BYTES};
+use hardware::smp::Code;
+use hardware::smp::message::group;
+use service::{Service, Site};
+
+/// What attacks may take above the idle service, in bytes.
+const MEMORY: u64 = 20_000_000;
+
+/// The parts of a bundle's file.
+struct Parts {
+    /// Offset of the signature's length.
+    signature: usize,
+    /// Offset of the payload.
+    payload: usize,
+    /// Offset of the MCUboot trailer.
+    trailer: usize,
+}
+
+impl Parts {
+    fn of(file: &[u8]) -> Self {
+        let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+        let signature = HEADER_BYTES + PROLOGUE_BYTES + number(HEADER_BYTES + 12);
+        Self {
+            signature,
+            payload: signature + 4 + number(signature),
+            trailer: file.len() - TRAILER_BYTES,
+        }
+    }
+}
+
+fn changed(file: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
+}
+
+fn flipped(file: &[u8], at: usize) -> Vec<u8> {
+    changed(file, at, &[file[at] ^ 1])
+}
+
+/// A payload that cannot be compressed: bundles with one differ in content, not in length.
+fn noise(seed: u64) -> PayloadFile {
+    let mut state = seed;
+    let byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    let bytes = std::iter::repeat_with(byte).take(100_000).collect();
+    PayloadFile::new("report/noise.bin", FileKind::Report, bytes)
+}
+
+/// Bundles that a gatekeeper must refuse, with its code.
+fn forgeries(site: &Site) -> Vec<(String, Vec<u8>, Code)> {
+    let good = site.bundle(|files| files.push(noise(1)));
+    let parts = Parts::of(&good);
+    let mut unsigned = good[..parts.signature].to_vec();
+    unsigned.extend([0; 4]);
+    unsigned.extend(&good[parts.payload..]);
+    let header_length = HEADER_BYTES + 12;
+    let mut forgeries = vec![
+        ("no signature", unsigned, Code::Signature),
+        ("another key", site.stranger(), Code::Signature),
+        ("another signature", flipped(&good, parts.payload - 30), Code::Signature),
+        (
+            "another block table",
+            flipped(&good, parts.signature - 1),
+            Code::Signature,
+        ),
+        ("an older counter", site.with_counter(0), Code::Downgrade),
+        ("another role", site.of_role("chest-ct"), Code::Role),
+        ("another format", flipped(&good, HEADER_BYTES + 8), Code::Format),
+        (
+            "a header without end",
+            changed(&good, header_length, &[255; 4]),
+            Code::ImageTooLarge,
+        ),
+        (
+            "a signature without end",
+            changed(&good, parts.signature, &[255; 4]),
+            Code::ImageTooLarge,
+        ),
+        ("MCUboot's magic", flipped(&good, 0), Code::Format),
+        ("MCUboot's size", flipped(&good, 12), Code::Format),
+        ("MCUboot's version", flipped(&good, 20), Code::Format),
+        ("MCUboot's flags", flipped(&good, 16), Code::Format),
+    ]
+    .into_iter()
+    .map(|(name, file, code)| (name.to_owned(), file, code))
+    .collect::<Vec<_>>();
+    let manifest = String::from_utf8_lossy(&good[..parts.signature]).into_owned();
+    for key in serde_json::to_value(support::tiny(support::Says::Finding).0)
+        .unwrap()
+        .as_object()
+        .unwrap()
+        .keys()
+    {
+        // What comes before is not valid text everywhere; the letters of the key are.
+        let name = format!("\"{key}\":");
+        let at = good.windows(name.len()).position(|window| window == name.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("no {key} in {manifest}")) + name.len();
+        forgeries.push((format!("the field {key}"), flipped(&good, at), Code::Signature));
+    }
+    let mut header_of_another = site.bundle(|files| files.push(noise(2)))[..].to_vec();
+    let other = Parts::of(&header_of_another);
+    header_of_another.truncate(other.payload);
+    header_of_another.extend(&good[parts.payload..]);
+    forgeries.push((
+        "the header of another bundle".to_owned(),
+        header_of_another,
+        Code::Corrupt,
+    ));
+    forgeries
+}
+
+#[test]
+fn forged_bundles_are_refused_with_their_codes_and_change_nothing() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let before = service.states();
+    service.forget_peak_memory();
+    let idle = service.memory("VmRSS");
+    let forgeries = forgeries(&site);
+    assert!(forgeries.len() > 30, "{}", forgeries.len());
+    for (name, bundle, code) in forgeries {
+        let rc = service.try_upload(&bundle).expect_err(&name);
+        assert_eq!(rc, u64::from(code.rc()), "{name}: {code:?}");
+        assert_eq!(service.states(), before, "{name}");
+    }
+    let above = service.memory("VmHWM").saturating_sub(idle);
+    assert!(above < MEMORY, "{above}");
+    goes_on(&site, &mut service);
+}
+
+/// What stands behind the payload is not signed: it is believed when the whole file was read back, and only then.
+#[test]
+fn a_trailer_that_says_something_else_never_becomes_bootable() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let good = site.bundle(|_| ());
+    let parts = Parts::of(&good);
+    for at in [parts.trailer, parts.trailer + 8, parts.trailer + 16, good.len() - 1] {
+        let forged = flipped(&good, at);
+        if service.try_upload(&forged).is_ok() {
+            service.wait_for_outcome("damaged");
+        }
+        service.wait_for("the forgery to be gone", |states| {
+            assert!(states.iter().all(|s| s.confirmed || !s.bootable), "{at}: {states:?}");
+            states.len() == 1
+        });
+    }
+    goes_on(&site, &mut service);
+}
+
+#[test]
+fn a_bundle_that_unpacks_to_much_more_is_checked_in_bounded_memory() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let zeros = PayloadFile::new("report/zeros.bin", FileKind::Report, vec![0; 300_000_000]);
+    let bomb = site.bundle(|files| files.push(zeros));
+    assert!(bomb.len() < 1_000_000, "{}", bomb.len());
+    service.forget_peak_memory();
+    let idle = service.memory("VmRSS");
+    service.upload(&bomb);
+    service.wait_for_bootable();
+    let above = service.memory("VmHWM").saturating_sub(idle);
+    assert!(above < MEMORY, "{above}");
+}
+
+#[test]
+fn absurd_lengths_are_refused() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let good = site.bundle(|_| ());
+    for length in [0, 1, good.len() as u64 - 1, good.len() as u64 + 1, 1 << 40, u64::MAX] {
+        // A length that the front contradicts is refused as soon as the front is here.
+        assert!(service.try_upload_as(&good, length).is_err(), "{length}");
+    }
+    goes_on(&site, &mut service);
+}
+
+/// A raw write to the image group's upload with any body.
+fn frame(body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0];
+    frame.extend((body.len() as u16).to_be_bytes());
+    frame.extend(group::IMAGE.to_be_bytes());
+    frame.extend([1, 1]);
+    frame.extend(body);
+    frame
+}
+
+#[test]
+fn hostile_cbor_and_floods_leave_the_service_alive_and_small() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let before = service.states();
+    service.forget_peak_memory();
+    let idle = service.memory("VmRSS");
+    let key = |rest: &[u8]| [&[0xa1, 0x64, b'd', b'a', b't', b'a'], rest].concat();
+    let huge = [255; 8];
+    let bodies = [
+        key(&[0x81; 8000]),
+        key(&[&[0xd8, 0x18].repeat(3000)[..], &[0]].concat()),
+        key(&[&[0x9f; 4000][..], &[0xff; 4000]].concat()),
+        key(&[&[0x5b], &huge[..]].concat()),
+        key(&[&[0x9b], &huge[..]].concat()),
+        [&[0xbb], &huge[..]].concat(),
+        vec![0xa0; 8000],
+    ];
+    for body in &bodies {
+        service.put_on_line(&frame(body));
+        service.wait_until_it_answers();
+    }
+    let echo = [&[2, 0, 0, 11, 0, 0, 9, 0][..], b"\xa1\x61d\x67flooded"].concat();
+    service.put_on_line(&echo.repeat(5_000));
+    service.wait_until_it_answers();
+    let mut state = 1_u32;
+    let garbage = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    service.put_on_line(&garbage.take(300_000).collect::<Vec<_>>());
+    service.wait_until_it_answers();
+    assert_eq!(service.states(), before);
+    let above = service.memory("VmHWM").saturating_sub(idle);
+    assert!(above < MEMORY, "{above}");
+    goes_on(&site, &mut service);
+}
+
+#[test]
+fn no_name_leads_out_of_the_listed_folders() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let outside = site.path("edge.toml");
+    assert!(outside.exists());
+    for name in [
+        "../edge.toml",
+        "logs/../../edge.toml",
+        "logs/..\\..\\edge.toml",
+        "logs//../../edge.toml",
+        "./logs/../../edge.toml",
+        outside.to_str().unwrap(),
+        "logs/",
+        "logs",
+        "..",
+        "",
+        "slots/chest-xray.a",
+        "monotonic/chest-xray.counter.0",
+        "logs/\0",
+        "LOGS/../edge.toml",
+    ] {
+        assert!(service.download(name).is_err(), "{name:?}");
+    }
+    goes_on(&site, &mut service);
+}
+
+/// The service still takes a bundle and examines an image.
+fn goes_on(site: &Site, service: &mut Service<'_>) {
+    service.upload(&site.bundle(|_| ()));
+    service.wait_for_bootable();
+    site.image("after.png");
+    site.wait_for_result();
+}

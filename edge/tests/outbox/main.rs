@@ -1,0 +1,12 @@
+//! What leaves the appliance, seen by programs that are not ours: dciodvfy, dsrdump, highdicom, dcmtk's storescp,
+//! Orthanc. The findings are those of a real, tiny model.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod archives;
+mod cases;
+mod objects;
+mod peers;
+mod reports;
+mod sending;

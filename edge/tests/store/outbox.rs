@@ -1,0 +1,207 @@
+//! Nothing that is owed is lost, and nothing is sent twice under two names.
+
+use std::fs;
+
+use scanside_edge::outbox::Kind;
+use scanside_edge::store::StoreError;
+use scanside_edge::store::outbox::{EntryState, Made};
+
+use crate::{CLEAR, Shelf, config, radiograph, slice};
+
+const BOTH: [Kind; 2] = [Kind::SecondaryCapture, Kind::StructuredReport];
+
+fn shelf() -> Shelf {
+    Shelf::with(config(), BOTH.to_vec())
+}
+
+fn make(shelf: &Shelf, kind: Kind, object: &str) -> Made {
+    fs::write(shelf.store.folders().outbox().join(object), object).unwrap();
+    Made {
+        kind,
+        object: object.to_owned(),
+        file: object.to_owned(),
+    }
+}
+
+#[test]
+fn a_result_owes_its_objects_until_they_are_sent() {
+    let mut shelf = shelf();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    assert!(shelf.store.owed(shelf.now, 9).unwrap().is_empty());
+    shelf.judge(image, CLEAR);
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    assert_eq!(owed.iter().map(|entry| entry.kind).collect::<Vec<_>>(), BOTH);
+    assert_eq!(
+        (owed[0].image, owed[0].case_number.as_str()),
+        (Some(image), "260314-0001")
+    );
+
+    let made = [
+        make(&shelf, Kind::SecondaryCapture, "2.1"),
+        make(&shelf, Kind::StructuredReport, "2.2"),
+    ];
+    shelf.store.objects_made(&owed, &made, &[], shelf.now).unwrap();
+    assert!(shelf.store.owed(shelf.now, 9).unwrap().is_empty());
+    let due = shelf
+        .store
+        .due_objects(&[Kind::StructuredReport], shelf.now, 9)
+        .unwrap();
+    assert_eq!(due[0].object.as_deref(), Some("2.2"));
+    assert_eq!(shelf.store.object_bytes("2.2").unwrap(), b"2.2");
+
+    let later = shelf.now + chrono::TimeDelta::seconds(15);
+    shelf.store.object_failed("2.2", later, "no answer").unwrap();
+    assert!(
+        shelf
+            .store
+            .due_objects(&[Kind::StructuredReport], shelf.now, 9)
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(shelf.store.outbox_counts().unwrap().failing, 1);
+    shelf.pass(15);
+    let due = shelf
+        .store
+        .due_objects(&[Kind::StructuredReport], shelf.now, 9)
+        .unwrap();
+    assert_eq!((due[0].attempts, due[0].last_error.as_deref()), (1, Some("no answer")));
+    shelf.store.object_sent("2.2", shelf.now, None).unwrap();
+    assert!(!shelf.store.folders().outbox().join("2.2").exists());
+    assert!(matches!(
+        shelf.store.object_sent("2.2", shelf.now, None),
+        Err(StoreError::Gone { .. })
+    ));
+    let case = shelf.store.case("260314-0001").unwrap().case;
+    assert_eq!(case.unsent, 1, "the picture still waits");
+}
+
+#[test]
+fn what_cannot_be_made_is_dropped_with_its_reason_and_what_fails_is_owed_again() {
+    let mut shelf = shelf();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, CLEAR);
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    let later = shelf.now + chrono::TimeDelta::seconds(60);
+    shelf.store.making_failed(&owed, "the disk is full", later).unwrap();
+    assert!(shelf.store.owed(shelf.now, 9).unwrap().is_empty());
+    shelf.pass(60);
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    let made = [make(&shelf, Kind::StructuredReport, "2.2")];
+    let left_out = [(Kind::SecondaryCapture, "there is no picture".to_owned())];
+    shelf.store.objects_made(&owed, &made, &left_out, shelf.now).unwrap();
+    let entries = shelf.store.outbox_entries(9).unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|e| (e.kind, e.state, e.last_error.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Kind::StructuredReport, EntryState::Waiting, None),
+            (Kind::SecondaryCapture, EntryState::Dropped, Some("there is no picture")),
+        ]
+    );
+}
+
+#[test]
+fn a_refused_object_is_parked_until_a_person_retries_it() {
+    let shelf = shelf();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, CLEAR);
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    let made = [
+        make(&shelf, Kind::SecondaryCapture, "2.1"),
+        make(&shelf, Kind::StructuredReport, "2.2"),
+    ];
+    shelf.store.objects_made(&owed, &made, &[], shelf.now).unwrap();
+    shelf.store.object_parked("2.1", shelf.now, "refused").unwrap();
+    assert!(
+        shelf
+            .store
+            .due_objects(&[Kind::SecondaryCapture], shelf.now, 9)
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(shelf.store.object_bytes("2.1").unwrap(), b"2.1", "it is kept");
+    assert_eq!(shelf.store.retry(Some("2.1")).unwrap(), 1);
+    assert_eq!(
+        shelf
+            .store
+            .due_objects(&[Kind::SecondaryCapture], shelf.now, 9)
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(shelf.store.retry(Some("2.9")).unwrap(), 0);
+    assert_eq!(shelf.store.retry(None).unwrap(), 2);
+}
+
+#[test]
+fn objects_of_a_series_are_owed_once_it_settles_and_again_if_it_goes_on() {
+    let mut shelf = shelf();
+    let take = |shelf: &Shelf, n: u32| {
+        let image = shelf.take(&slice(&format!("3.{n}"), "3").bytes());
+        shelf.judge(image, CLEAR);
+    };
+    take(&shelf, 1);
+    assert!(shelf.store.owed(shelf.now, 9).unwrap().is_empty());
+    shelf.pass(20);
+    shelf.store.settle(shelf.now).unwrap();
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    assert_eq!((owed.len(), owed[0].image), (2, None));
+    take(&shelf, 2);
+    shelf.pass(20);
+    shelf.store.settle(shelf.now).unwrap();
+    assert_eq!(
+        shelf.store.owed(shelf.now, 9).unwrap().len(),
+        2,
+        "not made yet: not owed twice"
+    );
+    let made = [
+        make(&shelf, Kind::SecondaryCapture, "2.1"),
+        make(&shelf, Kind::StructuredReport, "2.2"),
+    ];
+    shelf.store.objects_made(&owed, &made, &[], shelf.now).unwrap();
+    take(&shelf, 3);
+    shelf.pass(20);
+    shelf.store.settle(shelf.now).unwrap();
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    assert_eq!(owed.len(), 2, "the report of three slices is another one");
+    // An object that is there already is not there twice.
+    let same = [
+        make(&shelf, Kind::SecondaryCapture, "2.1"),
+        make(&shelf, Kind::StructuredReport, "2.3"),
+    ];
+    shelf.store.objects_made(&owed, &same, &[], shelf.now).unwrap();
+    let objects: Vec<_> = shelf
+        .store
+        .outbox_entries(9)
+        .unwrap()
+        .into_iter()
+        .filter_map(|e| e.object)
+        .collect();
+    assert_eq!(objects, ["2.3", "2.2", "2.1"]);
+}
+
+#[test]
+fn a_wrong_clock_does_not_delay_an_object_for_years() {
+    let shelf = shelf();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, CLEAR);
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    let made = [
+        make(&shelf, Kind::SecondaryCapture, "2.1"),
+        make(&shelf, Kind::StructuredReport, "2.2"),
+    ];
+    shelf.store.objects_made(&owed, &made, &[], shelf.now).unwrap();
+    let years = shelf.now + chrono::TimeDelta::days(4000);
+    shelf.store.object_failed("2.1", years, "no answer").unwrap();
+    assert_eq!(
+        shelf
+            .store
+            .due_objects(&[Kind::SecondaryCapture], shelf.now, 9)
+            .unwrap()
+            .len(),
+        1
+    );
+}

@@ -1,0 +1,131 @@
+//! Whatever ended the service, a start puts files and rows in order.
+
+use std::fs;
+
+use scanside_edge::store::Store;
+use scanside_edge::store::audit::{Event, verify};
+use scanside_edge::store::images::ImageState;
+use scanside_edge::store::startup::Found;
+
+use crate::{Shelf, config, radiograph};
+
+#[test]
+fn what_nobody_heard_of_is_removed_and_what_was_accepted_stays() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    // A power cut between the file's place and its row, one within a file, and one before an object's row.
+    for stray in [
+        "images/no-row",
+        "incoming/half.part",
+        "incoming/whole",
+        "outbox/no-row",
+        "pictures/no-row",
+    ] {
+        fs::write(shelf.folder.path().join(stray), "x").unwrap();
+    }
+    let shelf = shelf.reopen(config());
+    let found = shelf.store.recover(shelf.now).unwrap();
+    assert_eq!(
+        found,
+        Found {
+            waiting: 1,
+            removed: 5,
+            lost: 0
+        }
+    );
+    assert_eq!(shelf.store.next_waiting(&[]).unwrap().unwrap().image, image);
+    assert_eq!(shelf.store.recover(shelf.now).unwrap().removed, 0);
+}
+
+#[test]
+fn an_image_whose_file_is_gone_is_told_and_holds_nothing_up() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    fs::remove_file(shelf.store.image(image).unwrap().unwrap().file.unwrap()).unwrap();
+    assert_eq!(shelf.store.recover(shelf.now).unwrap().lost, 1);
+    let record = shelf.store.image(image).unwrap().unwrap();
+    assert_eq!(record.state, ImageState::Failed);
+    assert!(record.problem.unwrap().contains("send it again"));
+}
+
+#[test]
+fn a_damaged_database_is_put_aside_and_a_new_one_begun() {
+    let shelf = Shelf::new();
+    shelf.take(&radiograph("1.1", "1").bytes());
+    let head = shelf.store.audit_head().unwrap();
+    let Shelf { folder, store, now, .. } = shelf;
+    drop(store);
+    let path = folder.path().join("store.sqlite");
+    fs::write(&path, vec![0x5a; 8192]).unwrap();
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, Some(&head)).unwrap();
+    let aside = aside.expect("the damaged file");
+    assert_eq!(fs::read(aside).unwrap(), vec![0x5a; 8192]);
+    assert_eq!(store.waiting().unwrap(), 1, "the image that was there is taken in anew");
+    assert_eq!(store.recover(now).unwrap().removed, 0);
+    let connection = scanside_edge::store::open_reader(folder.path()).unwrap();
+    let event: String = connection
+        .query_row("SELECT event FROM audit WHERE seq = 1", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(event, Event::StoreRenewed.text());
+    let found = verify(&connection, Some(head)).unwrap();
+    assert_eq!(found.problems.len(), 1, "the old head does not fit: {found:?}");
+    let (_store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert_eq!(aside, None, "a sound one stays");
+}
+
+/// A page of the table of images that makes no sense, as a failing medium leaves it.
+#[test]
+fn damage_that_a_run_came_upon_is_looked_for_by_the_next_start() {
+    let shelf = Shelf::new();
+    for n in 0..40 {
+        shelf.take(&radiograph(&format!("1.{n}"), "1").bytes());
+    }
+    let root: i64 = shelf
+        .tool()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'images'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let Shelf { folder, store, now, .. } = shelf;
+    drop(store);
+    let path = folder.path().join("store.sqlite");
+    let mut bytes = fs::read(&path).unwrap();
+    let page = (root as usize - 1) * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert_eq!(aside, None, "opening does not see it");
+    let error = store.next_waiting(&[]).unwrap_err();
+    assert!(error.is_damaged(), "{error}");
+    store.suspect();
+    drop(store);
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert!(aside.is_some());
+    assert_eq!(store.waiting().unwrap(), 40);
+    drop(store);
+    let (_store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert_eq!(aside, None, "the suspicion is over");
+}
+
+#[test]
+fn a_file_that_went_before_its_row_knew_is_forgotten() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, crate::CLEAR);
+    fs::remove_file(shelf.store.image(image).unwrap().unwrap().file.unwrap()).unwrap();
+    assert_eq!(shelf.store.recover(shelf.now).unwrap().lost, 0, "its result is there");
+    assert_eq!(shelf.store.image(image).unwrap().unwrap().file, None);
+}
+
+#[test]
+fn a_reader_sees_what_a_running_service_writes_and_changes_nothing() {
+    let shelf = Shelf::new();
+    let connection = scanside_edge::store::open_reader(shelf.folder.path()).unwrap();
+    shelf.take(&radiograph("1.1", "1").bytes());
+    let cases = scanside_edge::store::cases::list(&connection, 0, 9).unwrap();
+    assert_eq!(cases.len(), 1);
+    assert!(connection.execute_batch("DELETE FROM images").is_err());
+    let empty = tempfile::tempdir().unwrap();
+    assert!(scanside_edge::store::open_reader(empty.path()).is_err());
+    assert!(fs::read_dir(empty.path()).unwrap().next().is_none(), "nothing was made");
+}
