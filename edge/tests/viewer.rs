@@ -30,8 +30,8 @@ use scanside_edge::daemon::models::Loading;
 use scanside_edge::daemon::service::Description;
 use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing};
 use scanside_edge::daemon::{self, DaemonError, Ended, Outgoing, Parts};
+use scanside_edge::outbox::Kind;
 use scanside_edge::screens::layout::Layout;
-use scanside_edge::store::outbox::ObjectKind;
 use service::Site;
 use support::{code, program, stderr, stdout};
 
@@ -129,7 +129,7 @@ fn start(site: &Site, moves: bool, has_bomb: bool) -> Running<'_> {
             },
             tasks: Vec::new(),
             outgoing: has_bomb.then(|| Outgoing {
-                kinds: vec![ObjectKind::Json],
+                kinds: vec![Kind::Json],
                 maker: Box::new(Bomb),
             }),
         };
