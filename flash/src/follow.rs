@@ -115,10 +115,11 @@ pub fn request(session: &Session, subject: Subject, permanent: bool) -> Result<(
         "cannot put the image on trial"
     };
     for _ in 0..ATTEMPTS {
-        let states = session.insist(what, |client| client.image_set_state(Some(&subject.hash), permanent))?;
+        let states = session.insist_checked(what, |client| client.image_set_state(Some(&subject.hash), permanent))?;
         let taken = subject.find(&states).is_some_and(|state| match permanent {
             true => state.confirmed || state.permanent || state.pending,
-            false => state.pending || state.active,
+            // A wrong bit on the way must not have made a trial into a promise to keep it.
+            false => state.pending && !state.permanent || state.active,
         });
         if taken {
             return Ok(());
@@ -137,7 +138,10 @@ pub fn request(session: &Session, subject: Subject, permanent: bool) -> Result<(
 pub fn restart(session: &Session, force: bool) -> Result<bool, Failure> {
     // Asked once: a second restart would end a trial that the first began.
     session.client.set_retries(0);
-    let answer = session.client.os_system_reset(force, None);
+    let answer = {
+        let _checked = session.checked();
+        session.client.os_system_reset(force, None)
+    };
     session.client.set_retries(RETRIES);
     match answer {
         Ok(()) => Ok(true),

@@ -69,6 +69,8 @@ pub struct Line {
     present: bool,
     choice: FramingChoice,
     framing: Framing,
+    /// Only what has a checksum may go out.
+    checked: bool,
     receiver: Receiver,
     begun: Instant,
     patience: Duration,
@@ -97,6 +99,7 @@ impl Line {
             present: true,
             choice,
             framing: choice.first,
+            checked: false,
             receiver: Receiver::of_answers(LONGEST_ANSWER, BYTE_TIMEOUT),
             begun: Instant::now(),
             patience,
@@ -108,10 +111,14 @@ impl Line {
         })
     }
 
-    /// The framing in use.
+    /// The framing in use: console for what needs a checksum, unless raw was asked for.
     #[must_use]
     pub fn framing(&self) -> Framing {
-        self.framing
+        if self.checked && self.choice.may_change {
+            Framing::Console
+        } else {
+            self.framing
+        }
     }
 
     /// Uses another framing from now on.
@@ -154,7 +161,7 @@ impl Line {
         self.wait_for_port()?;
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        link::encode(self.framing, message, &mut out);
+        link::encode(self.framing(), message, &mut out);
         let written = self.write(&out);
         self.sent_bytes += out.len() as u64;
         self.out = out;
@@ -268,5 +275,22 @@ impl Shared {
     /// The line, for oneself.
     pub fn lock(&self) -> MutexGuard<'_, Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until the guard is dropped, messages go out in console framing, which has a checksum, unless the engineer asked
+    /// for raw. The device answers each message in its framing.
+    #[must_use]
+    pub fn checked(&self) -> Checked<'_> {
+        self.lock().checked = true;
+        Checked(self)
+    }
+}
+
+/// See [`Shared::checked`].
+pub struct Checked<'a>(&'a Shared);
+
+impl Drop for Checked<'_> {
+    fn drop(&mut self) {
+        self.0.lock().checked = false;
     }
 }

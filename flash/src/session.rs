@@ -13,7 +13,7 @@ use mcumgr_toolkit::commands::image::ImageState;
 use mcumgr_toolkit::connection::ExecuteError;
 
 use crate::exit::Failure;
-use crate::line::{FramingChoice, Line, LineError, LineEvent, Shared};
+use crate::line::{Checked, FramingChoice, Line, LineError, LineEvent, Shared};
 use crate::refusal;
 use crate::report::Reporter;
 use crate::scanside::{self, Identity, Status};
@@ -114,6 +114,26 @@ impl Session {
         ask: impl Fn(&MCUmgrClient) -> Result<T, MCUmgrClientError>,
     ) -> Result<T, Failure> {
         self.persist(ask).map_err(|error| refusal::failure(what, &error))
+    }
+
+    /// As [`Session::insist`], of what does harm if noise changes it: a state write, the time, erasing, a restart. It
+    /// goes with a checksum where the device is known to take both framings, unless raw was asked for.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn insist_checked<T>(
+        &self,
+        what: &str,
+        ask: impl Fn(&MCUmgrClient) -> Result<T, MCUmgrClientError>,
+    ) -> Result<T, Failure> {
+        let _checked = self.checked();
+        self.insist(what, ask)
+    }
+
+    /// Messages have a checksum until the guard is dropped, as for [`Session::insist_checked`].
+    #[must_use]
+    pub fn checked(&self) -> Option<Checked<'_>> {
+        self.identity.as_ref().map(|_| self.line.checked())
     }
 
     /// As [`Session::insist`], for those who want to know what the refusal was.

@@ -330,7 +330,7 @@ impl ScansideGroup for Service {
     }
 
     fn delta(&mut self, chunk: DeltaChunk<'_>) -> Result<UploadReply, Refusal> {
-        let (reply, received) = self.deltas.take(&self.shared.slots(), chunk)?;
+        let (reply, received) = self.deltas.take(&self.shared, chunk)?;
         {
             let mut board = self.shared.board();
             match self.deltas.progress() {
@@ -403,7 +403,7 @@ fn smp_version(version: &str) -> String {
     version.replace('+', ".")
 }
 
-fn refused(error: &SlotError) -> Refusal {
+pub(super) fn refused(error: &SlotError) -> Refusal {
     refused_as(error, Code::BadState)
 }
 

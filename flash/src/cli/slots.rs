@@ -95,7 +95,7 @@ pub fn confirm(context: &Context<'_>, args: &ConfirmArgs) -> Result<(), Failure>
 pub fn revert(context: &Context<'_>, args: &RevertArgs) -> Result<(), Failure> {
     let session = context.session()?;
     let what = "cannot return to the confirmed image";
-    let answer = session.insist(what, |client| client.raw_command(&scanside::revert(args.image)));
+    let answer = session.insist_checked(what, |client| client.raw_command(&scanside::revert(args.image)));
     if let Err(failure) = answer {
         // The answer to a first request may have been lost, and then there is nothing left to return from.
         let open =
@@ -117,7 +117,7 @@ pub fn erase(context: &Context<'_>, args: &EraseArgs) -> Result<(), Failure> {
     let session = context.session()?;
     // Erasing counts slots through: the inactive slot of image n.
     let slot = args.image * 2 + 1;
-    session.insist("cannot empty the slot", |client| client.image_erase(Some(slot)))?;
+    session.insist_checked("cannot empty the slot", |client| client.image_erase(Some(slot)))?;
     let name = role(args.image, roles(&session));
     context.done(
         "erased",

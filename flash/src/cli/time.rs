@@ -57,7 +57,7 @@ pub fn run(context: &Context<'_>, args: &TimeArgs) -> Result<(), Failure> {
             Wanted::Now => Utc::now().naive_utc().trunc_subsecs(3),
             Wanted::At(time) => time,
         };
-        session.insist("cannot set the clock", |client| client.os_set_datetime(time()))?;
+        session.insist_checked("cannot set the clock", |client| client.os_set_datetime(time()))?;
     }
     let Some(device) = clock(&session)? else {
         let text = "the clock was never set; set it with `scanside-flash time --set`";

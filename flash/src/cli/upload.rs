@@ -125,9 +125,15 @@ impl Delivery {
         })
     }
 
-    /// What the device has of it, before anything is sent.
+    /// What the device has of it, before anything is sent. An image that is neither bootable nor being read back is
+    /// damaged: it is as good as absent.
     fn on_device(&self) -> Result<Option<ImageState>, Failure> {
-        Ok(self.subject.find(&self.session.states()?).cloned())
+        // In this order: the reading back may end in between.
+        let status = self.session.status()?;
+        let states = self.session.states()?;
+        let reads = status.is_none_or(|status| status.activity(self.subject.image, "verifying").is_some());
+        let state = self.subject.find(&states);
+        Ok(state.filter(|state| state.bootable || reads).cloned())
     }
 
     /// Asks whether the device would take it. A device without the question is taken to say yes.

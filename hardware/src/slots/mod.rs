@@ -43,7 +43,7 @@ pub use record::{Cause, Digest, ImageFacts, Phase, Setback, Side};
 pub use role::Start;
 use role::{Means, Role, is_role_name};
 pub use storage::{Folder, Storage};
-pub use upload::{Chunk, Reply};
+pub use upload::{Chunk, Reply, UploadMark};
 pub use verify::{Outcome, SlotReader, Verification, Verified};
 pub use view::{Activity, ImageState};
 
@@ -142,9 +142,25 @@ impl Slots {
             if let Err(refusal) = plan.check(&context, beginning.len()) {
                 return Ok(Examined::Refused(refusal));
             }
-            role.room(&self.means, total)?;
+            role.room(&self.means, total, 0)?;
         }
         Ok(examined)
+    }
+
+    /// Whether a file of `total` bytes can go to the inactive slot, and `beside` more bytes beside the slots.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`], [`SlotError::InUse`], [`SlotError::NoSpace`], [`SlotError::Storage`].
+    pub fn check_room(&self, image: u32, total: u64, beside: u64) -> Result<(), SlotError> {
+        self.role(image)?.room(&self.means, total, beside).map(|_| ())
+    }
+
+    /// Which upload is at work in a role; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`].
+    pub fn upload_mark(&self, image: u32) -> Result<Option<UploadMark>, SlotError> {
+        Ok(self.role(image)?.upload.mark())
     }
 
     /// Takes a piece of an upload.

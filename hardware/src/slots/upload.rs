@@ -45,6 +45,15 @@ impl Reply {
     }
 }
 
+/// Which upload is at work in a role, and how far it is. Two marks differ if a piece was taken in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadMark {
+    /// SHA-256 of the file's front; `None` while that is staged.
+    pub front: Option<Digest>,
+    /// Bytes that arrived.
+    pub bytes: u64,
+}
+
 /// The uploads of one role.
 #[derive(Default)]
 pub(super) struct Upload {
@@ -77,6 +86,14 @@ impl Upload {
             .as_ref()
             .map(|front| (front.beginning.len() as u64, front.total));
         front.or_else(|| self.body.as_ref().map(|body| (body.offset(), body.incoming.total)))
+    }
+
+    /// Which file that is.
+    pub fn mark(&self) -> Option<UploadMark> {
+        let (bytes, _) = self.progress()?;
+        let body = self.body.as_ref().filter(|_| self.front.is_none());
+        let front = body.map(|body| body.incoming.front);
+        Some(UploadMark { front, bytes })
     }
 
     /// Memory held, in bytes.
@@ -217,7 +234,7 @@ impl Role {
 
     /// The slot is recorded as no image's before the first byte of it changes.
     fn begin_body(&mut self, means: &Means, incoming: Incoming, plan: Plan, front: &[u8]) -> Result<(), SlotError> {
-        let side = self.room(means, incoming.total)?;
+        let side = self.room(means, incoming.total, 0)?;
         let name = self.file(side);
         let mut new = self.record.clone();
         *new.slot_mut(side) = Slot::Receiving(incoming.clone());
@@ -236,8 +253,8 @@ impl Role {
         Ok(())
     }
 
-    /// Where a file of that length can go.
-    pub fn room(&self, means: &Means, total: u64) -> Result<Side, SlotError> {
+    /// Where a file of that length can go, if `beside` bytes outside the slots are to fit too.
+    pub fn room(&self, means: &Means, total: u64, beside: u64) -> Result<Side, SlotError> {
         let side = self.record.target().map_err(|(side, why)| self.in_use(side, why))?;
         let name = self.file(side);
         let free = means
@@ -249,7 +266,8 @@ impl Role {
             .length(&name)
             .map_err(storage_error("look at", &name))?
             .unwrap_or(0);
-        let (needed, free) = (total.saturating_add(SPARE_BYTES), free.saturating_add(old));
+        let needed = total.saturating_add(beside).saturating_add(SPARE_BYTES);
+        let free = free.saturating_add(old);
         if needed > free {
             return Err(SlotError::NoSpace { needed, free });
         }

@@ -22,6 +22,8 @@ pub struct ImageState {
     pub file: Digest,
     /// Read back and checked, and not below the security counter.
     pub bootable: bool,
+    /// Checked once, and found not to load since: the same file may be sent again.
+    pub damaged: bool,
     /// Asked for on the next start.
     pub pending: bool,
     /// What is served unless a trial runs.
@@ -95,6 +97,7 @@ impl Role {
             hash: image.hash,
             file: image.file,
             bootable: record.slot(side).valid().is_some() && image.facts.security_counter >= lowest,
+            damaged: matches!(record.slot(side), Slot::Valid { damaged: true, .. }),
             pending: request.is_some() || taken_back,
             confirmed,
             active: record.active() == Some(side),

@@ -57,7 +57,7 @@ impl ImageGroup for Simulated {
                     slot: number as u32,
                     version: slot.version.clone(),
                     hash: slot.hash,
-                    bootable: number == 0 || !self.reads_back(image),
+                    bootable: !slot.damaged && (number == 0 || !self.reads_back(image)),
                     pending: slot.pending,
                     confirmed: slot.confirmed,
                     active: number == 0,

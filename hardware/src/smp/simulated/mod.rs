@@ -35,6 +35,8 @@ pub struct Slot {
     pub permanent: bool,
     /// The one to return to.
     pub confirmed: bool,
+    /// It does not load, and may be sent again.
+    pub damaged: bool,
 }
 
 impl Slot {
@@ -57,6 +59,7 @@ impl Slot {
             pending: false,
             permanent: false,
             confirmed: false,
+            damaged: false,
         }
     }
 }
@@ -371,7 +374,7 @@ impl Simulated {
         let held = slots
             .iter()
             .flatten()
-            .any(|slot| Sha256::digest(&slot.bytes).as_slice() == sha.map_or(&[][..], |sha| sha));
+            .any(|slot| !slot.damaged && Sha256::digest(&slot.bytes).as_slice() == sha.map_or(&[][..], |sha| sha));
         held.then_some(UploadReply {
             offset: length,
             matches: Some(true),
