@@ -13,15 +13,23 @@
 //! | 1 copy | offset u64, length u64 | that range of the base |
 //! | 2 plain | length u32, bytes | the bytes |
 //! | 3 packed | length u32, a zstd frame of that length | what the frame holds |
-//! | 4 difference | offset u64 and length u64 of a frame of the base, length u64 of what it holds, length u32, a zstd frame of that length | both contents added byte by byte (mod 256), compressed as a packer does |
+//! | 4 difference | offset u64 and length u64 of a frame of the base, number u32 of parts, the parts, length u32, a zstd frame of that length | what the parts take of the base's content and what the second frame holds, added byte by byte (mod 256), compressed as a packer does |
 //! | 0 end | nothing | nothing |
+//!
+//! A part is three u64: bytes of the base's content to pass over, bytes to take, and bytes behind those that are taken to be
+//! 0. Two equally long files have one part. Where a network got one label more, all behind it is moved, and the parts say so.
+//!
+//! The last step is a plain one that ends with the target's MCUboot trailer, so that what a delta leads to can be read
+//! without following it.
 //!
 //! All numbers are little endian. A fine-tuned network differs from its base in most weights by little: the differences
 //! of equally long files compress well. The target is rebuilt bit by bit, so its signature and its block table hold; what
 //! a packer of another version compressed differently is sent plain. Rebuilding needs no seeking in the delta and bounded
-//! memory: two zstd windows of 2 MiB and the compressor's tables.
+//! memory: two zstd windows of 2 MiB, the compressor's tables and the parts.
 
+mod align;
 mod make;
+mod outline;
 mod rebuild;
 
 use std::io;
@@ -29,6 +37,7 @@ use std::io;
 use crate::BundleError;
 
 pub use make::make;
+pub use outline::Outline;
 pub use rebuild::{Prologue, rebuild};
 
 /// The first bytes of a delta.
@@ -43,6 +52,8 @@ const COPY: u8 = 1;
 const PLAIN: u8 = 2;
 const PACKED: u8 = 3;
 const DIFFERENCE: u8 = 4;
+/// The most parts that a file may have.
+const MAX_PARTS: u32 = 1024;
 
 /// Why a delta cannot be made or followed.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use service::{Service, Site};
+use support::{code, program, stderr};
 
 const MEGABYTES: u32 = 24;
 
@@ -84,17 +85,16 @@ fn a_full_disk_keeps_images_outside_until_there_is_room() {
 }
 
 #[test]
-fn a_disk_that_turns_read_only_is_told_and_nothing_accepted_is_lost() {
+fn a_disk_that_is_read_only_is_told_with_the_folder_and_nothing_begins() {
     let Some(site) = site() else { return };
-    let mut service = site.with_confirmed_model();
-    site.image("before.png");
-    done(&site, "before.png");
-    service.remount("ro");
-    let image = site.image("meanwhile.png");
-    problem(&mut service, &site, "ead-only");
-    assert!(image.exists() && service.states()[0].active);
-    service.remount("rw");
-    done(&site, "meanwhile.png");
-    assert!(is_sound(&service));
-    assert_eq!(service.stop(), 0);
+    site.write_config();
+    let script = "mkdir -p \"$1\" && mount -t tmpfs -o ro none \"$1\" && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    command.arg(site.path("state")).arg(program().get_program());
+    command.args(["run", "--config"]).arg(site.path("edge.toml"));
+    let output = command.output().unwrap();
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("ead-only") && said.contains("state"), "{said}");
 }

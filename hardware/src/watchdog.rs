@@ -64,6 +64,15 @@ pub struct SimulatedWatchdog {
 }
 
 impl SimulatedWatchdog {
+    /// One that must hear [`News::Alive`] within a time.
+    #[must_use]
+    pub fn with_interval(interval: Duration) -> Self {
+        Self {
+            interval: Some(interval),
+            ..Self::default()
+        }
+    }
+
     /// What it was told since the last call, the oldest first.
     #[must_use]
     pub fn told(&self) -> Vec<News> {

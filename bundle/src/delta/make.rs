@@ -6,7 +6,8 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use zstd::stream::write::Encoder;
 
-use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, PACKED, PLAIN};
+use super::align::{self, Part};
+use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, MAX_PARTS, PACKED, PLAIN};
 use crate::BundleError;
 use crate::container::{Front, WINDOW_LOG, compress_frame};
 use crate::manifest::FileEntry;
@@ -103,10 +104,7 @@ fn file(
         delta.extend((range.len() as u64).to_le_bytes());
         return Ok(());
     }
-    let alike = base
-        .files
-        .iter()
-        .find(|(old, _)| old.path == entry.path && old.length == entry.length);
+    let alike = base.files.iter().find(|(old, _)| old.path == entry.path);
     let before = delta.len();
     if let Some((_, old)) = alike {
         difference(delta, base, old.clone(), frame)?;
@@ -126,22 +124,37 @@ fn difference(delta: &mut Vec<u8>, base: &Parts<'_>, old: Range<usize>, frame: &
     };
     let old_content = zstd::decode_all(&base.bytes[old.clone()]).map_err(read)?;
     let new_content = zstd::decode_all(frame).map_err(read)?;
-    if old_content.len() != new_content.len() || compress_frame(&new_content).map_err(read)? != frame {
+    let parts = align::parts(&old_content, &new_content);
+    if parts.len() > MAX_PARTS as usize || compress_frame(&new_content).map_err(read)? != frame {
         return Ok(());
     }
-    let differences: Vec<u8> = new_content
-        .iter()
-        .zip(&old_content)
-        .map(|(n, o)| n.wrapping_sub(*o))
-        .collect();
+    let differences = differences(&old_content, &new_content, &parts);
     let packed = squeezed(&differences).map_err(read)?;
     delta.push(DIFFERENCE);
     delta.extend((old.start as u64).to_le_bytes());
     delta.extend((old.len() as u64).to_le_bytes());
-    delta.extend((new_content.len() as u64).to_le_bytes());
+    delta.extend((parts.len() as u32).to_le_bytes());
+    for part in parts {
+        delta.extend([part.skip, part.take, part.insert].map(u64::to_le_bytes).as_flattened());
+    }
     delta.extend((packed.len() as u32).to_le_bytes());
     delta.extend(packed);
     Ok(())
+}
+
+/// What must be added to what the parts take of the old content.
+fn differences(old: &[u8], new: &[u8], parts: &[Part]) -> Vec<u8> {
+    let mut differences = new.to_vec();
+    let (mut at, mut from) = (0, 0);
+    for part in parts {
+        from += part.skip as usize;
+        let take = part.take as usize;
+        let pairs = differences[at..].iter_mut().zip(&old[from..]);
+        pairs.take(take).for_each(|(new, old)| *new = new.wrapping_sub(*old));
+        from += take;
+        at += take + part.insert as usize;
+    }
+    differences
 }
 
 /// As small as it gets with the window that the device grants.

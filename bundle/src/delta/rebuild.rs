@@ -5,8 +5,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
 use sha2::{Digest, Sha256};
 use zstd::stream::read::Decoder;
 
-use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, PACKED, PLAIN, PROLOGUE_BYTES};
-use crate::container::{WINDOW_LOG, frame_encoder};
+use super::align::Part;
+use super::{COPY, DIFFERENCE, DeltaError, END, FORMAT_VERSION, MAGIC, MAX_PARTS, PACKED, PLAIN, PROLOGUE_BYTES};
+use crate::container::{Policy, WINDOW_LOG, frame_encoder};
 
 /// Bytes handled at once.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -51,7 +52,8 @@ impl Prologue {
 /// Writes the bundle that `delta` gives with `base` to `out`, and says what was rebuilt.
 ///
 /// What reached `out` may be believed only after this returns; a bundle's own checks come on top. Whether `base` is the
-/// one that [`Prologue::base`] names is the caller's to look at, before a byte is written.
+/// one that [`Prologue::base`] names is the caller's to look at, with [`Outline`](super::Outline), before a byte is
+/// written.
 ///
 /// # Errors
 /// [`DeltaError`]; [`DeltaError::Target`] if the result is another file, which a wrong base gives at the latest.
@@ -124,39 +126,82 @@ fn difference<D: Read, B: Read + Seek, W: Write>(
     base: &mut B,
     target: &mut Target<W>,
 ) -> Result<(), DeltaError> {
-    let (offset, stored, length) = (steps.u64()?, steps.u64()?, steps.u64()?);
+    let (offset, stored) = (steps.u64()?, steps.u64()?);
+    let (parts, length) = steps.parts()?;
     let packed = steps.u32()?;
     let at = steps.offset;
     let mut old = BufReader::with_capacity(CHUNK_BYTES, range(base, offset, stored)?);
     let mut part = steps.part(packed);
-    {
-        let mut old = decoder(&mut old).map_err(base_error)?;
-        let mut differences = decoder(&mut part).map_err(delta_error)?;
-        let mut frame = frame_encoder(&mut *target, length).map_err(DeltaError::Write)?;
-        let (mut chunk, mut added) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
-        let mut left = length;
-        while left > 0 {
-            let wanted = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-            let short = |_| damaged(at, "a difference and its base do not have the length that it says");
-            old.read_exact(&mut chunk[..wanted]).map_err(short)?;
-            differences.read_exact(&mut added[..wanted]).map_err(short)?;
-            chunk
-                .iter_mut()
-                .zip(&added)
-                .for_each(|(byte, add)| *byte = byte.wrapping_add(*add));
-            let written = frame.write_all(&chunk[..wanted]);
-            written.map_err(DeltaError::Write)?;
-            left -= wanted as u64;
-        }
-        frame.finish().map_err(DeltaError::Write)?;
-    }
-    // What a limit of the target stopped is the delta's fault.
-    if let Some(failure) = target.failure.take() {
-        return Err(failure);
-    }
+    let reference = Reference {
+        old: decoder(&mut old).map_err(base_error)?,
+        parts: parts.iter(),
+        part: Part::default(),
+    };
+    let added = add(reference, &mut part, &mut *target, length, at);
+    // What a limit of the target stopped is the delta's fault, not the medium's.
+    added.map_err(|error| target.failure.take().unwrap_or(error))?;
     // The rest of the frame's end marks is passed over.
     io::copy(&mut part, &mut io::sink()).map_err(delta_error)?;
     finished(&part, at)
+}
+
+/// What a file is compared with: parts of an old one, and zeros.
+struct Reference<'a, R> {
+    old: R,
+    parts: std::slice::Iter<'a, Part>,
+    /// What is left of the present one.
+    part: Part,
+}
+
+impl<R: Read> Reference<'_, R> {
+    fn fill(&mut self, mut into: &mut [u8]) -> io::Result<()> {
+        while !into.is_empty() {
+            let room = into.len() as u64;
+            let Part { take, insert, .. } = self.part;
+            let now = if take > 0 { take.min(room) } else { insert.min(room) };
+            let (filled, rest) = into.split_at_mut(now as usize);
+            if take > 0 {
+                self.old.read_exact(filled)?;
+                self.part.take -= now;
+            } else if insert > 0 {
+                filled.fill(0);
+                self.part.insert -= now;
+            } else {
+                self.part = *self.parts.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+                io::copy(&mut self.old.by_ref().take(self.part.skip), &mut io::sink())?;
+            }
+            into = rest;
+        }
+        Ok(())
+    }
+}
+
+/// The sum of what the reference gives and of a frame's content, `length` bytes of either, as a frame.
+fn add<O: Read, P: io::BufRead, W: Write>(
+    mut reference: Reference<'_, O>,
+    part: P,
+    target: W,
+    length: u64,
+    at: u64,
+) -> Result<(), DeltaError> {
+    let mut differences = decoder(part).map_err(delta_error)?;
+    let mut frame = frame_encoder(target, length).map_err(DeltaError::Write)?;
+    let (mut chunk, mut added) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut left = length;
+    while left > 0 {
+        let wanted = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        let short = |_| damaged(at, "a difference and its base do not have the length that it says");
+        reference.fill(&mut chunk[..wanted]).map_err(short)?;
+        differences.read_exact(&mut added[..wanted]).map_err(short)?;
+        chunk
+            .iter_mut()
+            .zip(&added)
+            .for_each(|(byte, add)| *byte = byte.wrapping_add(*add));
+        frame.write_all(&chunk[..wanted]).map_err(DeltaError::Write)?;
+        left -= wanted as u64;
+    }
+    frame.finish().map_err(DeltaError::Write)?;
+    Ok(())
 }
 
 fn decoder<R: io::BufRead>(from: R) -> io::Result<Decoder<'static, R>> {
@@ -215,6 +260,26 @@ impl<D: Read> Steps<D> {
 
     fn u64(&mut self) -> Result<u64, DeltaError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// The parts of a file, and its length.
+    fn parts(&mut self) -> Result<(Vec<Part>, u64), DeltaError> {
+        let count = self.u32()?;
+        let at = self.offset;
+        if count > MAX_PARTS {
+            return Err(damaged(at, "a difference has too many parts"));
+        }
+        let mut parts = Vec::new();
+        let mut length = Some(0_u64);
+        for _ in 0..count {
+            let (skip, take, insert) = (self.u64()?, self.u64()?, self.u64()?);
+            length = length.and_then(|length| length.checked_add(take)?.checked_add(insert));
+            parts.push(Part { skip, take, insert });
+        }
+        // No bundle with a longer one would be taken; a few bytes could keep the device busy for hours.
+        let length = length.filter(|length| *length <= Policy::default().max_file_bytes);
+        let length = length.ok_or_else(|| damaged(at, "a difference leads to a longer file than a bundle may have"))?;
+        Ok((parts, length))
     }
 
     /// The next bytes; whoever takes them takes them all.

@@ -63,6 +63,41 @@ fn a_new_manifest_alone_costs_hardly_anything() {
 }
 
 #[test]
+fn a_network_that_became_longer_in_two_places_travels_as_what_is_new() {
+    let old = weights(LENGTH, 1);
+    let mut new = old.clone();
+    new.iter_mut()
+        .step_by(10)
+        .for_each(|weight| *weight = weight.wrapping_add(1));
+    for at in [300_000, 100_000] {
+        new.splice(at..at, weights(2000, at as u64));
+    }
+    let (base, target) = (bundle(&old, "1.0.0"), bundle(&new, "1.1.0"));
+    let delta = make(&base, &target).unwrap();
+    assert!(delta.len() * 5 < target.len(), "{} of {}", delta.len(), target.len());
+    assert_eq!(rebuilt(&delta, &base).unwrap(), target);
+    // And back, where they are taken out.
+    let delta = make(&target, &base).unwrap();
+    assert!(delta.len() * 5 < target.len(), "{} of {}", delta.len(), target.len());
+    assert_eq!(rebuilt(&delta, &target).unwrap(), base);
+}
+
+#[test]
+fn a_part_that_keeps_the_device_busy_for_hours_is_refused() {
+    let base = bundle(&weights(1000, 1), "1.0.0");
+    for part in [[0, 0, 1 << 40], [0, u64::MAX, 2], [0, 0, u64::MAX]] {
+        let mut delta = make(&base, &base).unwrap();
+        delta.truncate(PROLOGUE_BYTES);
+        delta.push(DIFFERENCE);
+        delta.extend([0_u64, 100].map(u64::to_le_bytes).as_flattened());
+        delta.extend(1_u32.to_le_bytes());
+        delta.extend(part.map(u64::to_le_bytes).as_flattened());
+        let error = rebuilt(&delta, &base).unwrap_err();
+        assert!(matches!(error, DeltaError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
 fn another_network_travels_whole() {
     let (base, target) = (bundle(&weights(1000, 1), "1.0.0"), bundle(&weights(LENGTH, 2), "1.1.0"));
     let delta = make(&base, &target).unwrap();
@@ -80,6 +115,47 @@ fn the_prologue_names_base_and_target() {
         .unwrap()
         .digest;
     assert_eq!(prologue.base, digest);
+}
+
+#[test]
+fn the_outline_names_what_rebuilding_gives() {
+    let old = weights(LENGTH, 1);
+    let mut new = old.clone();
+    new[7] ^= 1;
+    let (base, target) = (bundle(&old, "1.0.0"), bundle(&new, "1.1.0"));
+    let mut delta = make(&base, &target).unwrap();
+    let outline = Outline::read(Cursor::new(&delta)).unwrap();
+    let digest = |bundle: &[u8]| {
+        let trailer = crate::mcuboot::Trailer::parse(bundle.last_chunk().unwrap());
+        trailer.unwrap().digest
+    };
+    assert_eq!(
+        (outline.prologue.base, outline.target_digest),
+        (digest(&base), digest(&target))
+    );
+    // The trailer is the last thing before the end mark.
+    delta.pop();
+    assert!(Outline::read(Cursor::new(&delta)).is_err());
+    for length in 0..delta.len().min(200) {
+        assert!(Outline::read(Cursor::new(&delta[..length])).is_err(), "{length}");
+    }
+    delta.extend([COPY; 17]);
+    delta.push(END);
+    let error = Outline::read(Cursor::new(&delta)).unwrap_err();
+    assert!(error.to_string().contains("end of a bundle"), "{error}");
+}
+
+#[test]
+fn a_difference_that_gives_too_much_is_not_the_mediums_fault() {
+    let old = weights(LENGTH, 1);
+    let mut new = old.clone();
+    new[7] ^= 1;
+    let (base, target) = (bundle(&old, "1.0.0"), bundle(&new, "1.1.0"));
+    let mut delta = make(&base, &target).unwrap();
+    // Announced shorter than it is, so that the step that adds weights runs over the end.
+    delta[44..52].copy_from_slice(&(target.len() as u64 / 2).to_le_bytes());
+    let error = rebuilt(&delta, &base).unwrap_err();
+    assert!(matches!(error, DeltaError::Target), "{error}");
 }
 
 #[test]

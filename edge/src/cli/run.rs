@@ -17,11 +17,14 @@ use hardware::display::{Display, FramebufferDisplay, PngDisplay};
 use hardware::slots::{FileCounter, Folder, Storage};
 use hardware::smp::port::{FlowControl, Port, PortOptions, Pty};
 use hardware::smp::{Identity, Information};
+use hardware::thermal;
+use hardware::watchdog::SystemdWatchdog;
 use onnx::runtime::SessionOptions;
 
 use super::logging;
 use crate::appliance::Appliance;
 use crate::config::Config;
+use crate::controls::Panel;
 use crate::daemon::config::{ApplianceConfig, DisplayKind, SerialConfig};
 use crate::daemon::models::Loading;
 use crate::daemon::network::{self, DicomPort, Sender};
@@ -53,6 +56,14 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     let loading = loading(args, &config)?;
     let parts = parts(&appliance, loading).context("the service cannot begin")?;
     let _log = logging::begin(&appliance.logs());
+    let parts = Parts {
+        panel: appliance
+            .controls
+            .as_ref()
+            .and_then(|controls| there(Panel::open(controls))),
+        leds: appliance.leds.as_ref().and_then(|leds| there(leds.open())),
+        ..parts
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service begins");
     let description = description(&appliance, &parts);
     let ended = daemon::run(&appliance, parts, description, &|| stopped.load(Ordering::SeqCst))?;
@@ -61,6 +72,11 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
         Ended::Stopped => Ok(Exit::Done),
         Ended::Restart => Err(begin_anew()),
     }
+}
+
+/// Buttons and lights that are not there keep nobody from a result.
+fn there<T>(opened: Result<T, impl std::fmt::Display>) -> Option<T> {
+    opened.inspect_err(|error| tracing::error!("{error}")).ok()
 }
 
 /// The same program with the same arguments, in the same process: a supervisor sees no end.
@@ -113,6 +129,10 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
         monotonic,
         line: config.serial.as_ref().map(line).transpose()?,
         display: display(&config.display.kind)?,
+        panel: None,
+        leds: None,
+        watchdog: Box::new(SystemdWatchdog),
+        thermal: PathBuf::from(thermal::SYSFS),
         loading,
         tasks: network_tasks(config),
         outgoing: config.outbox.as_ref().map(network::outgoing),

@@ -1,26 +1,29 @@
 //! The service: images in, results on the display, new models over the serial line.
 //!
 //! ```text
-//! main thread      display: results, news, the time; stop and restart
+//! main thread      display and lights: results, cases, what goes on; watchdog; stop and restart
+//! buttons thread   presses -> main thread
 //! serving thread   slots -> models; store -> decode -> examine -> store, display; wishes
 //! filing thread    JSON, pictures, outbox objects, retention, audit head
 //! tasks            intakes (folder, media, DICOM port), the outbox's sender: a thread each
 //! serial thread    SMP server -> service -> slots, board, wishes
 //! verifier thread  slots -> read back -> slots, board
 //! ```
-//! Port, clock, storage, display, tasks and stop signal come in as [`Parts`], so that tests own them.
+//! Port, clock, storage, display, buttons, lights, watchdog, tasks and stop signal come in as [`Parts`], so that tests own them.
 
 pub mod board;
+mod buttons;
 pub mod config;
 pub mod delta;
+pub mod display;
 pub mod files;
 pub mod filing;
 pub mod gatekeeper;
+mod liveness;
 pub mod main_loop;
 pub mod models;
 pub mod network;
 pub mod routing;
-pub mod screen;
 mod self_test;
 pub mod service;
 pub mod serving;
@@ -39,10 +42,13 @@ use std::time::Duration;
 
 use hardware::clock::Clock;
 use hardware::display::Display;
+use hardware::leds::Leds;
 use hardware::slots::{SecurityCounter, SlotError, Slots, Storage};
 use hardware::smp::{Parameters, Server};
+use hardware::watchdog::Watchdog;
 
 use crate::calibration::CalibrationFolder;
+use crate::controls::{Panel, Times};
 use crate::intake::folder::FolderIntake;
 use crate::intake::media::MediaIntake;
 use crate::intake::watch_folder::WatchError;
@@ -52,11 +58,13 @@ use crate::store::{Store, StoreError};
 use board::Part;
 use config::ApplianceConfig;
 use delta::Inbox;
+use display::surface::Surface;
+use display::{Fittings, Viewer};
 use files::ReadableFiles;
 use filing::Filing;
 use gatekeeper::BundleGate;
+use liveness::Liveness;
 use models::{Loading, Models};
-use screen::Screen;
 use serde_json::json;
 use service::{Description, Service};
 use serving::Serving;
@@ -87,6 +95,14 @@ pub struct Parts {
     pub line: Option<Box<dyn Line>>,
     /// The display.
     pub display: Option<Box<dyn Display>>,
+    /// What people press.
+    pub panel: Option<Panel>,
+    /// What shines.
+    pub leds: Option<Box<dyn Leds>>,
+    /// Whoever starts the service again when it hangs.
+    pub watchdog: Box<dyn Watchdog>,
+    /// Where the kernel shows temperatures: [`hardware::thermal::SYSFS`].
+    pub thermal: PathBuf,
     /// What models are loaded with.
     pub loading: Loading,
     /// What runs beside the rest: the DICOM port, the sender of the outbox. The watched folder and media are made from the
@@ -153,15 +169,16 @@ pub fn run(
     description: Description,
     stop: &dyn Fn() -> bool,
 ) -> Result<Ended, DaemonError> {
-    let mut screen = Screen::new(parts.display.take(), config.roles.clone(), config.display.language);
-    serve(config, parts, description, &mut screen, stop).inspect_err(|error| screen.show_failure(&error.to_string()))
+    let mut surface = Surface::new(parts.display.take(), config.display.language);
+    serve(config, parts, description, &mut surface, stop)
+        .inspect_err(|error| display::show_failure(&mut surface, &error.to_string()))
 }
 
 fn serve(
     config: &ApplianceConfig,
     parts: Parts,
     description: Description,
-    screen: &mut Screen,
+    surface: &mut Surface,
     stop: &dyn Fn() -> bool,
 ) -> Result<Ended, DaemonError> {
     for folder in [config.results(), config.logs()] {
@@ -179,6 +196,18 @@ fn serve(
     let (kinds, maker) = parts
         .outgoing
         .map_or((Vec::new(), None), |out| (out.kinds, Some(out.maker)));
+    let fittings = Fittings {
+        times: config
+            .controls
+            .as_ref()
+            .map_or_else(Times::default, |controls| controls.times()),
+        night: config.display.night,
+        keys: parts.panel.as_ref().map_or_else(Vec::new, Panel::actions),
+        leds: parts.leds,
+        thermal: parts.thermal,
+        sends: !kinds.is_empty(),
+        roles: config.roles.len(),
+    };
     let head = AuditHead::open(parts.monotonic);
     let store = open_store(config, &shared, kinds, &head)?;
     let head = Arc::new(Mutex::new(head));
@@ -209,8 +238,19 @@ fn serve(
     for task in tasks {
         threads.add(tasks::spawn(task, Surroundings::new(store.clone(), shared.clone())))?;
     }
+    if let Some(panel) = parts.panel {
+        threads.add(buttons::spawn(shared.clone(), panel))?;
+    }
     let is_alive = || vital.iter().all(|thread| threads.is_running(*thread));
-    let ended = main_loop::run(&shared, &store, screen, stop, &is_alive);
+    let mut liveness = Liveness::new(parts.watchdog);
+    let mut viewer = Viewer::new(surface, shared.clone(), store.clone(), fittings);
+    liveness.ready();
+    let ended = main_loop::run(&shared, &mut viewer, &mut liveness, stop, &is_alive);
+    // After a restart the same process goes on: for whoever watches it nothing stops.
+    if !matches!(ended, Ok(Ended::Restart)) {
+        liveness.stopping();
+    }
+    viewer.end();
     end(&shared, &store, &head, threads);
     ended
 }

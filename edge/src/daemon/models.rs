@@ -13,7 +13,7 @@ use imaging::decode::Limits;
 use onnx::runtime::{Runtime, SessionOptions};
 
 use super::board::{Part, Progress, Step};
-use super::shared::Shared;
+use super::shared::{Served, Shared};
 use super::site::{Seen, Site};
 use crate::appliance::Appliance;
 use crate::examination::Examiner;
@@ -87,6 +87,14 @@ struct Serving {
     calibration: Seen,
 }
 
+/// What others know of a model that serves.
+fn served(examiner: &Examiner) -> Served {
+    Served {
+        manifest: Arc::new(examiner.model().manifest().clone()),
+        site_thresholds: examiner.model().site_thresholds().map(|site| site.made.clone()),
+    }
+}
+
 /// The models of all roles.
 pub struct Models {
     shared: Arc<Shared>,
@@ -112,7 +120,9 @@ impl Models {
     /// The model of a role, with the operating points that hold at this moment.
     pub fn examiner(&mut self, image: u32) -> Option<&mut Examiner> {
         let serving = self.serving.get_mut(&image)?;
-        self.site.refresh(&mut serving.examiner, &mut serving.calibration);
+        if self.site.refresh(&mut serving.examiner, &mut serving.calibration) {
+            self.shared.set_serving(image, Some(served(&serving.examiner)));
+        }
         Some(&mut serving.examiner)
     }
 
@@ -197,14 +207,14 @@ impl Models {
         self.site.note(&examiner);
         let mut calibration = Seen::default();
         self.site.refresh(&mut examiner, &mut calibration);
-        let manifest = examiner.model().manifest().clone();
+        let manifest = examiner.model().manifest();
         if let Err(error) = self
             .store
-            .note_model(&examiner.model().identity().digest, &manifest, self.shared.now())
+            .note_model(&examiner.model().identity().digest, manifest, self.shared.now())
         {
             tracing::error!("which model serves cannot be noted: {error}");
         }
-        self.shared.set_serving(image, Some(Arc::new(manifest)));
+        self.shared.set_serving(image, Some(served(&examiner)));
         self.serving.insert(
             image,
             Serving {

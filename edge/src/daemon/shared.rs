@@ -12,7 +12,10 @@ use hardware::slots::{Load, Slots};
 
 use super::board::{Board, Step};
 use super::delta::Received;
+use crate::controls::Action;
 use crate::examination::Examination;
+use crate::finding::ImageSource;
+use crate::screens::WorkStep;
 
 /// A wish from the serial line that the serving thread carries out between two images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,20 +40,50 @@ pub enum News {
         /// When its last byte was there, if that was since the start.
         arrived: Option<Instant>,
     },
-    /// An image that no model is for.
-    NoModel {
-        /// The number of its case.
-        case_number: String,
-        /// What it is: "CT HEAD".
-        kind: String,
+    /// An image that has no result and will have none: no model is for it, or it was given up.
+    Without {
+        /// Number of the image in the store.
+        image: i64,
     },
-    /// An image that was given up.
-    GivenUp {
-        /// The number of its case.
-        case_number: String,
-        /// Why.
-        problem: String,
-    },
+}
+
+/// The image that is examined.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
+    /// The number of its case.
+    pub case_number: String,
+    /// What is known of it before it is decoded.
+    pub source: ImageSource,
+    /// What is done with it.
+    pub step: WorkStep,
+    /// The frame at work, from 1, and how many there are, if there are several.
+    pub frames: Option<[usize; 2]>,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What the main thread has not looked at yet.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The latest news; what the display was too slow for was replaced.
+    pub news: Option<News>,
+    /// What was pressed, the oldest first.
+    pub presses: Vec<Action>,
+}
+
+impl Input {
+    fn is_empty(&self) -> bool {
+        self.news.is_none() && self.presses.is_empty()
+    }
+}
+
+/// A model that serves.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// What it says about itself.
+    pub manifest: Arc<Manifest>,
+    /// When its operating points were chosen at this site, RFC 3339, if they were.
+    pub site_thresholds: Option<String>,
 }
 
 /// What the threads of the service share.
@@ -60,9 +93,10 @@ pub struct Shared {
     wishes: Mutex<VecDeque<Wish>>,
     rebuilds: Mutex<VecDeque<Received>>,
     /// What the models that serve say about themselves, by role.
-    serving: Mutex<BTreeMap<u32, Arc<Manifest>>>,
-    news: Mutex<Option<News>>,
-    has_news: Condvar,
+    serving: Mutex<BTreeMap<u32, Served>>,
+    input: Mutex<Input>,
+    has_input: Condvar,
+    work: Mutex<Option<Work>>,
     clock: Clock,
     restart: AtomicBool,
     ended: AtomicBool,
@@ -78,8 +112,9 @@ impl Shared {
             wishes: Mutex::default(),
             rebuilds: Mutex::default(),
             serving: Mutex::default(),
-            news: Mutex::default(),
-            has_news: Condvar::new(),
+            input: Mutex::default(),
+            has_input: Condvar::new(),
+            work: Mutex::default(),
             clock,
             restart: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -113,29 +148,63 @@ impl Shared {
     /// What the models that serve say about themselves, by role.
     #[must_use]
     pub fn serving(&self) -> BTreeMap<u32, Arc<Manifest>> {
-        lock(&self.serving).clone()
+        let serving = lock(&self.serving);
+        let manifest = |(image, served): (&u32, &Served)| (*image, served.manifest.clone());
+        serving.iter().map(manifest).collect()
+    }
+
+    /// The models that serve, in the order of the roles.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        lock(&self.serving).values().cloned().collect()
     }
 
     /// A role is served by another model, or by none.
-    pub fn set_serving(&self, image: u32, manifest: Option<Arc<Manifest>>) {
+    pub fn set_serving(&self, image: u32, served: Option<Served>) {
         let mut serving = lock(&self.serving);
-        match manifest {
-            Some(manifest) => serving.insert(image, manifest),
+        match served {
+            Some(served) => serving.insert(image, served),
             None => serving.remove(&image),
         };
     }
 
     /// Something for the display; what it was too slow for is replaced.
     pub fn show(&self, news: News) {
-        *lock(&self.news) = Some(news);
-        self.has_news.notify_all();
+        lock(&self.input).news = Some(news);
+        self.has_input.notify_all();
     }
 
-    /// The latest news for the display, waiting for some for at most `patience`.
-    pub fn wait_for_news(&self, patience: Duration) -> Option<News> {
-        let news = lock(&self.news);
-        let waited = self.has_news.wait_timeout_while(news, patience, |news| news.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    /// Buttons were pressed.
+    pub fn press(&self, actions: impl IntoIterator<Item = Action>) {
+        lock(&self.input).presses.extend(actions);
+        self.has_input.notify_all();
+    }
+
+    /// What is new for the main thread, waiting for something for at most `patience`.
+    pub fn wait_for_input(&self, patience: Duration) -> Input {
+        let input = lock(&self.input);
+        let waited = self
+            .has_input
+            .wait_timeout_while(input, patience, |input| input.is_empty());
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// The image that is examined.
+    #[must_use]
+    pub fn work(&self) -> Option<Work> {
+        lock(&self.work).clone()
+    }
+
+    /// Another image is examined, or none.
+    pub fn set_work(&self, work: Option<Work>) {
+        *lock(&self.work) = work;
+    }
+
+    /// The image that is examined is one step further.
+    pub fn work_step(&self, step: WorkStep, frames: Option<[usize; 2]>) {
+        if let Some(work) = &mut *lock(&self.work) {
+            (work.step, work.frames) = (step, frames);
+        }
     }
 
     /// Leaves a wish, unless the same one waits already.

@@ -37,11 +37,12 @@ impl Site {
     }
 
     /// Lets the model take up the site's operating points, or give them up, if they changed since they were last `seen`.
-    pub fn refresh(&self, examiner: &mut Examiner, seen: &mut Seen) {
+    /// Gives whether they did.
+    pub fn refresh(&self, examiner: &mut Examiner, seen: &mut Seen) -> bool {
         let role = examiner.model().identity().role.clone();
         let changed = Seen(Some(self.calibrations.changed(&role)));
         if changed == *seen {
-            return;
+            return false;
         }
         *seen = changed;
         let calibration = self.calibrations.read(&role).unwrap_or_else(|error| {
@@ -58,5 +59,6 @@ impl Site {
             ),
             (None, None) => {}
         }
+        true
     }
 }

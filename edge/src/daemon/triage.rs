@@ -15,11 +15,12 @@ use super::board::Part;
 use super::filing::Tray;
 use super::models::Models;
 use super::routing::{Kind, Route, route};
-use super::shared::{News, Shared, Wish};
+use super::shared::{News, Shared, Wish, Work};
 use crate::decision::DecisionKind;
 use crate::examination::{Decoded, Examination, Request};
-use crate::finding::Finding;
+use crate::finding::{Finding, ImageSource};
 use crate::inference::ModelError;
+use crate::screens::WorkStep;
 use crate::store::cases::CaseKind;
 use crate::store::queue::Waiting;
 use crate::store::results::Examined;
@@ -107,12 +108,7 @@ impl Triage {
     fn leave(&self, waiting: &Waiting) -> Result<(), TriageError> {
         self.store.leave_without_model(waiting.image, self.shared.now())?;
         tracing::info!(case = waiting.case_number, "no model is for this kind of image");
-        let parts = [&waiting.modality, &waiting.body_part, &waiting.view];
-        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-        self.shared.show(News::NoModel {
-            case_number: waiting.case_number.clone(),
-            kind: parts.join(" "),
-        });
+        self.shared.show(News::Without { image: waiting.image });
         self.tray.look();
         Ok(())
     }
@@ -125,15 +121,18 @@ impl Triage {
             .flatten()
             .collect();
         self.store.note_examining(&examining)?;
+        self.shared.set_work(Some(work(&waiting)));
         let ahead = self.ahead.take().filter(|ahead| ahead.waiting.image == waiting.image);
         let current = ahead.unwrap_or_else(|| Opened::read(waiting));
-        thread::scope(|scope| {
+        let examined = thread::scope(|scope| {
             let ahead = next.map(|next| scope.spawn(move || Opened::read(next)));
             let examined = self.examine_frames(current, image, models);
             // A thread that failed is no loss: its image is decoded when its turn comes.
             self.ahead = ahead.and_then(|thread| thread.join().ok());
             examined
-        })
+        });
+        self.shared.set_work(None);
+        examined
     }
 
     /// Examines the frames that have no result yet; stops between two of them for an urgent image and for the end.
@@ -186,6 +185,8 @@ impl Triage {
         let Some(examiner) = models.examiner(image) else {
             return Ok(());
         };
+        let several = (frames > 1).then_some([frame as usize + 1, frames as usize]);
+        self.shared.work_step(WorkStep::Model, several);
         let examined = examiner.judge(request, decoded);
         let mut examination = match examined {
             Ok(examination) => examination,
@@ -220,6 +221,9 @@ impl Triage {
         });
         let manifest = self.shared.serving().get(&image).cloned();
         if let Some(manifest) = manifest.filter(|_| is_worst || !is_series) {
+            if !is_series {
+                self.shared.set_work(None);
+            }
             self.shared.show(News::Result {
                 examination: examination.clone(),
                 manifest,
@@ -303,10 +307,7 @@ impl Triage {
         }
         let problem = error.to_string();
         match self.store.record_fault(waiting.image, &problem, self.shared.now()) {
-            Ok(true) => self.shared.show(News::GivenUp {
-                case_number: waiting.case_number.clone(),
-                problem,
-            }),
+            Ok(true) => self.shared.show(News::Without { image: waiting.image }),
             Ok(false) => {}
             Err(error) => return error.into(),
         }
@@ -342,6 +343,21 @@ impl Opened {
             decoded,
             source,
         }
+    }
+}
+
+fn work(waiting: &Waiting) -> Work {
+    Work {
+        case_number: waiting.case_number.clone(),
+        source: ImageSource {
+            modality: waiting.modality.clone(),
+            body_part: waiting.body_part.clone(),
+            view: waiting.view.clone(),
+            ..ImageSource::default()
+        },
+        step: WorkStep::Reading,
+        frames: None,
+        since: Instant::now(),
     }
 }
 

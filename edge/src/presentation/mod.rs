@@ -1,10 +1,12 @@
 //! What the service knows, in words and pictures: from findings, faults and updates to the views of the screens.
 //!
 //! - this module: results and rows of a list
+//! - [`cases`]: stored cases, as results, as rows of a list, as news
 //! - [`reasons`]: why a result is in doubt, in the screen's language
 //! - [`notices`]: new models on their way
 //! - [`faults`]: what fails, and what helps
 
+pub mod cases;
 pub mod faults;
 pub mod notices;
 pub mod reasons;
@@ -20,7 +22,7 @@ use imaging::{GreyImage, display_picture, fit_size};
 use crate::decision::DecisionKind;
 use crate::examination::Examination;
 use crate::finding::{Finding, Heatmap, ImageSource};
-use crate::screens::{ApplianceMarks, Bar, CaseMarks, CaseRow, Edges, HeatmapView, News, ResultState, ResultView};
+use crate::screens::{ApplianceMarks, Bar, CaseMarks, Edges, HeatmapView, ResultState, ResultView};
 use crate::text::words::{Language, Words};
 
 /// Longest side of a heatmap picture, in pixels.
@@ -123,41 +125,6 @@ pub fn no_model_view<'a>(
     }
 }
 
-/// A finding as a row of a list. The manifest is that of the model that made it, where it is still here.
-#[must_use]
-pub fn case_row(
-    finding: &Finding,
-    manifest: Option<&Manifest>,
-    words: &Words,
-    time: &str,
-    marks: CaseMarks,
-) -> CaseRow {
-    CaseRow {
-        state: state(finding.decision.kind),
-        headline: headline(finding, manifest, words),
-        short: match (finding.decision.kind, &finding.decision.label) {
-            (DecisionKind::Flagged, Some(label)) => label_name(finding, manifest, label, words),
-            _ => headline(finding, manifest, words),
-        },
-        case_id: finding.case_id.clone(),
-        time: time.to_owned(),
-        marks,
-    }
-}
-
-/// The announcement of a result that came while another one is looked at.
-#[must_use]
-pub fn news(row: &CaseRow, words: &Words) -> News {
-    News {
-        state: row.state,
-        words: vec![
-            (words.results.new_result)(&row.headline, &row.case_id),
-            (words.results.new_case)(&row.case_id),
-            (words.results.new_number)(&row.case_id),
-        ],
-    }
-}
-
 /// A state of the status line with the number of images that wait: "ready · queue 0".
 #[must_use]
 pub fn status(state: &str, queue: usize, words: &Words) -> String {
@@ -167,15 +134,15 @@ pub fn status(state: &str, queue: usize, words: &Words) -> String {
 /// The decision in words, as the banner says it. The manifest is that of the model that made it, where it is here.
 #[must_use]
 pub fn headline(finding: &Finding, manifest: Option<&Manifest>, words: &Words) -> String {
-    match finding.decision.kind {
-        DecisionKind::Flagged => {
-            let label = finding.decision.label.as_deref();
-            let name = label.map_or_else(
-                || words.results.a_finding.to_owned(),
-                |id| label_name(finding, manifest, id, words),
-            );
-            (words.results.flagged)(&name)
-        }
+    let label = finding.decision.label.as_deref();
+    let name = label.map(|id| label_name(finding, manifest, id, words));
+    decided(finding.decision.kind, name.as_deref(), words)
+}
+
+/// A decision in words, with the name of the label that it flags.
+fn decided(kind: DecisionKind, label: Option<&str>, words: &Words) -> String {
+    match kind {
+        DecisionKind::Flagged => (words.results.flagged)(label.unwrap_or(words.results.a_finding)),
         DecisionKind::NoFindingFlagged => words.results.no_finding_flagged.to_owned(),
         DecisionKind::Uncertain => words.results.uncertain.to_owned(),
         DecisionKind::NotReadable => words.results.not_readable.to_owned(),
@@ -234,7 +201,9 @@ pub fn small_picture(image: &GreyImage) -> Option<Vec<u8>> {
     Some(png)
 }
 
-fn state(kind: DecisionKind) -> ResultState {
+/// What a decision looks like.
+#[must_use]
+pub fn state(kind: DecisionKind) -> ResultState {
     match kind {
         DecisionKind::Flagged => ResultState::Flagged,
         DecisionKind::NoFindingFlagged => ResultState::NoFindingFlagged,
@@ -264,6 +233,12 @@ fn heatmap_view(examination: &Examination, manifest: &Manifest, words: &Words) -
 
 /// A label in a language: as the bundle translates it, as our recipes' labels are known, else its English name.
 fn label_name(finding: &Finding, manifest: Option<&Manifest>, id: &str, words: &Words) -> String {
+    let stored = finding.probabilities.iter().find(|p| p.label == id);
+    name_of(id, stored.map(|p| p.name.as_str()), manifest, words)
+}
+
+/// As [`label_name`], with the name that is stored beside the label's id.
+fn name_of(id: &str, stored: Option<&str>, manifest: Option<&Manifest>, words: &Words) -> String {
     let label: Option<&Label> = manifest.and_then(|manifest| manifest.labels.iter().find(|label| label.id == id));
     let translated = label.and_then(|label| label.translations.get(words.language.tag()));
     if let Some(name) = translated {
@@ -274,9 +249,8 @@ fn label_name(finding: &Finding, manifest: Option<&Manifest>, id: &str, words: &
     {
         return name.to_owned();
     }
-    let stored = finding.probabilities.iter().find(|p| p.label == id);
-    let name = label.map(|label| &label.name).or(stored.map(|p| &p.name));
-    name.map_or_else(|| id.to_owned(), Clone::clone)
+    let name = label.map(|label| label.name.as_str()).or(stored);
+    name.unwrap_or(id).to_owned()
 }
 
 /// The flagged label first, then the other findings by probability, "no finding" last.
@@ -321,7 +295,8 @@ fn engine(finding: &Finding) -> String {
 }
 
 /// View, age and modality, as far as the image says them: "PA · 54 y · DX".
-fn case_details(source: &ImageSource, words: &Words) -> String {
+#[must_use]
+pub fn case_details(source: &ImageSource, words: &Words) -> String {
     let parts = [
         source.view.clone(),
         source.age_years.map(|years| short_age(years, words)),
@@ -465,17 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn news_come_in_less_and_less_room() {
-        let row = case_row(
-            &finding(&[0.1, 0.8, 0.1]),
-            None,
-            ENGLISH.words(),
-            "12:00",
-            CaseMarks::default(),
-        );
-        let news = news(&row, ENGLISH.words());
-        assert_eq!(news.words[0], "New: Flagged: COVID-19 pattern · case 0001");
-        assert!(news.words.windows(2).all(|pair| pair[0].len() > pair[1].len()));
+    fn a_state_says_how_many_images_wait() {
         assert_eq!(
             status(ENGLISH.words().status.ready, 3, ENGLISH.words()),
             "ready · queue 3"

@@ -1,7 +1,7 @@
 //! Cases as screens, command line and outbox read them.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 use serde::Serialize;
 
 use super::folders::Folders;
@@ -201,9 +201,13 @@ const SELECT: &str = "SELECT cases.id, number, kind, opened, received, changed, 
 /// # Errors
 /// [`StoreError`].
 pub fn list(connection: &Connection, from: u32, limit: u32) -> Result<Vec<CaseRecord>, StoreError> {
-    let sql = format!("{SELECT} ORDER BY cases.id DESC LIMIT ? OFFSET ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([limit, from])?;
+    select(connection, "ORDER BY cases.id DESC LIMIT ? OFFSET ?", [limit, from])
+}
+
+/// The cases that `rest` of a query says: condition, order and limit.
+pub(super) fn select(connection: &Connection, rest: &str, values: impl Params) -> Result<Vec<CaseRecord>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} {rest}"))?;
+    let mut rows = statement.query(values)?;
     let mut cases = Vec::new();
     while let Some(row) = rows.next()? {
         cases.push(record(row)?);

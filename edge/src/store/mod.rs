@@ -7,6 +7,7 @@
 //! - [`results`], [`series`]: findings of images, and of cases by their worst images
 //! - [`filing`]: what is kept beside the database
 //! - [`cases`], [`images`]: what screens, command line and outbox read
+//! - [`browse`]: what the display reads of many cases
 //! - [`models`]: what the models of the results say about themselves
 //! - [`outbox`]: what is to leave the appliance
 //! - [`verdicts`]: what people said to results, as labels for a calibration
@@ -21,6 +22,7 @@
 
 pub mod arrivals;
 pub mod audit;
+pub mod browse;
 pub mod cases;
 pub mod config;
 pub mod export;

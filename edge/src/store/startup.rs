@@ -64,7 +64,7 @@ impl Store {
         let store = Self::open(state, config, owed)?;
         let suspicion = state.join(SUSPICION);
         if suspicion.exists() {
-            let sql = "SELECT integrity_check FROM pragma_integrity_check(1)";
+            let sql = "PRAGMA integrity_check(1)";
             let found: String = super::lock(&store.writer).query_row(sql, [], |row| row.get(0))?;
             if found != "ok" {
                 let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

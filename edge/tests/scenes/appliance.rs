@@ -4,8 +4,9 @@ use imaging::grey::{GreyImage, Pixels};
 use ndarray::Array2;
 use scanside_edge::controls::{Action, Verdict};
 use scanside_edge::finding::ImageSource;
+use scanside_edge::presentation::cases::news;
 use scanside_edge::presentation::faults::{FaultKind, fault_view};
-use scanside_edge::presentation::{news, no_model_view, notices, status};
+use scanside_edge::presentation::{no_model_view, notices, status};
 use scanside_edge::screens::{
     ApplianceMarks, CaseMarks, CaseRow, CasesView, Edges, FaultView, HeatMark, IdleView, ModelRow, NoticeView,
     OutboxMark, ResultState, ResultView, SeriesView, SliceView, WorkStep, WorkingView,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use ciborium::Value;
@@ -401,15 +401,6 @@ impl Service<'_> {
     pub fn inside(&self, name: &str) -> PathBuf {
         let path = self.site.path(name);
         PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
-    }
-
-    /// Mounts the service's disk anew with these options.
-    pub fn remount(&self, options: &str) {
-        let mut command = Command::new("nsenter");
-        command.args(["--user", "--mount", "--preserve-credentials", "--target"]);
-        command.arg(self.child.id().to_string());
-        command.args(["mount", "-o", &format!("remount,{options}")]);
-        assert!(command.arg(self.site.path("state")).status().unwrap().success());
     }
 
     /// Kills the service as a power cut would.

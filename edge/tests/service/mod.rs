@@ -42,6 +42,8 @@ pub struct Site {
     pub modalities: Vec<&'static str>,
     /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
     pub disk_megabytes: Option<u32>,
+    /// More environment of the service.
+    pub environment: Vec<(&'static str, PathBuf)>,
     /// The service's port, if it is not the pseudo-terminal of [`Service`].
     pub port: Option<PathBuf>,
 }
@@ -61,6 +63,7 @@ impl Site {
             extra: String::new(),
             modalities: Vec::new(),
             disk_megabytes: None,
+            environment: Vec::new(),
             port: None,
         };
         fs::create_dir(site.path("keys")).unwrap();
@@ -122,6 +125,7 @@ impl Site {
             .arg("run")
             .arg("--config")
             .arg(self.path("edge.toml"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()
@@ -196,6 +200,11 @@ impl Site {
         bundle
     }
 
+    /// Whose bundles the service believes.
+    pub fn trusted(&self) -> bundle::TrustedKeys {
+        bundle::TrustedKeys::new(vec![self.keys.public.clone()])
+    }
+
     fn secret(&self) -> SecretKey {
         sign::parse_secret(&self.keys.secret_file).unwrap()
     }
@@ -213,8 +222,7 @@ impl Site {
 
     /// The hash of a bundle, by which the line names it.
     pub fn hash(&self, bundle: &[u8]) -> Vec<u8> {
-        let trusted = bundle::TrustedKeys::new(vec![self.keys.public.clone()]);
-        let checked = container::verify(bundle, &trusted, &bundle::Policy::default()).unwrap();
+        let checked = container::verify(bundle, &self.trusted(), &bundle::Policy::default()).unwrap();
         checked.image_digest.to_vec()
     }
 

@@ -9,7 +9,11 @@ use gpiocdev::line::{Bias, EdgeDetection, EdgeKind};
 
 use super::connection::Connection;
 use super::contacts::{Edge, Timing};
+use super::evdev::readable;
 use super::{Buttons, ButtonsError, Press, Wired};
+
+/// Edges that are taken from the kernel in one go; more are taken in the next.
+const EVENTS_AT_ONCE: usize = 16;
 
 /// How the buttons are wired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,17 +76,20 @@ fn request(wiring: &GpioWiring, bias: Option<Bias>) -> Result<Request, gpiocdev:
 }
 
 /// The edges that the lines have within a time.
-fn edges(request: &Request, wiring: &GpioWiring, time: Duration) -> Result<Vec<Edge>, gpiocdev::Error> {
+fn edges(request: &Request, wiring: &GpioWiring, time: Duration) -> io::Result<Vec<Edge>> {
+    if !readable(request, time)? {
+        return Ok(Vec::new());
+    }
     let mut edges = Vec::new();
-    let mut more = request.wait_edge_event(time)?;
-    while more {
-        let event = request.read_edge_event()?;
+    // `Request::read_edge_event` reads several events at once and keeps the first alone (gpiocdev 0.8 without uAPI v1).
+    let mut events = request.new_edge_event_buffer(EVENTS_AT_ONCE);
+    while !events.is_empty() || readable(request, Duration::ZERO)? {
+        let event = events.read_event().map_err(io::Error::other)?;
         let button = wiring.lines.iter().position(|line| line.wire == event.offset);
         edges.extend(button.map(|button| Edge {
             button,
             down: event.kind == EdgeKind::Rising,
         }));
-        more = request.has_edge_event()?;
     }
     Ok(edges)
 }
@@ -95,7 +102,7 @@ impl Buttons for GpioButtons {
 
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Press>, ButtonsError> {
         let wiring = &self.wiring;
-        let edges = |request: &mut Request, time| edges(request, wiring, time).map_err(io::Error::other);
+        let edges = |request: &mut Request, time| edges(request, wiring, time);
         let device = wiring.chip.display().to_string();
         self.connection.poll(&device, timeout, || find(wiring), edges)
     }

@@ -40,6 +40,11 @@ pub trait Display {
 
     /// Shows the canvas. Only the areas `dirty` changed since the last call; a display may show more than those.
     fn flush(&mut self, canvas: &Canvas, dirty: &[Rectangle]) -> Result<(), DisplayError>;
+
+    /// Whether it can show what moves several times a second. A file cannot: it would be written anew each time.
+    fn shows_motion(&self) -> bool {
+        true
+    }
 }
 
 /// Shows what changed on the canvas since the last time; does nothing if nothing did. After an error the areas are

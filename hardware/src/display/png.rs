@@ -53,6 +53,10 @@ impl Display for PngDisplay {
         self.size
     }
 
+    fn shows_motion(&self) -> bool {
+        false
+    }
+
     /// No viewer ever reads half a picture.
     fn flush(&mut self, canvas: &Canvas, _dirty: &[Rectangle]) -> Result<(), DisplayError> {
         whole_file::write(&self.path, &self.encode(canvas)?).map_err(|source| DisplayError::Io {

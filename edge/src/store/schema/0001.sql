@@ -38,6 +38,7 @@ CREATE TABLE cases (
 CREATE INDEX cases_by_change ON cases (changed);
 CREATE INDEX cases_to_settle ON cases (received) WHERE settled IS NULL;
 CREATE INDEX cases_to_file ON cases (id) WHERE filed = 0;
+CREATE INDEX cases_to_see ON cases (decision) WHERE acknowledged IS NULL;
 
 CREATE TABLE images (
     id                  INTEGER PRIMARY KEY,

@@ -1,0 +1,187 @@
+//! What stands where no case does: waiting, at work, an update, a fault.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Local, NaiveTime, Utc};
+use hardware::slots::Activity;
+
+use super::surface::Shown;
+use crate::daemon::board::{Part, Step};
+use crate::daemon::shared::{Served, Shared, Work};
+use crate::presentation::cases::case_row;
+use crate::presentation::faults::{FaultKind, fault_view};
+use crate::presentation::{case_details, notices};
+use crate::screens::{CaseRow, Edges, IdleView, ModelRow, NoticeView, WorkingView};
+use crate::store::Store;
+use crate::store::browse::Queue;
+use crate::text::words::Words;
+
+/// How long the end of an update stays on the display.
+const NEWS: Duration = Duration::from_secs(20);
+/// Work that is over sooner needs no screen.
+const SOON: Duration = Duration::from_millis(200);
+/// Results that the idle screen has room for at most.
+const LAST: u32 = 8;
+/// How often the day's counts are read while the store changes.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What the idle screen reads of the store.
+#[derive(Debug, Default)]
+pub struct Day {
+    read: Option<(Instant, i64, String)>,
+    today: [usize; 2],
+    last: Vec<CaseRow>,
+}
+
+impl Day {
+    /// Reads what changed: another version of the store, or another day.
+    pub fn refresh(
+        &mut self,
+        archive: &super::archive::Archive,
+        version: i64,
+        served: &[Served],
+        sends: bool,
+        now: DateTime<Utc>,
+        words: &Words,
+    ) {
+        let day = date(now);
+        if let Some((at, known, known_day)) = &self.read
+            && *known_day == day
+            && (*known == version || at.elapsed() < EVERY)
+        {
+            return;
+        }
+        self.read = Some((Instant::now(), version, day));
+        let midnight = midnight(now);
+        let read = |store: &Store| Ok((store.finished_since(midnight)?, store.latest_cases(LAST)?));
+        let Some((today, last)) = archive.read(read) else {
+            return;
+        };
+        self.today = today;
+        let row = |case| case_row(case, manifest_of(case, served), words, sends, now);
+        self.last = last.iter().map(row).collect();
+    }
+
+    /// The screen between results.
+    #[must_use]
+    pub fn view(&self, served: &[Served], flagged: usize, now: DateTime<Utc>, edges: Edges) -> IdleView {
+        IdleView {
+            date: date(now),
+            models: served.iter().map(model_row).collect(),
+            today: self.today,
+            unacknowledged: flagged,
+            last: self.last.clone(),
+            edges,
+        }
+    }
+}
+
+/// The model that made a case's result, if it serves.
+pub fn manifest_of<'a>(case: &crate::store::cases::CaseRecord, served: &'a [Served]) -> Option<&'a bundle::Manifest> {
+    let model = &case.summary.as_ref()?.model;
+    let manifests = served.iter().map(|served| &*served.manifest);
+    manifests.into_iter().find(|manifest| name(manifest) == *model)
+}
+
+fn model_row(served: &Served) -> ModelRow {
+    ModelRow {
+        name: name(&served.manifest),
+        site_thresholds: served.site_thresholds.as_deref().map(day_of),
+    }
+}
+
+/// The day of an RFC 3339 time.
+fn day_of(time: &str) -> String {
+    time.split('T').next().unwrap_or(time).to_owned()
+}
+
+/// Name and version of a model.
+#[must_use]
+pub fn name(manifest: &bundle::Manifest) -> String {
+    format!("{} {}", manifest.name, manifest.version)
+}
+
+/// The screen of work that is not over soon.
+#[must_use]
+pub fn working(work: &Work, queue: Queue, edges: &Edges, words: &'static Words) -> Option<WorkingView<'static>> {
+    (work.since.elapsed() >= SOON).then(|| WorkingView {
+        case_id: work.case_number.clone(),
+        case_details: case_details(&work.source, words),
+        image: None,
+        step: work.step,
+        slices: work.frames,
+        behind: queue.images.saturating_sub(1),
+        urgent: queue.urgent,
+        edges: edges.clone(),
+    })
+}
+
+/// An update on its way, or its end.
+#[must_use]
+pub fn update(shared: &Shared, roles: usize, serving: Option<&str>, words: &Words) -> Option<NoticeView> {
+    for image in 0..u32::try_from(roles).unwrap_or(u32::MAX) {
+        if let Some(step) = shared.board().step(image) {
+            return Some(match step {
+                Step::Receiving(bytes) => notices::receiving(bytes.done, bytes.total, words),
+                Step::Rebuilding(bytes) => notices::rebuilding(bytes.done, bytes.total, words),
+                Step::Verifying(bytes) => notices::verifying(bytes.done, bytes.total, words),
+                Step::SelfTest(cases) => notices::self_test(cases.done, cases.total, words),
+            });
+        }
+        let activity = shared.slots().activity(image);
+        if let Ok(Activity::Receiving { bytes, total }) = activity {
+            return Some(notices::receiving(bytes, total, words));
+        }
+    }
+    let board = shared.board();
+    let news = board.news(Instant::now(), NEWS);
+    news.map(|outcome| notices::outcome(outcome, serving, words))
+}
+
+/// A notice with its edges.
+#[must_use]
+pub fn notice(view: NoticeView, edges: &Edges) -> Shown {
+    Shown::Notice(NoticeView {
+        model: edges.model.clone(),
+        time: edges.time.clone(),
+        ..view
+    })
+}
+
+/// The fault of a part that keeps the appliance from its work. What cannot be sent waits, and has its mark.
+#[must_use]
+pub fn fault(shared: &Shared) -> Option<(Part, String)> {
+    let board = shared.board();
+    let (part, problem) = board.fault()?;
+    (part != Part::Outbox).then(|| (part, problem.to_owned()))
+}
+
+/// The screen of a fault, with the time at which it was seen first.
+#[must_use]
+pub fn fault_screen(part: Part, problem: &str, since: DateTime<Utc>, edges: &Edges, words: &Words) -> Shown {
+    let kind = match part {
+        Part::Store | Part::Slots => FaultKind::StorageFails,
+        Part::Disk => FaultKind::StorageFull,
+        Part::Models => FaultKind::ModelFails,
+        Part::Dicom | Part::Folder | Part::Media => FaultKind::IntakeFails,
+        Part::Outbox => FaultKind::Other,
+    };
+    Shown::Fault(fault_view(kind, &clock(since), problem, words, edges.clone()))
+}
+
+/// The time of day at this place.
+#[must_use]
+pub fn clock(time: DateTime<Utc>) -> String {
+    time.with_timezone(&Local).format("%H:%M").to_string()
+}
+
+fn date(time: DateTime<Utc>) -> String {
+    time.with_timezone(&Local).format("%Y-%m-%d").to_string()
+}
+
+/// The midnight before; where a change of the clock leaves a day none, a day ago.
+fn midnight(now: DateTime<Utc>) -> DateTime<Utc> {
+    let day = now.with_timezone(&Local).date_naive().and_time(NaiveTime::MIN);
+    let midnight = day.and_local_timezone(Local).earliest();
+    midnight.map_or(now - chrono::TimeDelta::days(1), |time| time.with_timezone(&Utc))
+}
