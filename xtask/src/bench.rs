@@ -50,6 +50,11 @@ const BENCHES: &[Bench] = &[
         command: &["bench", "--package", "scanside-edge", "--bench", "triage"],
     },
     Bench {
+        name: "receive",
+        what: "images received over DICOM, against Orthanc (needs dcmtk and orthanc)",
+        command: &["bench", "--package", "scanside-edge", "--bench", "receive"],
+    },
+    Bench {
         name: "line",
         what: "how much of a serial line scanside-flash uses",
         command: &["bench", "--package", "scanside-flash", "--bench", "line_rate"],

@@ -30,6 +30,7 @@ const TARGETS: &[Target] = &[
     target("hardware", "smp_console", &[]),
     target("hardware", "smp_raw", &[]),
     target("hardware", "smp_body", &[]),
+    target("edge", "dicom_port", &[]),
 ];
 
 /// Arguments of `fuzz`.

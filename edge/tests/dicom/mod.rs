@@ -70,6 +70,7 @@ impl Acceptor for Shelf {
             return Err(error);
         }
         assert!(arrival.path.is_file(), "{arrival:?}");
+        fs::File::open(&self.spool).unwrap().sync_all().unwrap();
         let mut arrivals = self.arrivals.lock().unwrap();
         let known = arrivals
             .iter()

@@ -18,6 +18,7 @@ mod ae_title;
 mod association;
 mod commands;
 pub mod config;
+mod journal;
 mod listener;
 mod message;
 mod negotiation;

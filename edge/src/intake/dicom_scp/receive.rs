@@ -3,7 +3,7 @@
 //!
 //! Until it is whole and synced the file has the ending [`UNFINISHED`]; whatever goes wrong before, it is removed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,7 @@ pub(super) struct Announced {
     pub(super) calling: String,
 }
 
-/// A file that is whole and synced, together with its folder.
+/// A file that is whole and synced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Whole {
     pub(super) path: PathBuf,
@@ -174,7 +174,7 @@ impl Reception {
         self.digest.update(fragment);
     }
 
-    /// Makes the file durable under its final name.
+    /// Makes the content durable.
     ///
     /// # Errors
     /// The first fault; no file is left.
@@ -240,7 +240,7 @@ fn check_identity(beginning: &[u8], announced: &Announced) -> Result<(), StoreEr
     Ok(())
 }
 
-/// File, name, folder: in this order each is on the disk before the next is.
+/// Syncs the file and gives it its name, which the acceptor makes durable together with its own.
 fn make_durable(file: NamedTempFile) -> Result<PathBuf, StoreError> {
     file.as_file()
         .sync_all()
@@ -248,12 +248,6 @@ fn make_durable(file: NamedTempFile) -> Result<PathBuf, StoreError> {
     let path = file.path().with_extension("dcm");
     file.persist_noclobber(&path)
         .map_err(|error| StoreError::writing("rename the object", error.error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    if let Err(source) = synced {
-        discard(&path);
-        return Err(StoreError::writing("sync the spool", source));
-    }
     Ok(path)
 }
 

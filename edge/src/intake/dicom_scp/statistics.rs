@@ -2,13 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-/// A problem that repeats is logged once in so long: whoever floods the port must not fill the disk with its log.
-const QUIET: Duration = Duration::from_secs(60);
+use super::journal::Journal;
 
 /// Counters that grow.
 #[derive(Debug, Default)]
@@ -26,7 +24,7 @@ pub struct Statistics {
 #[derive(Debug, Default)]
 struct Last {
     problem: Option<Problem>,
-    logged: Option<Instant>,
+    journal: Journal,
 }
 
 /// The last thing that went wrong; no patient data is in it.
@@ -103,15 +101,10 @@ impl Statistics {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Keeps a problem, and logs it unless it was logged just now.
+    /// Keeps a problem, and logs it.
     pub(super) fn problem(&self, time: DateTime<Utc>, what: String) {
         let mut last = self.last();
-        let repeats = last.problem.as_ref().is_some_and(|problem| problem.what == what);
-        let recent = last.logged.is_some_and(|logged| logged.elapsed() < QUIET);
-        if !(repeats && recent) {
-            tracing::warn!("dicom: {what}");
-            last.logged = Some(Instant::now());
-        }
+        last.journal.write(&what);
         last.problem = Some(Problem { time, what });
     }
 
