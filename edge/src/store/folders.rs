@@ -141,6 +141,19 @@ impl Folders {
         }
     }
 
+    /// Removes what an interrupted writer left in a folder of whole files.
+    pub(super) fn sweep_unfinished(folder: &Path) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|ending| ending == "partial") {
+                Self::remove(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Removes what lies in a folder and is not among `known`; gives how many files that were.
     pub(super) fn sweep(folder: &Path, known: &HashSet<String>) -> Result<usize, StoreError> {
         let read = |source| failed(folder, "read the folder", source);

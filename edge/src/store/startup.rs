@@ -120,6 +120,7 @@ impl Store {
         removed += Folders::sweep(&self.folders.images(), &images)?;
         removed += Folders::sweep(&self.folders.pictures(), &pictures)?;
         removed += Folders::sweep(&self.folders.outbox(), &outbox)?;
+        removed += Folders::sweep_unfinished(&self.folders.results())?;
         self.forget_lost_files()?;
         let interrupted = self.folders.was_examining();
         let lost = self.change(|transaction| {
