@@ -216,24 +216,27 @@ fn a_limit_of_steps_shortens_a_run_that_can_still_be_resumed() {
 #[test]
 fn a_fine_tuning_begins_where_the_earlier_run_ended_and_keeps_its_sides() {
     let scratch = Scratch::new();
-    // Of each class the first six of eight are known at first.
-    let manifest = fs::read_to_string(scratch.at("seen/manifest.csv")).unwrap();
+    let phantoms = "data phantoms --classes consolidation --size 96 --per-class 16 --seed 1 --out many";
+    scratch.succeeds(phantoms);
+    const MANY: &str = "--data many/manifest.csv";
+    // Of each class the first twelve of sixteen are known at first.
+    let manifest = fs::read_to_string(scratch.at("many/manifest.csv")).unwrap();
     let (head, rows) = manifest.split_once('\n').unwrap();
     let rows: Vec<&str> = rows.lines().collect();
-    let known = [&[head], &rows[..6], &rows[8..14]].concat().join("\n");
-    fs::write(scratch.at("seen/known.csv"), known).unwrap();
-    scratch.succeeds("train recipe.toml --data seen/known.csv --device cpu --out run --no-bundle");
+    let known = [&[head], &rows[..12], &rows[16..28]].concat().join("\n");
+    fs::write(scratch.at("many/known.csv"), known).unwrap();
+    scratch.succeeds("train recipe.toml --data many/known.csv --device cpu --out run --no-bundle");
 
     let (code, text) = scratch.run(&format!(
-        "train {SEEN} --from nowhere --device cpu --out tuned --no-bundle"
+        "train {MANY} --from nowhere --device cpu --out tuned --no-bundle"
     ));
     assert!(code == Some(2) && text.contains("nowhere"), "{code:?} {text}");
     let arguments = "--from run --head-only --epochs 2 --learning-rate 1e-2 --bundle-version 0.2.0 --device cpu";
-    scratch.succeeds(&format!("train {SEEN} {arguments} --out tuned --no-bundle"));
+    scratch.succeeds(&format!("train {MANY} {arguments} --out tuned --no-bundle"));
     let read = |path: &str| fs::read_to_string(scratch.at(path)).unwrap();
     let sides = |path: &str| -> Vec<String> { read(path).lines().skip(1).map(str::to_owned).collect() };
     let (before, after) = (sides("run/split.csv"), sides("tuned/split.csv"));
-    assert_eq!((before.len(), after.len()), (12, 16));
+    assert_eq!((before.len(), after.len()), (24, 32));
     assert!(before.iter().all(|line| after.contains(line)), "{before:?} {after:?}");
     let recipe = read("tuned/recipe.toml");
     assert!(
