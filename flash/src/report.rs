@@ -126,8 +126,11 @@ impl Reporter {
         }
     }
 
-    /// How far the stage is.
+    /// How far the stage is. A stage that does not know yet how much it has to do says nothing.
     pub fn progress(&self, done: u64, total: u64) {
+        if total == 0 {
+            return;
+        }
         let now = Instant::now();
         let mut state = self.lock();
         let rate = state.rate.at(now, done);

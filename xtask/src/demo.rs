@@ -267,6 +267,6 @@ fn tell(places: &Places, started: Instant) {
         ("key that the appliance trusts", places.public_key()),
         ("the appliance: slots, log, display", places.appliance.clone()),
     ] {
-        println!("{what:32} {}", place.display());
+        println!("{what:34} {}", place.display());
     }
 }

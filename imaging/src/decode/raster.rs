@@ -80,26 +80,25 @@ impl RasterSource {
         let (width, height) = decoder.dimensions();
         let size = (height as usize, width as usize);
         let kind = grey_kind(decoder.color_type(), "")?;
-        let mut samples = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX)];
-        decoder
-            .read_image(&mut samples)
-            .map_err(|error| damaged(self.format, error))?;
+        let count = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX) / kind.bytes;
+        let read = |samples: &mut [u8]| {
+            let done = decoder.read_image(samples);
+            done.map_err(|error| damaged(self.format, error))
+        };
         let mut meta = self.meta.clone();
         let pixels = match kind.bytes {
-            1 => Pixels::U8(shaped(
-                size,
-                kind.to_grey(samples, |sample| f32::from(sample) / 255.0, &mut meta)?,
-            )?),
+            1 => {
+                let mut samples = vec![0_u8; count];
+                read(&mut samples)?;
+                let unit = |sample| f32::from(sample) / f32::from(u8::MAX);
+                Pixels::U8(shaped(size, kind.to_grey(samples, unit, &mut meta)?)?)
+            }
             _ => {
-                let samples = samples
-                    .chunks_exact(2)
-                    .map(|pair| u16::from_ne_bytes([pair[0], pair[1]]))
-                    .collect();
-                let full = f32::from(u16::MAX);
-                Pixels::U16(shaped(
-                    size,
-                    kind.to_grey(samples, |sample| f32::from(sample) / full, &mut meta)?,
-                )?)
+                // Read in place: a second copy of a large image is memory that a small appliance lacks.
+                let mut samples = vec![0_u16; count];
+                read(bytemuck::cast_slice_mut(&mut samples))?;
+                let unit = |sample| f32::from(sample) / f32::from(u16::MAX);
+                Pixels::U16(shaped(size, kind.to_grey(samples, unit, &mut meta)?)?)
             }
         };
         let bits = pixels.bits_allocated();

@@ -1,7 +1,7 @@
 //! The training loop of a classifier: epochs of steps, validation, the best checkpoint, early stopping, resuming.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tch::{Device, TchError, Tensor};
@@ -238,6 +238,7 @@ impl<'a> Training<'a> {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<bool, TrainError> {
+        let (begun, whole) = (Instant::now(), self.state.batches_done == 0);
         if !self.train_batches(source, progress, interrupt)? {
             return Ok(false);
         }
@@ -251,7 +252,8 @@ impl<'a> Training<'a> {
         if interrupt.is_raised() && evaluation.is_none() {
             return Ok(false);
         }
-        self.close_epoch(evaluation, progress)?;
+        let took = whole.then(|| begun.elapsed());
+        self.close_epoch(evaluation, took, progress)?;
         Ok(true)
     }
 
@@ -325,7 +327,13 @@ impl<'a> Training<'a> {
         progress.record("estimate", &json!({ "seconds": time.as_secs(), "epochs": epochs }));
     }
 
-    fn close_epoch(&mut self, evaluation: Option<Evaluation>, progress: &dyn Progress) -> Result<(), TrainError> {
+    /// `took` is the time of the whole epoch; none for the rest of one that was resumed.
+    fn close_epoch(
+        &mut self,
+        evaluation: Option<Evaluation>,
+        took: Option<Duration>,
+        progress: &dyn Progress,
+    ) -> Result<(), TrainError> {
         let epoch = self.state.epochs_done + 1;
         let record = self.epoch_record(epoch, evaluation.as_ref());
         let section = &self.recipe.train;
@@ -356,7 +364,12 @@ impl<'a> Training<'a> {
         } else {
             ""
         };
-        progress.line(&format!("{}{star}", record.line(section.epochs)));
+        let epochs_left = match self.state.finished {
+            true => 0,
+            false => section.epochs as u64 - epoch,
+        };
+        let left = pace::left(took, epochs_left);
+        progress.line(&format!("{}{left}{star}", record.line(section.epochs)));
         progress.record("epoch", &json!(record));
         if stopped && epoch < section.epochs as u64 {
             progress.line(&format!(

@@ -42,6 +42,14 @@ impl Pace {
     }
 }
 
+/// What the line of an epoch that took `took` says of the epochs that are left: ", 6 min left at most". Nothing after
+/// the last one, nor where no whole epoch was measured.
+pub fn left(took: Option<Duration>, epochs_left: u64) -> String {
+    let time = took.map(|took| took.saturating_mul(u32::try_from(epochs_left).unwrap_or(u32::MAX)));
+    time.filter(|_| epochs_left > 0)
+        .map_or(String::new(), |time| format!(", {} left at most", in_words(time)))
+}
+
 /// A time in words as coarse as an estimate is: "40 s", "6 min", "2 h 30 min".
 pub fn in_words(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -70,6 +78,13 @@ mod tests {
             told.extend(pace.step(now, remaining).map(|time| (step, time.as_secs_f64().round())));
         }
         assert_eq!(told, [(25, 107.0)], "0.1 s times 1000 and 0.35 times 200");
+    }
+
+    #[test]
+    fn the_line_of_an_epoch_says_what_is_left() {
+        let took = Some(Duration::from_secs(20));
+        assert_eq!(left(took, 15), ", 5 min left at most");
+        assert_eq!([left(took, 0), left(None, 15)], ["", ""]);
     }
 
     #[test]
