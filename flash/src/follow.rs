@@ -180,8 +180,22 @@ pub fn until_back(session: &Session) -> Result<(), Failure> {
 /// # Errors
 /// The device returned to the image before, or falls silent.
 pub fn through_restart(session: &Session, subject: Subject, permanent: bool) -> Result<Ending, Failure> {
-    let mut restarted = restart(session, false)?;
+    let restarted = restart(session, false)?;
     session.reporter.stage("restarting", "");
+    through_trial(session, subject, permanent, restarted)
+}
+
+/// As [`through_restart`], of an image whose trial has begun, or whose restart is asked for once more if `restarted` is
+/// false and nothing happens.
+///
+/// # Errors
+/// As [`through_restart`].
+pub fn through_trial(
+    session: &Session,
+    subject: Subject,
+    permanent: bool,
+    mut restarted: bool,
+) -> Result<Ending, Failure> {
     let mut watch = Watch::new(session, subject);
     loop {
         let seen = watch.look()?;

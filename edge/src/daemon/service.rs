@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hardware::slots::{self, Cause, Chunk, Confirmed, Examined, MAX_FRONT_BYTES, RefusalCode, SlotError};
+use hardware::slots::{self, Cause, Chunk, Confirmed, Examined, MAX_FRONT_BYTES, Phase, RefusalCode, SlotError};
 use hardware::smp::{
     Activity, Code, DeltaChunk, FileEntry, FileGroup, Identity, ImageGroup, ImageSlots, ImageState, Information,
     KnownBundle, OsGroup, Outcome, OutcomeKind, Preflight, PreflightChunk, Refusal, Restart, ScansideGroup,
@@ -86,6 +86,13 @@ impl Service {
                 bytes: 0,
                 total: 0,
             }),
+            slots::Activity::Trial {
+                phase: Phase::Loading, ..
+            } => Some(Activity::SelfTest {
+                image,
+                done: 0,
+                total: 0,
+            }),
             slots::Activity::Trial { good_results, .. } => {
                 let left = |after: u32| u64::from(after.saturating_sub(good_results));
                 Some(Activity::Trial {
@@ -99,7 +106,7 @@ impl Service {
 
     /// Confirms the image on trial in every role that has one.
     fn confirm_running(&mut self) -> Result<(), Refusal> {
-        let on_trial = |image: &u32| matches!(self.slots_activity(*image), Some(Activity::Trial { .. }));
+        let on_trial = |image: &u32| matches!(self.shared.slots().activity(*image), Ok(slots::Activity::Trial { .. }));
         let trials: Vec<u32> = self.images().filter(on_trial).collect();
         for image in if trials.is_empty() { vec![0] } else { trials } {
             self.confirm(image)?;

@@ -30,7 +30,7 @@ pub struct ImageState {
     pub confirmed: bool,
     /// Served now.
     pub active: bool,
-    /// With `pending`: to be confirmed as soon as its self-test passes.
+    /// To be confirmed as soon as its self-test passes: the one to come if `pending`, or the one that runs if `active`.
     pub permanent: bool,
 }
 
@@ -88,6 +88,7 @@ impl Role {
         let request = record.request.filter(|request| request.side == side);
         let confirmed = record.confirmed == Some(side);
         let taken_back = confirmed && record.trial.is_some_and(|trial| trial.taken_back);
+        let promised = record.trial.is_some_and(|trial| trial.side == side && trial.permanent);
         ImageState {
             image: self.image,
             slot: record.logical(side),
@@ -101,7 +102,7 @@ impl Role {
             pending: request.is_some() || taken_back,
             confirmed,
             active: record.active() == Some(side),
-            permanent: request.is_some_and(|request| request.permanent),
+            permanent: promised || request.is_some_and(|request| request.permanent),
         }
     }
 }

@@ -343,3 +343,20 @@ fn roles_have_pairs_of_their_own() {
         [(1, 0)]
     );
 }
+
+#[test]
+fn a_promise_made_during_the_self_test_is_shown_until_it_is_kept() {
+    let storage = disk();
+    let (mut slots, _, new) = updated(&storage);
+    slots.request(&new.hash, false).unwrap();
+    assert_eq!(load(&mut slots), Load::Trial(Side::B));
+    let flags = |slots: &Slots| {
+        let state = toy::state(slots, &new).unwrap();
+        (state.active, state.permanent, state.confirmed)
+    };
+    assert_eq!(flags(&slots), (true, false, false));
+    assert_eq!(slots.confirm(0).unwrap(), Confirmed::WhenPassed);
+    assert_eq!(flags(&slots), (true, true, false));
+    assert!(slots.trial_passed(0).unwrap());
+    assert_eq!(flags(&slots), (true, false, true));
+}
