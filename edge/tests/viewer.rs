@@ -111,6 +111,7 @@ fn start(site: &Site, moves: bool, has_bomb: bool) -> Running<'_> {
         let meanings = Action::ALL.iter().map(|action| [Some(*action), None]).collect();
         let parts = Parts {
             slots: folder(&config.slots()),
+            deltas: folder(&config.deltas()),
             counter: Arc::new(FileCounter::new(monotonic.clone())),
             clock: Clock::open(monotonic.clone(), Duration::ZERO),
             monotonic,

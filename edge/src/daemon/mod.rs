@@ -85,6 +85,8 @@ impl<T: Read + Write + Send> Line for T {}
 pub struct Parts {
     /// Where the slots lie.
     pub slots: Arc<dyn Storage>,
+    /// Where deltas arrive, on the medium of the slots.
+    pub deltas: Arc<dyn Storage>,
     /// The security counter, apart from the slots.
     pub counter: Arc<dyn SecurityCounter>,
     /// Where what must never go back is kept, apart from slots and database.
@@ -218,11 +220,12 @@ fn serve(
             vec![("logs", config.logs()), ("results", config.results())],
             vec![("doctor.json", config.doctor())],
         );
-        let service = Service::new(shared.clone(), files, Inbox::new(config.deltas()), description);
+        let service = Service::new(shared.clone(), files, Inbox::new(parts.deltas), description);
         threads.add(serve_line(shared.clone(), service, line))?;
     }
     // What was asked for before a power cut must be read back before the start decides.
-    verifier::verify_waiting(&shared, &keys, &policy);
+    // A medium that fails is told; what is confirmed serves without it.
+    let _ = verifier::verify_waiting(&shared, &keys, &policy);
     threads.add(verifier::spawn(shared.clone(), keys, policy))?;
 
     let (filing, tray) = Filing::new(shared.clone(), store.clone(), head.clone(), maker);
