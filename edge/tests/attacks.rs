@@ -76,7 +76,7 @@ fn forgeries(site: &Site) -> Vec<(String, Vec<u8>, Code)> {
             flipped(&good, parts.signature - 1),
             Code::Signature,
         ),
-        ("an older counter", site.with_counter(0), Code::Downgrade),
+        ("an older counter", site.bundle_of_counter(0, |_| ()), Code::Downgrade),
         ("another role", site.of_role("chest-ct"), Code::Role),
         ("another format", flipped(&good, HEADER_BYTES + 8), Code::Format),
         (
