@@ -116,6 +116,14 @@ impl Slots {
         Ok(self.role(image)?.activity())
     }
 
+    /// Where the image on trial lies; `None` if no trial runs.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`].
+    pub fn on_trial(&self, image: u32) -> Result<Option<Side>, SlotError> {
+        Ok(self.role(image)?.record.trial.map(|trial| trial.side))
+    }
+
     /// Why the last image that was asked for, or uploaded, is not in use.
     ///
     /// # Errors
