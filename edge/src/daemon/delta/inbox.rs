@@ -110,15 +110,6 @@ impl Inbox {
             target,
             target_bytes,
         } = begin;
-        // The other slot is where the new bundle goes: a base there would be overwritten while it is read.
-        let is_base = |state: &slots::ImageState| state.image == image && state.hash == *base && state.active;
-        if !shared.slots().states().iter().any(is_base) {
-            let message = format!(
-                "the model that serves is not {}; send the whole bundle",
-                hexadecimal(base)
-            );
-            return Err(Refusal::new(Code::WrongBase, message));
-        }
         if length > target_bytes {
             return Err(Refusal::new(
                 Code::Invalid,
@@ -128,16 +119,26 @@ impl Inbox {
         let name = format!("{}{ENDING}", hexadecimal(&sha[..8]));
         let file = DeltaFile::new(self.storage.clone(), name, length);
         let found = file.found().map_err(failed)?;
+        // What an earlier line brought stays; its digest is looked at when all is there.
+        let at = found.unwrap_or(0);
+        let beside = (length - at).saturating_sub(self.bytes_of_others(&file));
+        // Nobody should send all of it only to hear that a trial runs, or that there is no room.
+        let room = shared.slots().check_room(image, target_bytes, beside);
+        room.map_err(|error| refused(&error))?;
+        // The other slot is where the new bundle goes: a base there would be overwritten while it is read.
+        let is_base = |state: &slots::ImageState| state.image == image && state.hash == *base && state.active;
+        if !shared.slots().states().iter().any(is_base) {
+            let message = format!(
+                "the model that serves is not {}; send the whole bundle",
+                hexadecimal(base)
+            );
+            return Err(Refusal::new(Code::WrongBase, message));
+        }
         // Followed or not, the file is gone afterwards.
         let same = |incoming: &Incoming| incoming.sha == *sha && incoming.received.file.length() == length;
         if found.is_some() && self.current.as_ref().is_some_and(same) {
             return Ok(());
         }
-        // What an earlier line brought stays; its digest is looked at when all is there.
-        let at = found.unwrap_or(0);
-        let beside = (length - at).saturating_sub(self.bytes_of_others(&file));
-        let room = shared.slots().check_room(image, target_bytes, beside);
-        room.map_err(|error| refused(&error))?;
         self.forget_others(&file);
         if at == 0 {
             file.create().map_err(failed)?;

@@ -276,6 +276,36 @@ fn what_has_no_room_is_refused_before_a_byte_is_written() {
 }
 
 #[test]
+fn while_the_slot_may_not_be_written_to_its_first_piece_is_refused() {
+    let device = Device::new();
+    let (target, next) = (device.bundle("1.1.0", 1), device.bundle("1.2.0", 1));
+    device.store(&target);
+    let from_confirmed = Announced::of(difference(&device.base, &next), &device.base, &next);
+    let from_trial = Announced::of(difference(&target, &next), &target, &next);
+    let refused = |file: &Announced| {
+        let refusal = file.send(&device, &mut device.inbox(), 1).unwrap_err();
+        assert!(device.deltas().is_empty());
+        assert_eq!(refusal.code, Code::BadState, "{refusal:?}");
+        refusal.message
+    };
+    device.shared.slots().request(&digest(&target), false).unwrap();
+    assert!(refused(&from_confirmed).contains("pending"));
+    device.shared.slots().begin_start();
+    for serves in [false, true] {
+        if serves {
+            device.shared.slots().trial_passed(0).unwrap();
+        }
+        for file in [&from_confirmed, &from_trial] {
+            assert!(refused(file).contains("a trial runs"), "{}", refused(file));
+        }
+    }
+    device.shared.slots().confirm(0).unwrap();
+    rebuild(&device.shared, &from_trial.deliver(&device));
+    device.read_back();
+    assert!(device.has(&next));
+}
+
+#[test]
 fn an_upload_that_came_meanwhile_is_left_alone() {
     let device = Device::new();
     let (target, other) = (device.bundle("1.1.0", 1), device.bundle("1.2.0", 9));
