@@ -104,6 +104,7 @@ fn loses_a_thread(site: &Site, change: impl FnOnce(&mut Parts) + Send + 'static,
     });
     assert_eq!(told[0], News::Ready);
     end();
+    site.wait("the end", || running.thread.is_finished().then_some(()));
     let watchdog = running.watchdog.clone();
     let lost = running.thread.join().unwrap().unwrap_err();
     assert!(matches!(lost, DaemonError::Lost), "{lost}");
