@@ -6,12 +6,15 @@
 mod service;
 mod support;
 
+use bundle::blocks::BlockTable;
 use bundle::container::{PROLOGUE_BYTES, PayloadFile};
-use bundle::manifest::FileKind;
-use bundle::mcuboot::{HEADER_BYTES, TRAILER_BYTES};
+use bundle::manifest::{FileKind, Manifest};
+use bundle::mcuboot::{HEADER_BYTES, ImageHeader, TRAILER_BYTES, Trailer};
+use bundle::{delta, sign};
 use hardware::smp::Code;
 use hardware::smp::message::group;
 use service::{Service, Site};
+use sha2::{Digest, Sha256};
 
 /// What attacks may take above the idle service, in bytes.
 const MEMORY: u64 = 20_000_000;
@@ -76,7 +79,7 @@ fn forgeries(site: &Site) -> Vec<(String, Vec<u8>, Code)> {
             flipped(&good, parts.signature - 1),
             Code::Signature,
         ),
-        ("an older counter", site.with_counter(0), Code::Downgrade),
+        ("an older counter", site.bundle_of_counter(0, |_| ()), Code::Downgrade),
         ("another role", site.of_role("chest-ct"), Code::Role),
         ("another format", flipped(&good, HEADER_BYTES + 8), Code::Format),
         (
@@ -174,6 +177,108 @@ fn a_bundle_that_unpacks_to_much_more_is_checked_in_bounded_memory() {
     service.wait_for_bootable();
     let above = service.memory("VmHWM").saturating_sub(idle);
     assert!(above < MEMORY, "{above}");
+}
+
+/// A bundle with another payload and another manifest, signed as it then is: by a packer that lies.
+fn resigned(site: &Site, good: &[u8], payload: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+    let signed_to = HEADER_BYTES + PROLOGUE_BYTES;
+    let length = u32::from_le_bytes(good[signed_to..signed_to + 4].try_into().unwrap()) as usize;
+    let mut manifest = Manifest::from_json(&good[signed_to + 4..signed_to + 4 + length]).unwrap();
+    change(&mut manifest);
+    let json = serde_json::to_vec(&manifest).unwrap();
+    let table = BlockTable::of(payload, 1 << 15).unwrap().to_bytes();
+    let mut signed = good[HEADER_BYTES..HEADER_BYTES + 12].to_vec();
+    signed.extend(((4 + json.len() + table.len()) as u32).to_le_bytes());
+    signed.extend((json.len() as u32).to_le_bytes());
+    signed.extend([json, table].concat());
+    let signature = sign::sign(&site.secret(), &signed, "a liar").unwrap();
+    let image = ImageHeader {
+        version: manifest.version,
+        body_bytes: (signed.len() + 4 + signature.len() + payload.len()) as u32,
+    };
+    let mut file = image.to_bytes().to_vec();
+    file.extend(signed);
+    file.extend((signature.len() as u32).to_le_bytes());
+    file.extend([signature.as_bytes(), payload].concat());
+    file.extend(Trailer::protected_bytes(manifest.security_counter));
+    let digest: [u8; 32] = Sha256::digest(&file).into();
+    file.extend(Trailer::unprotected_bytes(&digest));
+    file
+}
+
+/// A zstd frame that wants a window of 1 GiB for a thousand equal bytes (RFC 8878, 3.1.1).
+fn wide_frame() -> Vec<u8> {
+    // The last block, of one byte a thousand times.
+    let block: u32 = 1 | 1 << 1 | 1000 << 3;
+    let [a, b, c, _] = block.to_le_bytes();
+    vec![0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, a, b, c, 0]
+}
+
+#[test]
+fn bombs_in_signed_bundles_and_in_deltas_are_refused_in_bounded_memory() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.with_confirmed_model();
+    let before = service.states();
+    let zeros = PayloadFile::new("report/zeros.bin", FileKind::Report, vec![0; 300_000_000]);
+    let good = site.bundle(|files| files.push(zeros));
+    let parts = Parts::of(&good);
+    let payload = &good[parts.payload..parts.trailer];
+    let last = |manifest: &mut Manifest, length: u64, stored: usize| {
+        let zeros = manifest.files.last_mut().unwrap();
+        (zeros.length, zeros.stored) = (length, stored as u64);
+    };
+    let mut frame = 0;
+    resigned(&site, &good, payload, |manifest| {
+        frame = manifest.files.last().unwrap().stored as usize
+    });
+    let (others, frame) = payload.split_at(payload.len() - frame);
+    service.forget_peak_memory();
+    let idle = service.memory("VmRSS");
+
+    // It says itself that it unpacks to too much.
+    for length in [(512 << 20) + 1, 1 << 40, u64::MAX] {
+        let bomb = resigned(&site, &good, payload, |manifest| last(manifest, length, frame.len()));
+        assert_eq!(
+            service.try_upload(&bomb),
+            Err(u64::from(Code::ImageTooLarge.rc())),
+            "{length}"
+        );
+    }
+    // It unpacks to more than it says, or wants more memory for it than a device grants: found when it is read back.
+    let longer = resigned(&site, &good, payload, |manifest| last(manifest, 1000, frame.len()));
+    let wide = [others, &wide_frame()].concat();
+    let wide = resigned(&site, &good, &wide, |manifest| last(manifest, 1000, wide_frame().len()));
+    for (bomb, words) in [(longer, "does not have the 1000 bytes"), (wide, "does not decompress")] {
+        service.upload(&bomb);
+        site.wait("the refusal", || {
+            service.wait_for_outcome("damaged").contains(words).then_some(())
+        });
+        assert_eq!(service.states(), before, "{words}");
+    }
+    // A delta that unpacks to more than the bundle that it leads to.
+    let base: [u8; 32] = before[0].hash.clone().try_into().unwrap();
+    let mut delta = [&delta::MAGIC[..], &delta::FORMAT_VERSION.to_le_bytes(), &[0; 2], &base].concat();
+    delta.extend((good.len() as u64).to_le_bytes());
+    delta.extend(Sha256::digest(&good));
+    delta.extend([&[3][..], &(frame.len() as u32).to_le_bytes(), frame].concat());
+    delta.extend(
+        [
+            &[2][..],
+            &(TRAILER_BYTES as u32).to_le_bytes(),
+            &good[parts.trailer..],
+            &[0],
+        ]
+        .concat(),
+    );
+    service.delta(&delta, base, &good).unwrap();
+    let reason = service.wait_for_outcome("refused");
+    assert!(reason.contains("send the whole bundle"), "{reason}");
+    assert_eq!(service.states(), before);
+
+    let above = service.memory("VmHWM").saturating_sub(idle);
+    println!("bombs: {:.1} MB above idle", above as f64 / 1e6);
+    assert!(above < MEMORY, "{above}");
+    goes_on(&site, &mut service);
 }
 
 #[test]

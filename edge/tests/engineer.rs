@@ -1,104 +1,11 @@
 //! The engineer's tool and the service, two programs joined by a pair of pseudo-terminals.
 
+mod desk;
 mod service;
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use desk::Desk;
 use serde_json::Value;
-use service::Site;
-use service::cable::Cable;
-
-/// The built tool beside the built service; absent, the test is skipped with what to do, but in CI it fails.
-fn tool() -> Option<PathBuf> {
-    let tool = Path::new(env!("CARGO_BIN_EXE_scanside-edge")).with_file_name("scanside-flash");
-    if tool.exists() {
-        return Some(tool);
-    }
-    let absent = "scanside-flash is not built; cargo build -p scanside-flash";
-    assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{absent}");
-    eprintln!("skipped: {absent}");
-    None
-}
-
-/// The service on one end of a cable, the tool on the other.
-struct Desk {
-    tool: PathBuf,
-    site: Site,
-    cable: Cable,
-}
-
-/// What the tool left.
-struct Run {
-    code: Option<i32>,
-    text: String,
-    events: Vec<Value>,
-}
-
-impl Desk {
-    fn new() -> Option<Self> {
-        let (tool, mut site) = (tool()?, Site::new()?);
-        let cable = Cable::new().unwrap();
-        site.port = Some(cable.ends[0].clone());
-        Some(Self { tool, site, cable })
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        let mut command = Command::new(&self.tool);
-        // Nothing of this computer's user.
-        command.env("HOME", self.site.path("home")).env_remove("XDG_CACHE_HOME");
-        command
-            .arg("--json")
-            .arg("--port")
-            .arg(&self.cable.ends[1])
-            .args(arguments);
-        let output = command.output().unwrap();
-        let out = String::from_utf8_lossy(&output.stdout).into_owned();
-        Run {
-            code: output.status.code(),
-            events: out.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
-            text: out + &String::from_utf8_lossy(&output.stderr),
-        }
-    }
-
-    #[track_caller]
-    fn done(&self, arguments: &[&str]) -> Run {
-        let run = self.run(arguments);
-        assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.text);
-        run
-    }
-
-    /// What is in the slots now.
-    fn images(&self) -> Vec<Value> {
-        let status = self.done(&["status"]).event("status").clone();
-        status["images"].as_array().unwrap().clone()
-    }
-}
-
-impl Run {
-    /// The last event of a name.
-    #[track_caller]
-    fn event(&self, name: &str) -> &Value {
-        let found = self.events.iter().rev().find(|event| event["event"] == name);
-        found.unwrap_or_else(|| panic!("no event {name}: {}", self.text))
-    }
-
-    fn stages(&self) -> Vec<&str> {
-        let stages = self.events.iter().filter(|event| event["event"] == "stage");
-        stages.map(|event| event["stage"].as_str().unwrap()).collect()
-    }
-
-    /// Asserts that the stages come in this order; what the device does quickly may not be seen.
-    #[track_caller]
-    fn assert_order(&self, wanted: &[&str]) {
-        let stages = self.stages();
-        let mut rest = stages.iter();
-        for stage in wanted {
-            assert!(rest.any(|seen| seen == stage), "no {stage} in its place: {stages:?}");
-        }
-    }
-}
 
 fn is(state: &Value, flag: &str) -> bool {
     state[flag] == true

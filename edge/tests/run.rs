@@ -40,14 +40,8 @@ fn a_first_model_arrives_is_tried_confirmed_and_stays() {
 fn a_model_that_fails_its_self_test_leaves_the_old_one_serving() {
     let Some(site) = Site::new() else { return };
     let mut service = site.with_confirmed_model();
-    let wrong = site.bundle(|files| {
-        let expected = files.iter_mut().find(|file| file.path.ends_with(".json")).unwrap();
-        let mut outputs: serde_json::Value = serde_json::from_slice(&expected.bytes).unwrap();
-        outputs["probabilities"] = serde_json::json!([0.9, 0.05, 0.05]);
-        expected.bytes = serde_json::to_vec(&outputs).unwrap();
-    });
     let old = service.states()[0].hash.clone();
-    service.upload(&wrong);
+    service.upload(&site.failing());
     let hash = service.wait_for_bootable();
     service.test(&hash);
     service.restart();
@@ -165,7 +159,7 @@ fn what_may_not_be_stored_is_refused_with_its_reason_and_changes_nothing() {
     for (bundle, code) in [
         (site.stranger(), Code::Signature),
         (site.of_role("chest-ct"), Code::Role),
-        (site.with_counter(0), Code::Downgrade),
+        (site.bundle_of_counter(0, |_| ()), Code::Downgrade),
         (
             b"this is no bundle, however long it is, and never will be one".repeat(20),
             Code::Format,

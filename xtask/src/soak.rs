@@ -31,6 +31,22 @@ const SOAKS: &[Soak] = &[
         ],
     },
     Soak {
+        name: "power",
+        what: "the same while models come as deltas",
+        variables: &[],
+        command: &[
+            "test",
+            "--release",
+            "--package",
+            "scanside-edge",
+            "--lib",
+            "power_cuts",
+            "--",
+            "--include-ignored",
+            "--nocapture",
+        ],
+    },
+    Soak {
         name: "line",
         what: "uploads over a noisy line, from 100 seeds in each framing",
         variables: &[("SCANSIDE_SEEDS", "100")],
@@ -78,7 +94,7 @@ const SOAKS: &[Soak] = &[
 /// Arguments of `soak`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this one
+    /// Only those of this name
     name: Option<String>,
 }
 
@@ -93,7 +109,8 @@ pub fn run(args: &Args) -> Result<()> {
         .filter(|soak| args.name.as_deref().is_none_or(|name| name == soak.name))
         .peekable();
     if wanted.peek().is_none() {
-        let names: Vec<&str> = SOAKS.iter().map(|soak| soak.name).collect();
+        let mut names: Vec<&str> = SOAKS.iter().map(|soak| soak.name).collect();
+        names.dedup();
         bail!("no such soak; there are: {}", names.join(", "));
     }
     for soak in wanted {

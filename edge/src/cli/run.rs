@@ -124,6 +124,7 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
     let monotonic = folder(config.monotonic())?;
     Ok(Parts {
         slots,
+        deltas: folder(config.deltas())?,
         counter: Arc::new(FileCounter::new(monotonic.clone())),
         clock: Clock::open(monotonic.clone(), NOT_BEFORE),
         monotonic,

@@ -108,6 +108,12 @@ impl Board {
             .insert(image, (Outcome { image, kind, reason }, Some(now)));
     }
 
+    /// The long step of role `image` came to its end, at one moment for whoever looks.
+    pub fn conclude(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>, now: Instant) {
+        self.report(image, kind, reason, now);
+        self.end(image);
+    }
+
     /// What came to its end before the service began: it is told, but is no news.
     pub fn remember(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>) {
         let reason = reason.into();

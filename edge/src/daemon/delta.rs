@@ -1,24 +1,24 @@
 //! Deltas: received into a file of their own, then rebuilt into the slot as an upload would be.
 
 mod digesting;
+mod file;
 mod follow;
 mod inbox;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
 use hardware::slots::UploadMark;
 
 use super::board::Progress;
 
+use file::DeltaFile;
 pub use follow::rebuild;
 pub use inbox::Inbox;
 
 /// A delta whose every byte arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Received {
-    path: PathBuf,
+    file: DeltaFile,
     image: u32,
     base: [u8; 32],
     target: [u8; 32],

@@ -28,10 +28,12 @@ pub fn run(
         if stop() {
             return Ok(Ended::Stopped);
         }
+        // Looked at first: with a restart, threads end behind it.
+        let lives = is_alive();
         if shared.is_restarting() {
             return Ok(Ended::Restart);
         }
-        if !is_alive() {
+        if !lives {
             return Err(DaemonError::Lost);
         }
         liveness.alive(&viewer.status());

@@ -85,6 +85,8 @@ impl<T: Read + Write + Send> Line for T {}
 pub struct Parts {
     /// Where the slots lie.
     pub slots: Arc<dyn Storage>,
+    /// Where deltas arrive, on the medium of the slots.
+    pub deltas: Arc<dyn Storage>,
     /// The security counter, apart from the slots.
     pub counter: Arc<dyn SecurityCounter>,
     /// Where what must never go back is kept, apart from slots and database.
@@ -218,12 +220,13 @@ fn serve(
             vec![("logs", config.logs()), ("results", config.results())],
             vec![("doctor.json", config.doctor())],
         );
-        let service = Service::new(shared.clone(), files, Inbox::new(config.deltas()), description);
-        threads.add(serve_line(shared.clone(), service, line))?;
+        let service = Service::new(shared.clone(), files, Inbox::new(parts.deltas), description);
+        threads.add_vital(serve_line(shared.clone(), service, line))?;
     }
     // What was asked for before a power cut must be read back before the start decides.
-    verifier::verify_waiting(&shared, &keys, &policy);
-    threads.add(verifier::spawn(shared.clone(), keys, policy))?;
+    // A medium that fails is told; what is confirmed serves without it.
+    let _ = verifier::verify_waiting(&shared, &keys, &policy);
+    threads.add_vital(verifier::spawn(shared.clone(), keys, policy))?;
 
     let (filing, tray) = Filing::new(shared.clone(), store.clone(), head.clone(), maker);
     let site = Site::new(CalibrationFolder::new(config.calibration()), config.serving());
@@ -231,17 +234,15 @@ fn serve(
     let triage = Triage::new(shared.clone(), store.clone(), tray, config.update.trial_inferences);
     let serving = Serving::new(shared.clone(), store.clone(), models, triage, config.doctor());
     let tasks = intakes(config)?.into_iter().chain(parts.tasks);
-    let vital = [
-        threads.add(spawn("serving", move || serving.run()))?,
-        threads.add(spawn("filing", move || filing.run()))?,
-    ];
+    threads.add_vital(spawn("serving", move || serving.run()))?;
+    threads.add_vital(spawn("filing", move || filing.run()))?;
     for task in tasks {
         threads.add(tasks::spawn(task, Surroundings::new(store.clone(), shared.clone())))?;
     }
     if let Some(panel) = parts.panel {
         threads.add(buttons::spawn(shared.clone(), panel))?;
     }
-    let is_alive = || vital.iter().all(|thread| threads.is_running(*thread));
+    let is_alive = || threads.are_well();
     let mut liveness = Liveness::new(parts.watchdog);
     let mut viewer = Viewer::new(surface, shared.clone(), store.clone(), fittings);
     liveness.ready();
@@ -298,16 +299,25 @@ fn intakes(config: &ApplianceConfig) -> Result<Vec<Box<dyn Task>>, DaemonError> 
 
 /// The threads of the service.
 #[derive(Default)]
-struct Threads(Vec<JoinHandle<()>>);
+struct Threads {
+    /// Without one of these, nobody gets a result, or no engineer a new model in.
+    vital: Vec<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+}
 
 impl Threads {
-    fn add(&mut self, spawned: io::Result<JoinHandle<()>>) -> Result<usize, DaemonError> {
-        self.0.push(spawned.map_err(DaemonError::Thread)?);
-        Ok(self.0.len() - 1)
+    fn add_vital(&mut self, spawned: io::Result<JoinHandle<()>>) -> Result<(), DaemonError> {
+        self.vital.push(spawned.map_err(DaemonError::Thread)?);
+        Ok(())
     }
 
-    fn is_running(&self, thread: usize) -> bool {
-        !self.0[thread].is_finished()
+    fn add(&mut self, spawned: io::Result<JoinHandle<()>>) -> Result<(), DaemonError> {
+        self.others.push(spawned.map_err(DaemonError::Thread)?);
+        Ok(())
+    }
+
+    fn are_well(&self) -> bool {
+        !self.vital.iter().any(JoinHandle::is_finished)
     }
 }
 
@@ -318,7 +328,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
 /// The threads end first: nothing may change the slots behind the orderly stop.
 fn end(shared: &Shared, store: &Store, head: &Mutex<AuditHead>, threads: Threads) {
     shared.end();
-    for thread in threads.0 {
+    for thread in threads.vital.into_iter().chain(threads.others) {
         if thread.join().is_err() {
             tracing::error!("a thread of the service panicked");
         }

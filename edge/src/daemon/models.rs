@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use bundle::{Policy, TrustedKeys};
-use hardware::slots::{Cause, Load, Side};
+use hardware::slots::{Cause, Load, Side, Slots};
 use hardware::smp::OutcomeKind;
 use imaging::decode::Limits;
 use onnx::runtime::{Runtime, SessionOptions};
@@ -131,20 +131,17 @@ impl Models {
     pub fn serve(&mut self, image: u32, load: Load) {
         let mut load = load;
         for _ in 0..MAX_LOADS {
-            let failed = match load {
-                Load::Nothing => return self.leave(image),
-                Load::Confirmed(side) => match self.serve_confirmed(image, side) {
-                    Ok(()) => return,
-                    Err(error) => self.fall_back(image, &error),
-                },
-                Load::Trial(side) => match self.serve_trial(image, side) {
-                    Ok(()) => return,
-                    Err(error) => self.revert(image, &error),
-                },
+            let served = match load {
+                Load::Nothing => break,
+                Load::Confirmed(side) => self
+                    .serve_confirmed(image, side)
+                    .map_err(|error| self.fall_back(image, &error)),
+                Load::Trial(side) => self.serve_trial(image, side),
             };
-            match failed {
-                Some(next) => load = next,
-                None => break,
+            match served {
+                Ok(()) => return,
+                Err(Some(next)) => load = next,
+                Err(None) => break,
             }
         }
         self.leave(image);
@@ -180,17 +177,33 @@ impl Models {
         Ok(())
     }
 
-    fn serve_trial(&mut self, image: u32, side: Side) -> Result<(), ServeError> {
-        let Loaded { model, golden, engine } = self.load(image, side)?;
-        let (model, _) = self.check(image, model, &golden)?;
-        let confirmed = self.shared.slots().trial_passed(image)?;
+    /// Serves an image on trial if it passes its self-test; else gives what the slots name instead.
+    fn serve_trial(&mut self, image: u32, side: Side) -> Result<(), Option<Load>> {
+        let tested = self.load(image, side).and_then(|Loaded { model, golden, engine }| {
+            let (model, _) = self.check(image, model, &golden)?;
+            Ok((model, engine))
+        });
+        let mut slots = self.shared.slots();
+        if !matches!(slots.on_trial(image), Ok(Some(found)) if found == side) {
+            drop(slots);
+            tracing::info!(image, "the trial was taken back during its self-test");
+            // Whoever did that has said so, and wishes for what to serve instead.
+            self.shared.board().end(image);
+            return Ok(());
+        }
+        let passed = tested.and_then(|tested| Ok((tested, slots.trial_passed(image)?)));
+        let ((model, engine), confirmed) = match passed {
+            Ok(passed) => passed,
+            Err(error) => return Err(self.revert(image, slots, &error)),
+        };
+        drop(slots);
         self.put(image, side, model, engine);
         let (kind, reason) = match confirmed {
             true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
             false => (OutcomeKind::Passed, ON_TRIAL),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");
-        self.shared.board().report(image, kind, reason, Instant::now());
+        self.shared.board().conclude(image, kind, reason, Instant::now());
         Ok(())
     }
 
@@ -241,7 +254,8 @@ impl Models {
         Ok(Loaded { model, golden, engine })
     }
 
-    /// Runs the golden cases; gives the model back if all pass.
+    /// Runs the golden cases; gives the model back if all pass. What comes of it is for the caller to tell: until then the
+    /// board has the self-test going on.
     fn check(
         &self,
         image: u32,
@@ -255,9 +269,7 @@ impl Models {
                 .board()
                 .begin(image, Step::SelfTest(Progress { done, total }));
         };
-        let results = golden::run(&mut model, golden, tell);
-        self.shared.board().end(image);
-        let results = results?;
+        let results = golden::run(&mut model, golden, tell)?;
         let failed: Vec<&GoldenResult> = results.iter().filter(|case| !case.passed).collect();
         match failed.first() {
             None => Ok((model, results)),
@@ -280,17 +292,18 @@ impl Models {
     }
 
     /// The model on trial failed.
-    fn revert(&self, image: u32, error: &ServeError) -> Option<Load> {
+    fn revert(&self, image: u32, mut slots: MutexGuard<'_, Slots>, error: &ServeError) -> Option<Load> {
         tracing::error!(image, "the model on trial is taken back: {error}");
         let (cause, kind) = match error {
             ServeError::SelfTest { .. } => (Cause::SelfTest, OutcomeKind::Failed),
             _ => (Cause::Load, OutcomeKind::Reverted),
         };
         let message = error.to_string();
+        let next = slots.revert(image, cause, &message);
+        drop(slots);
         self.shared
             .board()
-            .report(image, kind, message.as_str(), Instant::now());
-        let next = self.shared.slots().revert(image, cause, &message);
+            .conclude(image, kind, message.as_str(), Instant::now());
         self.next(next)
     }
 

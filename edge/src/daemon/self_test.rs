@@ -34,7 +34,7 @@ pub fn run(shared: &Shared, models: &mut Models, image: u32, path: &Path) {
         Err(error) => (OutcomeKind::Failed, error.to_string()),
     };
     tracing::info!(image, "{reason}");
-    shared.board().report(image, kind, reason, Instant::now());
+    shared.board().conclude(image, kind, reason, Instant::now());
     write_report(shared, image, tested, path);
 }
 

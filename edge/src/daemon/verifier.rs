@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bundle::{Policy, TrustedKeys};
-use hardware::slots::{Outcome, SlotReader, Verification};
+use hardware::slots::{Outcome, SlotError, StorageReader, Verification};
 use hardware::smp::OutcomeKind;
 
 use super::board::{Part, Progress, Step};
@@ -27,20 +27,30 @@ pub fn run(shared: &Arc<Shared>, keys: &TrustedKeys, policy: &Policy) {
         while let Some(received) = shared.next_rebuild() {
             delta::rebuild(shared, &received);
         }
-        verify_waiting(shared, keys, policy);
-        thread::sleep(INTERVAL);
+        let pause = match verify_waiting(shared, keys, policy) {
+            Ok(()) => INTERVAL,
+            // It will be read back again; a full or failing medium needs no hurry.
+            Err(_) => PAUSE_AFTER_FAULT,
+        };
+        thread::sleep(pause);
     }
 }
 
 /// Reads back every file that waits for it.
-pub fn verify_waiting(shared: &Shared, keys: &TrustedKeys, policy: &Policy) {
+///
+/// # Errors
+/// [`SlotError::Storage`] if what that showed cannot be written down, which is told on the board; the file goes on
+/// waiting.
+pub fn verify_waiting(shared: &Shared, keys: &TrustedKeys, policy: &Policy) -> Result<(), SlotError> {
     let waiting = shared.slots().verifications();
+    let mut done = Ok(());
     for verification in waiting {
-        verify(shared, keys, policy, verification);
+        done = done.and(verify(shared, keys, policy, verification));
     }
+    done
 }
 
-fn verify(shared: &Shared, keys: &TrustedKeys, policy: &Policy, verification: Verification) {
+fn verify(shared: &Shared, keys: &TrustedKeys, policy: &Policy, verification: Verification) -> Result<(), SlotError> {
     let image = verification.image();
     let verified = verification.run(|reader| {
         let reader = Reported::new(shared, image, reader);
@@ -73,24 +83,23 @@ fn verify(shared: &Shared, keys: &TrustedKeys, policy: &Policy, verification: Ve
         Err(error) => {
             tracing::error!(image, "the state of the slots cannot be written: {error}");
             board.set_fault(Part::Slots, error.to_string());
-            drop(board);
-            // It will be read back again; a full or failing medium needs no hurry.
-            thread::sleep(PAUSE_AFTER_FAULT);
+            return Err(error);
         }
     }
+    Ok(())
 }
 
 /// Tells the board how far reading is.
 struct Reported<'a> {
     shared: &'a Shared,
     image: u32,
-    reader: SlotReader,
+    reader: StorageReader,
     progress: Progress,
     told: u64,
 }
 
 impl<'a> Reported<'a> {
-    fn new(shared: &'a Shared, image: u32, reader: SlotReader) -> Self {
+    fn new(shared: &'a Shared, image: u32, reader: StorageReader) -> Self {
         let total = reader.length();
         let progress = Progress { done: 0, total };
         shared.board().begin(image, Step::Verifying(progress));

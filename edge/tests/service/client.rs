@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ciborium::Value;
@@ -13,6 +16,8 @@ use super::{PATIENCE, Site};
 
 /// Bytes of a bundle in one request.
 const PIECE: usize = 4096;
+/// In place of an `rc`: there is no answer, because the service was killed meanwhile.
+pub const KILLED: u64 = u64::MAX;
 
 /// The state of an image as the line tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,7 @@ pub struct Service<'a> {
     sequence: u8,
     /// The longest that an answer took.
     pub slowest: Duration,
+    killed: Arc<AtomicBool>,
 }
 
 type Map = Vec<(Value, Value)>;
@@ -42,6 +48,7 @@ impl<'a> Service<'a> {
             child,
             sequence: 0,
             slowest: Duration::ZERO,
+            killed: Arc::default(),
         }
     }
 }
@@ -49,7 +56,16 @@ impl<'a> Service<'a> {
 impl Service<'_> {
     /// One request and its answer; requests are repeated, as clients do, if no answer comes.
     fn ask(&mut self, write: bool, group: u16, command: u8, body: Map) -> Map {
+        let answer = self.request(write, group, command, body);
+        answer.unwrap_or_else(|| panic!("no answer to group {group}, command {command}"))
+    }
+
+    /// As [`ask`](Self::ask); `None` if the service was killed meanwhile.
+    fn request(&mut self, write: bool, group: u16, command: u8, body: Map) -> Option<Map> {
         for _ in 0..30 {
+            if self.was_killed() {
+                return None;
+            }
             self.sequence = self.sequence.wrapping_add(1);
             let mut cbor = Vec::new();
             ciborium::into_writer(&Value::Map(body.clone()), &mut cbor).unwrap();
@@ -62,10 +78,14 @@ impl Service<'_> {
             self.site.pty.borrow_mut().write_all(&frame).unwrap();
             if let Some(answer) = self.answer() {
                 self.slowest = self.slowest.max(asked.elapsed());
-                return answer;
+                return Some(answer);
             }
         }
-        panic!("no answer to group {group}, command {command}")
+        None
+    }
+
+    fn was_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst)
     }
 
     /// The answer with the present sequence number, unless the line stays silent for long.
@@ -88,7 +108,10 @@ impl Service<'_> {
                 }
             }
             if read == 0 {
-                std::thread::sleep(Duration::from_millis(2));
+                if self.was_killed() {
+                    return None;
+                }
+                thread::sleep(Duration::from_millis(2));
             }
         }
         None
@@ -99,7 +122,12 @@ impl Service<'_> {
     }
 
     pub fn states(&mut self) -> Vec<State> {
-        let answer = self.ask(false, 1, 0, Vec::new());
+        self.try_states().expect("the states")
+    }
+
+    /// As [`states`](Self::states); `None` if the service was killed meanwhile.
+    pub fn try_states(&mut self) -> Option<Vec<State>> {
+        let answer = self.request(false, 1, 0, Vec::new())?;
         let images = get(&answer, "images")
             .and_then(Value::as_array)
             .cloned()
@@ -115,7 +143,7 @@ impl Service<'_> {
                 active: flag("active"),
             }
         };
-        images.into_iter().map(state).collect()
+        Some(images.into_iter().map(state).collect())
     }
 
     pub fn upload(&mut self, bundle: &[u8]) {
@@ -164,11 +192,20 @@ impl Service<'_> {
             body.push((Value::from("len"), Value::from(bundle.len() as u64)));
             body.push(bytes("sha", &Sha256::digest(bundle)));
         }
-        let answer = self.ask(true, 1, 1, body);
-        match get(&answer, "off") {
-            Some(offset) => Ok(number(offset)),
-            None => Err(number(get(&answer, "rc").expect("rc"))),
-        }
+        self.offset(1, 1, body).map(|(offset, _)| offset)
+    }
+
+    /// The `off` and the `match` of the answer to a piece, or its `rc`.
+    fn offset(&mut self, group: u16, command: u8, body: Map) -> Result<(u64, Option<bool>), u64> {
+        let Some(answer) = self.request(true, group, command, body) else {
+            assert!(self.was_killed(), "no answer to a piece");
+            return Err(KILLED);
+        };
+        let matches = get(&answer, "match").and_then(Value::as_bool);
+        let offset = get(&answer, "off").map(number);
+        offset
+            .map(|offset| (offset, matches))
+            .ok_or_else(|| number(get(&answer, "rc").expect("rc")))
     }
 
     /// Announces an upload of any length with the first piece of a bundle; gives the `rc` if it is refused.
@@ -179,10 +216,7 @@ impl Service<'_> {
             bytes("data", piece),
             (Value::from("len"), Value::from(length)),
         ];
-        let answer = self.ask(true, 1, 1, body);
-        get(&answer, "off")
-            .map(number)
-            .ok_or_else(|| number(get(&answer, "rc").expect("rc")))
+        self.offset(1, 1, body).map(|(offset, _)| offset)
     }
 
     /// Puts any bytes on the line, and reads away what is answered meanwhile.
@@ -197,8 +231,13 @@ impl Service<'_> {
 
     /// Sends a delta; gives the `rc` if it is refused.
     pub fn delta(&mut self, delta: &[u8], base: [u8; 32], target: &[u8]) -> Result<(), u64> {
+        self.delta_until(delta, base, target, delta.len() as u64 + 1)
+    }
+
+    /// Sends a delta until that many bytes are there, or all of it.
+    pub fn delta_until(&mut self, delta: &[u8], base: [u8; 32], target: &[u8], until: u64) -> Result<(), u64> {
         let mut offset = 0;
-        loop {
+        while offset < until {
             let start = offset as usize;
             let data = &delta[start..(start + PIECE).min(delta.len())];
             let mut body = vec![(Value::from("off"), Value::from(offset)), bytes("data", data)];
@@ -209,16 +248,14 @@ impl Service<'_> {
                 body.push(bytes("hash", &self.site.hash(target)));
                 body.push((Value::from("total"), Value::from(target.len() as u64)));
             }
-            let answer = self.ask(true, 64, 5, body);
-            match get(&answer, "off") {
-                Some(next) => offset = number(next),
-                None => return Err(number(get(&answer, "rc").expect("rc"))),
-            }
-            if let Some(matches) = get(&answer, "match") {
-                assert_eq!(matches.as_bool(), Some(true));
-                return Ok(());
+            let (next, matches) = self.offset(64, 5, body)?;
+            offset = next;
+            if let Some(matches) = matches {
+                assert!(matches, "a delta arrives as it was sent");
+                break;
             }
         }
+        Ok(())
     }
 
     pub fn test(&mut self, hash: &[u8]) {
@@ -247,9 +284,9 @@ impl Service<'_> {
         self.wait_until_it_answers();
     }
 
-    /// Sends a request and does not wait for what it does.
+    /// Sends a request, whatever comes of it; also the service may be killed meanwhile.
     pub fn send_test(&mut self, hash: &[u8]) {
-        self.ask(
+        self.request(
             true,
             1,
             0,
@@ -258,7 +295,7 @@ impl Service<'_> {
     }
 
     pub fn send_confirm(&mut self, hash: &[u8]) {
-        self.ask(
+        self.request(
             true,
             1,
             0,
@@ -267,7 +304,11 @@ impl Service<'_> {
     }
 
     pub fn send_restart(&mut self) {
-        self.ask(true, 0, 5, Vec::new());
+        self.request(true, 0, 5, Vec::new());
+    }
+
+    pub fn send_revert(&mut self) {
+        self.request(true, 64, 7, Vec::new());
     }
 
     /// Uploads until that many bytes are there; gives the `rc` if it is refused.
@@ -338,7 +379,7 @@ impl Service<'_> {
                 "waited for {what}: {:?}\n{log}",
                 self.states()
             );
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -369,7 +410,7 @@ impl Service<'_> {
             }
             let log = fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
             assert!(start.elapsed() < PATIENCE, "waited for {kind}: {maps:?}\n{log}");
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -403,9 +444,23 @@ impl Service<'_> {
         PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
     }
 
-    /// Kills the service as a power cut would.
+    /// Kills the service.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Kills the service after a time, whatever it is at then, while `meanwhile` goes on until it notices.
+    pub fn kill_after(mut self, time: Duration, meanwhile: impl FnOnce(&mut Self)) {
+        let (pid, killed) = (self.child.id() as libc::pid_t, self.killed.clone());
+        let killer = thread::spawn(move || {
+            thread::sleep(time);
+            // SAFETY: a signal to a child of ours that nobody has waited for yet.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            killed.store(true, Ordering::SeqCst);
+        });
+        meanwhile(&mut self);
+        killer.join().unwrap();
         self.child.wait().unwrap();
     }
 

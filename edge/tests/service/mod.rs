@@ -19,7 +19,7 @@ use bundle::sign::{self, NewKeys, SecretKey};
 use hardware::smp::port::Pty;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
-pub use client::{Service, State};
+pub use client::{KILLED, Service, State};
 
 use crate::support::{self, Says, chest, program, tiny};
 
@@ -154,7 +154,7 @@ impl Site {
         self.path(name).to_string_lossy().into_owned()
     }
 
-    /// A service whose first model is confirmed, with security counter 1.
+    /// A service whose first model is confirmed.
     pub fn with_confirmed_model(&self) -> Service<'_> {
         let mut service = self.start();
         service.upload(&self.bundle(|_| ()));
@@ -173,6 +173,16 @@ impl Site {
         self.pack(manifest, &files, &self.secret())
     }
 
+    /// One whose golden cases come out differently.
+    pub fn failing(&self) -> Vec<u8> {
+        self.bundle(|files| {
+            let expected = files.iter_mut().find(|file| file.path.ends_with(".json")).unwrap();
+            let mut outputs: serde_json::Value = serde_json::from_slice(&expected.bytes).unwrap();
+            outputs["probabilities"] = serde_json::json!([0.9, 0.05, 0.05]);
+            expected.bytes = serde_json::to_vec(&outputs).unwrap();
+        })
+    }
+
     /// One signed by a stranger.
     pub fn stranger(&self) -> Vec<u8> {
         let (manifest, files) = tiny(Says::Finding);
@@ -186,9 +196,11 @@ impl Site {
         self.pack(manifest, &files, &self.secret())
     }
 
-    pub fn with_counter(&self, counter: u32) -> Vec<u8> {
-        let (mut manifest, files) = tiny(Says::Finding);
+    /// As [`Site::bundle`], with a security counter.
+    pub fn bundle_of_counter(&self, counter: u32, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
+        let (mut manifest, mut files) = tiny(Says::Finding);
         manifest.security_counter = counter;
+        change(&mut files);
         self.pack(manifest, &files, &self.secret())
     }
 
@@ -205,7 +217,7 @@ impl Site {
         bundle::TrustedKeys::new(vec![self.keys.public.clone()])
     }
 
-    fn secret(&self) -> SecretKey {
+    pub fn secret(&self) -> SecretKey {
         sign::parse_secret(&self.keys.secret_file).unwrap()
     }
 

@@ -22,6 +22,7 @@ mod gate;
 pub mod kept;
 mod open;
 mod pair;
+mod reader;
 mod record;
 mod role;
 pub mod simulated;
@@ -39,12 +40,13 @@ pub use counter::{FileCounter, SecurityCounter};
 pub use error::{Refusal, RefusalCode, SlotError};
 pub use gate::{Context, Examined, Gatekeeper, MAX_BLOCK_BYTES, MAX_FRONT_BYTES, MAX_TAIL_BYTES, Plan};
 pub use pair::{Confirmed, Load};
+pub use reader::StorageReader;
 pub use record::{Cause, Digest, ImageFacts, Phase, Setback, Side};
 pub use role::Start;
 use role::{Means, Role, is_role_name};
 pub use storage::{Folder, Storage};
 pub use upload::{Chunk, Reply, UploadMark};
-pub use verify::{Outcome, SlotReader, Verification, Verified};
+pub use verify::{Outcome, Verification, Verified};
 pub use view::{Activity, ImageState};
 
 use pair::Unfit;
@@ -112,6 +114,14 @@ impl Slots {
     /// [`SlotError::NoSuchImage`].
     pub fn activity(&self, image: u32) -> Result<Activity, SlotError> {
         Ok(self.role(image)?.activity())
+    }
+
+    /// Where the image on trial lies; `None` if no trial runs.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`].
+    pub fn on_trial(&self, image: u32) -> Result<Option<Side>, SlotError> {
+        Ok(self.role(image)?.record.trial.map(|trial| trial.side))
     }
 
     /// Why the last image that was asked for, or uploaded, is not in use.
@@ -342,10 +352,10 @@ impl Slots {
     ///
     /// # Errors
     /// [`SlotError::NoSuchImage`].
-    pub fn reader(&self, image: u32, side: Side) -> Result<Option<SlotReader>, SlotError> {
+    pub fn reader(&self, image: u32, side: Side) -> Result<Option<StorageReader>, SlotError> {
         let role = self.role(image)?;
         let whole = role.record.slot(side).image();
-        Ok(whole.map(|image| SlotReader::new(self.means.storage.clone(), role.file(side), image.total)))
+        Ok(whole.map(|image| StorageReader::new(self.means.storage.clone(), role.file(side), image.total)))
     }
 
     /// Memory that uploads hold, in bytes.

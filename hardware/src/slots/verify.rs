@@ -1,60 +1,13 @@
 //! Reading a received file back from the medium, apart from the slots themselves: it takes seconds, and requests are
 //! answered meanwhile.
 
-use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use super::error::{Refusal, RefusalCode, SlotError};
+use super::reader::StorageReader;
 use super::record::{Cause, Digest, Setback, Side, Slot};
 use super::role::{Means, Role};
 use super::storage::Storage;
-
-/// A file in a slot, from its first byte to its recorded end.
-pub struct SlotReader {
-    storage: Arc<dyn Storage>,
-    name: String,
-    length: u64,
-    position: u64,
-}
-
-impl SlotReader {
-    pub(super) fn new(storage: Arc<dyn Storage>, name: String, length: u64) -> Self {
-        Self {
-            storage,
-            name,
-            length,
-            position: 0,
-        }
-    }
-
-    /// Length of the file in bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-}
-
-impl Read for SlotReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.length.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
-        let n = self.storage.read_at(&self.name, self.position, &mut buffer[..wanted])?;
-        self.position += n as u64;
-        Ok(n)
-    }
-}
-
-impl Seek for SlotReader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = position.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.position)
-    }
-}
 
 /// A received file that waits to be read back. [`run`](Self::run) needs no lock on the slots.
 pub struct Verification {
@@ -99,10 +52,10 @@ impl Verification {
     }
 
     /// Makes the file durable, then reads it back: `check` checks all of it and gives the image's hash.
-    pub fn run(self, check: impl FnOnce(SlotReader) -> Result<Digest, Refusal>) -> Verified {
+    pub fn run(self, check: impl FnOnce(StorageReader) -> Result<Digest, Refusal>) -> Verified {
         let found = self.make_durable().and_then(|()| {
             self.storage.drop_cache(&self.name);
-            check(SlotReader::new(self.storage.clone(), self.name.clone(), self.length))
+            check(StorageReader::new(self.storage.clone(), self.name.clone(), self.length))
         });
         Verified {
             image: self.image,

@@ -1,13 +1,13 @@
 //! The SHA-256 of a file that grows, kept up to date so that nobody has to wait for it at the end.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+
+use super::file::DeltaFile;
 
 /// How long a request may wait for what another thread reads: it is to be answered within a second.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -33,16 +33,16 @@ impl Digesting {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn of(path: &Path, bytes: u64) -> io::Result<Self> {
+    pub fn of(file: &DeltaFile, bytes: u64) -> io::Result<Self> {
         if bytes == 0 {
             let state = State::Known(Sha256::new(), 0);
             return Ok(Self { state });
         }
         let (tell, told) = mpsc::channel();
-        let path = PathBuf::from(path);
+        let file = file.clone();
         thread::Builder::new().name("digest".to_owned()).spawn(move || {
             let mut hash = Sha256::new();
-            let read = add(&mut hash, &path, 0, bytes).map(|()| (hash, bytes));
+            let read = add(&mut hash, &file, 0, bytes).map(|()| (hash, bytes));
             // Nobody listens any more if another delta came.
             let _ = tell.send(read);
         })?;
@@ -64,7 +64,7 @@ impl Digesting {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn finish(&mut self, path: &Path) -> io::Result<Option<[u8; 32]>> {
+    pub fn finish(&mut self, file: &DeltaFile) -> io::Result<Option<[u8; 32]>> {
         if let State::Reading(told) = &self.state {
             let (hash, known) = match told.recv_timeout(PATIENCE) {
                 Ok(read) => read?,
@@ -77,17 +77,16 @@ impl Digesting {
             return Ok(None);
         };
         // What came while the thread was reading.
-        let length = path.metadata()?.len();
-        add(hash, path, *known, length)?;
-        *known = length;
+        add(hash, file, *known, file.length())?;
+        *known = file.length();
         Ok(Some(hash.clone().finalize().into()))
     }
 }
 
-fn add(hash: &mut Sha256, path: &Path, from: u64, to: u64) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut part = file.take(to.saturating_sub(from));
+fn add(hash: &mut Sha256, file: &DeltaFile, from: u64, to: u64) -> io::Result<()> {
+    let mut reader = file.reader();
+    reader.seek(SeekFrom::Start(from))?;
+    let mut part = reader.take(to.saturating_sub(from));
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         match part.read(&mut chunk)? {

@@ -1,7 +1,6 @@
 //! Following a delta: the bundle goes into the slot as an upload would.
 
-use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +24,7 @@ const REPLACED: &str = "another upload took its place; send it again when that i
 pub fn rebuild(shared: &Arc<Shared>, received: &Received) {
     let done = rebuild_into_slot(shared, received);
     // It did what it could; kept, it would only take room.
-    let _ = fs::remove_file(&received.path);
+    let _ = received.file.remove();
     let mut board = shared.board();
     if let Err(reason) = done {
         tracing::warn!(image = received.image, "a delta was not followed: {reason}");
@@ -37,10 +36,8 @@ pub fn rebuild(shared: &Arc<Shared>, received: &Received) {
 fn rebuild_into_slot(shared: &Arc<Shared>, received: &Received) -> Result<(), String> {
     let base = base_reader(shared, received).map_err(|e| e.to_string())?;
     let base = base.ok_or("the bundle that the delta starts from is gone; send the whole bundle")?;
-    let delta = File::open(&received.path).map_err(|e| e.to_string())?;
-    let outline = Outline::read(&delta).map_err(|e| e.to_string())?;
+    let outline = Outline::read(received.file.reader()).map_err(|e| e.to_string())?;
     check(&outline, received)?;
-    (&delta).rewind().map_err(|e| e.to_string())?;
     let mut slot = Slot {
         shared,
         received,
@@ -51,7 +48,7 @@ fn rebuild_into_slot(shared: &Arc<Shared>, received: &Received) -> Result<(), St
         told: 0,
         refused: None,
     };
-    let rebuilt = delta::rebuild(&delta, base, &mut slot);
+    let rebuilt = delta::rebuild(received.file.reader(), base, &mut slot);
     if slot.replaced {
         return Err(REPLACED.to_owned());
     }
@@ -85,7 +82,7 @@ fn check(outline: &Outline, received: &Received) -> Result<(), String> {
     Ok(())
 }
 
-fn base_reader(shared: &Shared, received: &Received) -> Result<Option<slots::SlotReader>, SlotError> {
+fn base_reader(shared: &Shared, received: &Received) -> Result<Option<slots::StorageReader>, SlotError> {
     let slots = shared.slots();
     let states = slots.states();
     let base = states

@@ -1,34 +1,30 @@
 //! Receiving a delta, piece by piece, into a file of its own.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bundle::container::hexadecimal;
-use hardware::slots::{self, Slots};
+use hardware::slots::{self, Slots, Storage};
 use hardware::smp::{Code, DeltaBegin, DeltaChunk, Refusal, UploadReply};
 
 use super::Received;
 use super::digesting::Digesting;
+use super::file::DeltaFile;
 use crate::daemon::board::Progress;
 use crate::daemon::service::refused;
 use crate::daemon::shared::Shared;
 
 /// Ending of the files.
-const ENDING: &str = "delta";
+const ENDING: &str = ".delta";
 
 /// Where deltas arrive.
-#[derive(Debug)]
 pub struct Inbox {
-    folder: PathBuf,
+    storage: Arc<dyn Storage>,
     current: Option<Incoming>,
 }
 
-#[derive(Debug)]
 struct Incoming {
     received: Received,
-    length: u64,
     sha: [u8; 32],
     at: u64,
     digest: Digesting,
@@ -37,10 +33,10 @@ struct Incoming {
 }
 
 impl Inbox {
-    /// In a folder that holds nothing else; it is made when the first delta comes.
+    /// In a folder in which nothing else is named as deltas are.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder, current: None }
+    pub fn new(storage: Arc<dyn Storage>) -> Self {
+        Self { storage, current: None }
     }
 
     /// Takes a piece. With the last one comes whether all of it is what was announced, and then what to rebuild.
@@ -61,13 +57,14 @@ impl Inbox {
         if chunk.offset == incoming.at {
             incoming.append(chunk.data)?;
         }
-        if incoming.at < incoming.length {
+        let length = incoming.received.file.length();
+        if incoming.at < length {
             return Ok((reply(incoming.at, None), None));
         }
         if incoming.complete {
-            return Ok((reply(incoming.length, Some(true)), None));
+            return Ok((reply(length, Some(true)), None));
         }
-        let digest = match incoming.digest.finish(&incoming.received.path) {
+        let digest = match incoming.digest.finish(&incoming.received.file) {
             Ok(Some(digest)) => digest,
             Ok(None) => {
                 let message = "what there was of the delta is still being read; ask again";
@@ -80,16 +77,17 @@ impl Inbox {
             }
         };
         if digest != incoming.sha {
-            let path = incoming.received.path.clone();
+            // The line, or a power cut that tore what had arrived before.
+            let file = incoming.received.file.clone();
             self.current = None;
-            fs::remove_file(&path).map_err(failed)?;
+            file.remove().map_err(failed)?;
             return Ok((reply(0, Some(false)), None));
         }
         let mark = shared.slots().upload_mark(incoming.received.image);
         incoming.received.mark = mark.map_err(|error| refused(&error))?;
         incoming.complete = true;
         let received = incoming.received.clone();
-        Ok((reply(incoming.length, Some(true)), Some(received)))
+        Ok((reply(length, Some(true)), Some(received)))
     }
 
     /// The image that a difference arrives for, and how far it is.
@@ -98,7 +96,7 @@ impl Inbox {
         let incoming = self.current.as_ref().filter(|incoming| !incoming.complete)?;
         let progress = Progress {
             done: incoming.at,
-            total: incoming.length,
+            total: incoming.received.file.length(),
         };
         Some((incoming.received.image, progress))
     }
@@ -112,6 +110,21 @@ impl Inbox {
             target,
             target_bytes,
         } = begin;
+        if length > target_bytes {
+            return Err(Refusal::new(
+                Code::Invalid,
+                "the delta is longer than its bundle; send that",
+            ));
+        }
+        let name = format!("{}{ENDING}", hexadecimal(&sha[..8]));
+        let file = DeltaFile::new(self.storage.clone(), name, length);
+        let found = file.found().map_err(failed)?;
+        // What an earlier line brought stays; its digest is looked at when all is there.
+        let at = found.unwrap_or(0);
+        let beside = (length - at).saturating_sub(self.bytes_of_others(&file));
+        // Nobody should send all of it only to hear that a trial runs, or that there is no room.
+        let room = shared.slots().check_room(image, target_bytes, beside);
+        room.map_err(|error| refused(&error))?;
         // The other slot is where the new bundle goes: a base there would be overwritten while it is read.
         let is_base = |state: &slots::ImageState| state.image == image && state.hash == *base && state.active;
         if !shared.slots().states().iter().any(is_base) {
@@ -121,36 +134,25 @@ impl Inbox {
             );
             return Err(Refusal::new(Code::WrongBase, message));
         }
-        if length > target_bytes {
-            return Err(Refusal::new(
-                Code::Invalid,
-                "the delta is longer than its bundle; send that",
-            ));
-        }
-        let path = self.folder.join(format!("{}.{ENDING}", hexadecimal(&sha[..8])));
         // Followed or not, the file is gone afterwards.
-        let same = |incoming: &Incoming| incoming.sha == *sha && incoming.received.path == path && path.exists();
-        if self.current.as_ref().is_some_and(same) {
+        let same = |incoming: &Incoming| incoming.sha == *sha && incoming.received.file.length() == length;
+        if found.is_some() && self.current.as_ref().is_some_and(same) {
             return Ok(());
         }
-        // What an earlier line brought stays; its digest is looked at when all is there.
-        let at = fs::metadata(&path).map_or(0, |metadata| metadata.len()).min(length);
-        let beside = (length - at).saturating_sub(self.bytes_of_others(&path));
-        let room = shared.slots().check_room(image, target_bytes, beside);
-        room.map_err(|error| refused(&error))?;
-        fs::create_dir_all(&self.folder).map_err(failed)?;
-        self.forget_others(&path);
-        let digest = Digesting::of(&path, at).map_err(failed)?;
+        self.forget_others(&file);
+        if at == 0 {
+            file.create().map_err(failed)?;
+        }
+        let digest = Digesting::of(&file, at).map_err(failed)?;
         self.current = Some(Incoming {
             received: Received {
-                path,
+                file,
                 image,
                 base: *base,
                 target: *target,
                 target_bytes,
                 mark: None,
             },
-            length,
             sha: *sha,
             at,
             digest,
@@ -159,42 +161,37 @@ impl Inbox {
         Ok(())
     }
 
-    fn others(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let path = path.to_owned();
-        let other = move |other: &PathBuf| *other != path && other.extension().is_some_and(|ending| ending == ENDING);
-        entries.map(|entry| entry.path()).filter(other)
+    fn others(&self, file: &DeltaFile) -> Vec<String> {
+        let mut names = self.storage.list().unwrap_or_default();
+        names.retain(|name| name.ends_with(ENDING) && name != file.name());
+        names
     }
 
-    fn bytes_of_others(&self, path: &Path) -> u64 {
-        let bytes = |other: PathBuf| fs::metadata(other).map_or(0, |metadata| metadata.len());
-        self.others(path).map(bytes).sum()
+    fn bytes_of_others(&self, file: &DeltaFile) -> u64 {
+        let length = |name: String| self.storage.length(&name).ok().flatten();
+        self.others(file).into_iter().filter_map(length).sum()
     }
 
     /// One delta at a time: an earlier one is of no use.
-    fn forget_others(&self, path: &Path) {
-        for other in self.others(path) {
+    fn forget_others(&self, file: &DeltaFile) {
+        for other in self.others(file) {
             // Left over, it only takes room.
-            let _ = fs::remove_file(other);
+            let _ = self.storage.remove(&other);
         }
     }
 }
 
 impl Incoming {
     fn append(&mut self, data: &[u8]) -> Result<(), Refusal> {
-        let room = usize::try_from(self.length - self.at).unwrap_or(usize::MAX);
+        let file = &self.received.file;
+        let room = usize::try_from(file.length() - self.at).unwrap_or(usize::MAX);
         if data.len() > room {
             return Err(Refusal::new(
                 Code::DataOverrun,
                 "the piece reaches behind the end of the delta",
             ));
         }
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&self.received.path);
-        file.and_then(|file| file.write_all_at(data, self.at)).map_err(failed)?;
+        file.write_at(self.at, data).map_err(failed)?;
         self.digest.follow(data, self.at);
         self.at += data.len() as u64;
         Ok(())

@@ -1,13 +1,14 @@
-use std::fs;
-use std::path::PathBuf;
+mod life;
+mod power_cuts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bundle::sign::{self, NewKeys};
-use bundle::{Policy, TrustedKeys, example};
+use bundle::{Manifest, Policy, TrustedKeys, example};
 use hardware::clock::Clock;
 use hardware::slots::simulated::Simulated;
-use hardware::slots::{Chunk, FileCounter, ImageState, Slots};
+use hardware::slots::{Chunk, FileCounter, ImageState, Slots, Storage};
 use hardware::smp::{Code, DeltaBegin, DeltaChunk, OutcomeKind, Refusal, UploadReply};
 use sha2::{Digest, Sha256};
 
@@ -27,7 +28,7 @@ struct Device {
     shared: Arc<Shared>,
     keys: NewKeys,
     base: Vec<u8>,
-    folder: tempfile::TempDir,
+    deltas: Arc<Simulated>,
 }
 
 impl Device {
@@ -44,13 +45,12 @@ impl Device {
         let slots = Slots::open(disk, &roles, Arc::new(gate), counter).unwrap();
         let clock = Clock::open(Arc::new(Simulated::new(3)), Duration::ZERO);
         let shared = Arc::new(Shared::new(slots, clock));
-        let base = packed(&keys, "1.0.0", 1);
-        let folder = tempfile::tempdir().unwrap();
+        let base = noisy(&keys, "1.0.0", 1);
         let device = Self {
             shared,
             keys,
             base,
-            folder,
+            deltas: Arc::new(Simulated::new(4)),
         };
         device.store(&device.base);
         let mut slots = device.shared.slots();
@@ -64,7 +64,7 @@ impl Device {
     }
 
     fn bundle(&self, version: &str, seed: u64) -> Vec<u8> {
-        packed(&self.keys, version, seed)
+        noisy(&self.keys, version, seed)
     }
 
     fn upload(&self, bundle: &[u8], from: usize, to: usize) {
@@ -84,15 +84,19 @@ impl Device {
 
     fn store(&self, bundle: &[u8]) {
         self.upload(bundle, 0, bundle.len());
-        verifier::verify_waiting(&self.shared, &trusted(&self.keys), &Policy::default());
+        self.read_back();
+    }
+
+    fn read_back(&self) {
+        verifier::verify_waiting(&self.shared, &trusted(&self.keys), &Policy::default()).unwrap();
     }
 
     fn inbox(&self) -> Inbox {
-        Inbox::new(self.deltas())
+        Inbox::new(self.deltas.clone())
     }
 
-    fn deltas(&self) -> PathBuf {
-        self.folder.path().join("deltas")
+    fn deltas(&self) -> Vec<String> {
+        self.deltas.list().unwrap()
     }
 
     fn states(&self) -> Vec<ImageState> {
@@ -170,10 +174,12 @@ fn trusted(keys: &NewKeys) -> TrustedKeys {
     TrustedKeys::new(vec![keys.public.clone()])
 }
 
-fn packed(keys: &NewKeys, version: &str, seed: u64) -> Vec<u8> {
-    let mut manifest = example::manifest();
-    manifest.version = version.parse().unwrap();
-    let mut files = example::files();
+fn noisy(keys: &NewKeys, version: &str, seed: u64) -> Vec<u8> {
+    packed(keys, version, example::manifest().security_counter, noise(LONG, seed))
+}
+
+/// Bytes that no compressor makes shorter.
+fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state ^= state << 13;
@@ -181,8 +187,17 @@ fn packed(keys: &NewKeys, version: &str, seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state as u8
     };
-    let noise = (0..LONG).map(|_| next()).collect();
-    files[0] = bundle::container::PayloadFile::new(&files[0].path.clone(), bundle::manifest::FileKind::Model, noise);
+    (0..bytes).map(|_| next()).collect()
+}
+
+fn packed(keys: &NewKeys, version: &str, security_counter: u32, network: Vec<u8>) -> Vec<u8> {
+    let manifest = Manifest {
+        version: version.parse().unwrap(),
+        security_counter,
+        ..example::manifest()
+    };
+    let mut files = example::files();
+    files[0].bytes = network;
     let secret = sign::parse_secret(&keys.secret_file).unwrap();
     let mut file = Vec::new();
     bundle::container::write(&manifest, &files, &secret, &mut file).unwrap();
@@ -204,7 +219,7 @@ fn a_difference_gives_its_bundle() {
     let target = device.bundle("1.1.0", 1);
     let announced = Announced::of(difference(&device.base, &target), &device.base, &target);
     rebuild(&device.shared, &announced.deliver(&device));
-    verifier::verify_waiting(&device.shared, &trusted(&device.keys), &Policy::default());
+    device.read_back();
     assert!(device.has(&target), "{:?}", device.states());
 }
 
@@ -249,7 +264,7 @@ fn what_has_no_room_is_refused_before_a_byte_is_written() {
         file.target_bytes = bytes;
         let refusal = file.send(&device, &mut device.inbox(), usize::MAX).unwrap_err();
         assert_eq!(refusal.code, Code::Space, "{refusal:?}");
-        assert!(!device.deltas().exists());
+        assert!(device.deltas().is_empty());
     }
     // The bundle alone would fit, but not beside a difference as long as it.
     let filler = vec![7; 1_200_000];
@@ -257,7 +272,37 @@ fn what_has_no_room_is_refused_before_a_byte_is_written() {
     file.target_bytes = 1_200_000;
     let refusal = file.send(&device, &mut device.inbox(), usize::MAX).unwrap_err();
     assert_eq!(refusal.code, Code::Space, "{refusal:?}");
-    assert!(!device.deltas().exists());
+    assert!(device.deltas().is_empty());
+}
+
+#[test]
+fn while_the_slot_may_not_be_written_to_its_first_piece_is_refused() {
+    let device = Device::new();
+    let (target, next) = (device.bundle("1.1.0", 1), device.bundle("1.2.0", 1));
+    device.store(&target);
+    let from_confirmed = Announced::of(difference(&device.base, &next), &device.base, &next);
+    let from_trial = Announced::of(difference(&target, &next), &target, &next);
+    let refused = |file: &Announced| {
+        let refusal = file.send(&device, &mut device.inbox(), 1).unwrap_err();
+        assert!(device.deltas().is_empty());
+        assert_eq!(refusal.code, Code::BadState, "{refusal:?}");
+        refusal.message
+    };
+    device.shared.slots().request(&digest(&target), false).unwrap();
+    assert!(refused(&from_confirmed).contains("pending"));
+    device.shared.slots().begin_start();
+    for serves in [false, true] {
+        if serves {
+            device.shared.slots().trial_passed(0).unwrap();
+        }
+        for file in [&from_confirmed, &from_trial] {
+            assert!(refused(file).contains("a trial runs"), "{}", refused(file));
+        }
+    }
+    device.shared.slots().confirm(0).unwrap();
+    rebuild(&device.shared, &from_trial.deliver(&device));
+    device.read_back();
+    assert!(device.has(&next));
 }
 
 #[test]
@@ -275,7 +320,7 @@ fn an_upload_that_came_meanwhile_is_left_alone() {
     }
     let mark = device.shared.slots().upload_mark(0).unwrap().unwrap();
     device.upload(&other, mark.bytes as usize, other.len());
-    verifier::verify_waiting(&device.shared, &trusted(&device.keys), &Policy::default());
+    device.read_back();
     assert!(device.has(&other));
 }
 
@@ -290,13 +335,14 @@ fn a_difference_goes_on_in_another_life_and_damage_to_it_shows() {
     let (reply, received) = file.send(&device, &mut device.inbox(), usize::MAX).unwrap();
     assert!(reply.matches == Some(true) && received.is_some());
 
-    let path = fs::read_dir(device.deltas()).unwrap().next().unwrap().unwrap().path();
+    let name = device.deltas().pop().unwrap();
     let mut bytes = file.bytes[..LONG / 2].to_vec();
     bytes[LONG / 4] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    device.deltas.create(&name).unwrap();
+    device.deltas.write_at(&name, 0, &bytes).unwrap();
     let (reply, received) = file.send(&device, &mut device.inbox(), usize::MAX).unwrap();
     assert!(reply.matches == Some(false) && received.is_none());
-    assert!(!path.exists());
+    assert!(device.deltas().is_empty());
 }
 
 #[test]
@@ -307,7 +353,7 @@ fn a_damaged_bundle_is_not_taken_for_there() {
     let file = Announced::of(difference(&device.base, &target), &device.base, &target);
     let (reply, _) = file.send(&device, &mut device.inbox(), usize::MAX).unwrap();
     assert_eq!((reply.offset, reply.matches), (file.bytes.len() as u64, Some(true)));
-    assert!(!device.deltas().exists());
+    assert!(device.deltas().is_empty());
 
     let back = Announced::of(difference(&target, &device.base), &target, &device.base);
     device.shared.slots().fall_back(0, "it does not load").unwrap();
@@ -319,6 +365,6 @@ fn a_damaged_bundle_is_not_taken_for_there() {
     assert!(answer.is_err(), "{answer:?}");
     device.shared.slots().confirm(0).unwrap();
     rebuild(&device.shared, &back.deliver(&device));
-    verifier::verify_waiting(&device.shared, &trusted(&device.keys), &Policy::default());
+    device.read_back();
     assert!(device.has(&device.base), "{:?}", device.states());
 }

@@ -4,6 +4,7 @@
 //! its own, so in any order, as the seed has it: the worst that a disk, its cache and a file system without ordering
 //! may do, including a rename that was half carried out.
 
+pub mod cuts;
 mod fate;
 
 use std::collections::BTreeMap;

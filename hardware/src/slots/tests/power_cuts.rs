@@ -6,79 +6,22 @@
 use std::io;
 use std::sync::Arc;
 
-use super::world::{LIVES, Life, Stop, Wrap, begin, toys};
+use super::world::{LIVES, Life, Wrap, begin, toys};
 use crate::slots::Storage;
-use crate::slots::simulated::{Moment, Random, Simulated};
+use crate::slots::simulated::cuts::{self, Cuts, Tally, up_to_five};
+use crate::slots::simulated::{Moment, Simulated};
 
 /// Operations after a start within which a second cut is tried: all that a start does, and the beginning of what
 /// follows.
 const REACH: u64 = 60;
 
-/// What is counted.
-#[derive(Debug, Default)]
-struct Tally {
-    cases: u64,
-    cuts: u64,
-}
-
-/// The cuts behind the first: number of operations from the power's return, and when.
-type Cuts = Vec<(u64, Moment)>;
-
 fn plain(disk: Arc<Simulated>) -> Arc<dyn Storage> {
     disk
 }
 
-/// Cuts the power at every operation of a life, before and within it; `rest` gives the seeds of what the cut does and
-/// the cuts that follow it.
 fn every_first_cut(life: &Life, wrap: Wrap, rest: &dyn Fn(u64) -> Vec<(u64, Cuts)>) -> Result<Tally, String> {
     let toys = toys();
-    let whole = begin(life, &toys, wrap);
-    let first = whole.disk.operations();
-    let mut uncut = whole.fork();
-    uncut.live_through(&[])?;
-    let mut tally = Tally::default();
-    for operation in 0..uncut.disk.operations() - first {
-        for moment in [Moment::Before, Moment::Within] {
-            let mut world = whole.fork();
-            world.disk.cut_at(first + operation, moment);
-            match world.live() {
-                Err(Stop::Power) => {}
-                Err(Stop::Wrong(why)) => return Err(why),
-                Ok(()) => return Err(format!("operation {operation} never came")),
-            }
-            for (seed, cuts) in rest(operation) {
-                let mut world = world.fork();
-                world.disk.reseed(seed);
-                world.disk.restart();
-                let place = || {
-                    format!(
-                        "{}: {moment:?} operation {operation}, seed {seed:#x}, then {cuts:?}",
-                        life.name
-                    )
-                };
-                let more = world.live_through(&cuts).map_err(|why| format!("{}: {why}", place()))?;
-                tally.cases += 1;
-                tally.cuts += 1 + more;
-            }
-        }
-    }
-    Ok(tally)
-}
-
-/// For each first cut: each number of further cuts up to four, `seeds` times each, wherever the seed says.
-fn up_to_five(operation: u64, seeds: u64) -> Vec<(u64, Cuts)> {
-    let case = |n: u64| {
-        let seed = (operation << 20) + n;
-        let mut random = Random::new(seed);
-        let mut cut = |_| {
-            // A start has some dozens of operations; what it does after a cut matters most.
-            let reach = [4, 30, 30, 200][random.below(4)];
-            let moment = [Moment::Before, Moment::Within][random.below(2)];
-            (random.below(reach) as u64, moment)
-        };
-        (seed, (0..n % 5).map(&mut cut).collect())
-    };
-    (0..5 * seeds).map(case).collect()
+    cuts::every_first_cut(&begin(life, &toys, wrap), rest).map_err(|why| format!("{}: {why}", life.name))
 }
 
 fn report(life: &Life, tally: &Tally) {

@@ -120,7 +120,7 @@ impl Gatekeeper for ToyGate {
 }
 
 /// What the appliance does with a whole file: checks every byte and gives the image's hash.
-pub fn check(mut reader: SlotReader, toys: &[Toy]) -> Result<Digest, Refusal> {
+pub fn check(mut reader: StorageReader, toys: &[Toy]) -> Result<Digest, Refusal> {
     let mut bytes = Vec::new();
     let refusal = |message: String| Refusal::new(RefusalCode::Digest, message);
     reader.read_to_end(&mut bytes).map_err(|e| refusal(e.to_string()))?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::toy::{self, Toy};
-use crate::slots::simulated::{Moment, Simulated};
+use crate::slots::simulated::Simulated;
+use crate::slots::simulated::cuts::{Life as _, Stop};
 use crate::slots::*;
 
 /// What the engineer wants next.
@@ -77,36 +78,7 @@ pub struct Memory {
     counter: u32,
 }
 
-/// The power went off, or something is wrong.
-pub enum Stop {
-    Power,
-    Wrong(String),
-}
-
-impl From<SlotError> for Stop {
-    fn from(error: SlotError) -> Self {
-        Self::Wrong(error.to_string())
-    }
-}
-
 impl World<'_> {
-    /// One time from power on to power off, or to the end of all goals.
-    pub fn live(&mut self) -> Result<(), Stop> {
-        let done = self.try_live();
-        // Whatever fails without power fails because of that.
-        if self.disk.has_power() { done } else { Err(Stop::Power) }
-    }
-
-    fn try_live(&mut self) -> Result<(), Stop> {
-        let mut slots = self.start()?;
-        while let Some(&goal) = self.goals.get(self.memory.goal) {
-            if self.work(&mut slots, goal)? {
-                (self.memory.goal, self.memory.half) = (self.memory.goal + 1, false);
-            }
-        }
-        Ok(())
-    }
-
     /// What the appliance does on a start, and what must hold then.
     fn start(&mut self) -> Result<Slots, Stop> {
         let mut slots = toy::open((self.wrap)(self.disk.clone()));
@@ -366,32 +338,25 @@ pub fn begin<'a>(life: &'a Life, toys: &'a [Toy; 4], wrap: Wrap) -> World<'a> {
     world
 }
 
-impl<'a> World<'a> {
-    /// A second world with the same past.
-    pub fn fork(&self) -> World<'a> {
-        World {
+impl simulated::cuts::Life for World<'_> {
+    fn disk(&self) -> &Simulated {
+        &self.disk
+    }
+
+    fn fork(&self) -> Self {
+        Self {
             disk: Arc::new((*self.disk).clone()),
             ..*self
         }
     }
 
-    /// Lives with cuts, then without. Gives the number of cuts that happened.
-    pub fn live_through(&mut self, cuts: &[(u64, Moment)]) -> Result<u64, String> {
-        let mut happened = 0;
-        for &(after, moment) in cuts {
-            self.disk.cut_at(self.disk.operations() + after, moment);
-            match self.live() {
-                Ok(()) => break,
-                Err(Stop::Power) => happened += 1,
-                Err(Stop::Wrong(why)) => return Err(format!("after {happened} more cuts: {why}")),
+    fn live(&mut self) -> Result<(), Stop> {
+        let mut slots = self.start()?;
+        while let Some(&goal) = self.goals.get(self.memory.goal) {
+            if self.work(&mut slots, goal)? {
+                (self.memory.goal, self.memory.half) = (self.memory.goal + 1, false);
             }
-            self.disk.restart();
         }
-        self.disk.restart();
-        match self.live() {
-            Ok(()) => Ok(happened),
-            Err(Stop::Power) => Err("the power is off".to_owned()),
-            Err(Stop::Wrong(why)) => Err(format!("after {happened} more cuts and none to come: {why}")),
-        }
+        Ok(())
     }
 }

@@ -1,0 +1,216 @@
+//! Whoever watches the service: told that it lives as long as every thread does that it cannot do without.
+
+mod inside;
+mod service;
+mod support;
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bundle::Policy;
+use hardware::slots::{Chunk, FileCounter, Folder, Slots, Storage};
+use hardware::watchdog::News;
+use inside::{site, start};
+use scanside_edge::appliance::Appliance;
+use scanside_edge::daemon::gatekeeper::BundleGate;
+use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing};
+use scanside_edge::daemon::{DaemonError, Outgoing, Parts};
+use scanside_edge::outbox::Kind;
+use service::Site;
+
+/// A maker that brings its thread down.
+struct Bomb;
+
+impl ObjectMaker for Bomb {
+    fn make(&mut self, _: &Owing<'_>) -> Result<MadeObjects, Box<dyn std::error::Error + Send + Sync>> {
+        panic!("the test wants this thread to end");
+    }
+}
+
+/// A line that brings its thread down once it is told to.
+struct BadLine(Arc<AtomicBool>);
+
+impl Read for BadLine {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        assert!(!self.0.load(Ordering::SeqCst), "the test wants this thread to end");
+        thread::sleep(Duration::from_millis(20));
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Write for BadLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A folder in which nothing can be renamed, so that no record is written, and that brings the verifier down once it is
+/// told to.
+struct BadFolder {
+    folder: Folder,
+    ends: Arc<AtomicBool>,
+}
+
+impl Storage for BadFolder {
+    fn create(&self, name: &str) -> io::Result<()> {
+        self.folder.create(name)
+    }
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.folder.write_at(name, offset, bytes)
+    }
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let ends = self.ends.load(Ordering::SeqCst) && thread::current().name() == Some("verifier");
+        assert!(!ends, "the test wants this thread to end");
+        self.folder.read_at(name, offset, buffer)
+    }
+    fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        self.folder.length(name)
+    }
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.folder.sync(name)
+    }
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+    fn sync_folder(&self) -> io::Result<()> {
+        self.folder.sync_folder()
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.folder.free_bytes()
+    }
+}
+
+/// Waits for signs of life, lets a thread end, and looks whether there are any after that.
+fn loses_a_thread(site: &Site, change: impl FnOnce(&mut Parts) + Send + 'static, end: impl FnOnce()) {
+    let running = start(site, false, change);
+    let mut told = Vec::new();
+    running.site.wait("signs of life", || {
+        told.extend(running.watchdog.told());
+        (told.iter().filter(|news| **news == News::Alive).count() >= 3).then_some(())
+    });
+    assert_eq!(told[0], News::Ready);
+    end();
+    site.wait("the end", || running.thread.is_finished().then_some(()));
+    let watchdog = running.watchdog.clone();
+    let lost = running.thread.join().unwrap().unwrap_err();
+    assert!(matches!(lost, DaemonError::Lost), "{lost}");
+    let _ = watchdog.told();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(watchdog.told(), [], "nothing lives");
+}
+
+#[test]
+fn it_hears_what_goes_on() {
+    let Some(site) = site() else { return };
+    let running = start(&site, false, |_| ());
+    let serves = |news: &News| matches!(news, News::Status(line) if line.starts_with("serving "));
+    running.site.wait("what goes on", || {
+        running.watchdog.told().iter().any(serves).then_some(())
+    });
+    running.stop();
+}
+
+#[test]
+fn it_hears_no_more_once_the_filing_thread_is_lost() {
+    let Some(site) = site() else { return };
+    let outgoing = Outgoing {
+        kinds: vec![Kind::Json],
+        maker: Box::new(Bomb),
+    };
+    // Its object for the outbox ends the thread.
+    let end = || drop(site.image("a.png"));
+    loses_a_thread(&site, |parts| parts.outgoing = Some(outgoing), end);
+}
+
+#[test]
+fn it_hears_no_more_once_the_serial_thread_is_lost() {
+    let Some(site) = site() else { return };
+    let ends = Arc::new(AtomicBool::new(false));
+    let line = Box::new(BadLine(ends.clone()));
+    loses_a_thread(
+        &site,
+        |parts| parts.line = Some(line),
+        || ends.store(true, Ordering::SeqCst),
+    );
+}
+
+#[test]
+fn it_hears_no_more_once_the_verifier_is_lost() {
+    let Some(site) = site() else { return };
+    receive(&site);
+    let ends = Arc::new(AtomicBool::new(false));
+    let path = site.path("state/slots");
+    let told = ends.clone();
+    let change = move |parts: &mut Parts| {
+        // Its lock is held by what is replaced.
+        parts.slots = parts.deltas.clone();
+        let folder = Folder::open(path).unwrap();
+        parts.slots = Arc::new(BadFolder { folder, ends: told });
+    };
+    loses_a_thread(&site, change, || ends.store(true, Ordering::SeqCst));
+}
+
+/// Lets a bundle arrive that nobody has read back.
+fn receive(site: &Site) {
+    let folder = |name: &str| Arc::new(Folder::open(site.path(name)).unwrap());
+    let gate = BundleGate::new(site.trusted(), Policy::default(), Appliance::here(&[]));
+    let counter = Arc::new(FileCounter::new(folder("state/monotonic")));
+    let roles = [bundle::example::manifest().role];
+    let mut slots = Slots::open(folder("state/slots"), &roles, Arc::new(gate), counter).unwrap();
+    let bundle = site.bundle(|_| ());
+    let chunk = Chunk {
+        image: 0,
+        offset: 0,
+        data: &bundle,
+        length: Some(bundle.len() as u64),
+        sha: None,
+        upgrade: false,
+    };
+    assert_eq!(slots.upload(&chunk).unwrap().offset, bundle.len() as u64);
+}
+
+#[test]
+fn a_service_manager_hears_that_it_is_ready_also_after_a_restart() {
+    let Some(mut site) = Site::new() else { return };
+    let path = site.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    site.environment = vec![("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "2000000".into())];
+    let hear = |wanted: &str| {
+        let mut heard = Vec::new();
+        site.wait(wanted, || {
+            let mut message = [0; 1024];
+            while let Ok(length) = socket.recv(&mut message) {
+                heard.push(String::from_utf8_lossy(&message[..length]).trim().to_owned());
+            }
+            heard.iter().any(|one| one == wanted).then_some(())
+        });
+        heard
+    };
+    let mut service = site.start();
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    service.restart();
+    let heard = hear("READY=1");
+    assert!(
+        !heard.contains(&"STOPPING=1".to_owned()),
+        "a restart is no stop: {heard:?}"
+    );
+    hear("WATCHDOG=1");
+    assert_eq!(service.stop(), 0);
+    hear("STOPPING=1");
+}
