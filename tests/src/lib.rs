@@ -66,7 +66,7 @@ pub fn peer(name: &str, install: &str) -> bool {
 
 fn present_or_skip(present: bool, why: &str) -> bool {
     if !present {
-        assert!(std::env::var_os("CI").is_none(), "{why}");
+        assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{why}");
         eprintln!("skipped: {why}");
     }
     present

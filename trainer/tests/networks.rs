@@ -78,7 +78,7 @@ fn onnx_runtime() -> Option<&'static Runtime> {
     match runtime::load(None) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
-            assert!(std::env::var_os("CI").is_none(), "{error}");
+            assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{error}");
             eprintln!("skipped: {error}; run `cargo xtask setup`");
             None
         }

@@ -120,7 +120,7 @@ fn a_missing_password_is_said_with_its_option() {
 #[test]
 fn a_password_is_asked_for_on_a_terminal() {
     if !fs::exists("/usr/bin/script").unwrap() {
-        assert!(std::env::var_os("CI").is_none(), "script is absent");
+        assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "script is absent");
         eprintln!("skipped: script is absent; apt-get install bsdutils");
         return;
     }

@@ -52,12 +52,17 @@ fn quiet_hook() {
                 return previous(info);
             }
             if let Some(place) = info.location() {
-                // The file's name only: its folder is that of the machine where the decoder was built.
-                let name = place.file().rsplit(['/', '\\']).next().unwrap_or_default();
-                PLACE.set(format!("{name}:{}", place.line()));
+                PLACE.set(format!("{}:{}", within_crate(place.file()), place.line()));
             }
         }));
     });
+}
+
+/// A source file from its crate's folder on (`png-0.18.0/src/decoder/zlib.rs`): what lies above belongs to the machine
+/// where it was built.
+fn within_crate(file: &str) -> &str {
+    let below = file.rfind("/src/").unwrap_or(file.len());
+    file[..below].rfind('/').map_or(file, |at| &file[at + 1..])
 }
 
 #[cfg(test)]
@@ -68,9 +73,27 @@ mod tests {
     fn a_panic_becomes_a_refusal() {
         let error = contained("codec", || -> Result<(), _> { panic!("index 7 of 3") }).unwrap_err();
         assert_eq!(error.code(), "damaged");
-        assert!(error.to_string().contains("gave up at contain.rs:"), "{error}");
+        assert!(
+            error.to_string().contains("gave up at imaging/src/decode/contain.rs:"),
+            "{error}"
+        );
         assert!(error.to_string().contains("index 7 of 3"), "{error}");
         assert!(!CONTAINED.get());
         assert_eq!(contained("codec", || Ok(5)).unwrap(), 5);
+    }
+
+    #[test]
+    fn a_place_is_told_from_its_crate_on() {
+        for (file, told) in [
+            (
+                "/home/a/registry/src/index-1/png-0.18.0/src/decoder/zlib.rs",
+                "png-0.18.0/src/decoder/zlib.rs",
+            ),
+            ("imaging/src/decode/mod.rs", "imaging/src/decode/mod.rs"),
+            ("/a/b/build.rs", "build.rs"),
+            ("lib.rs", "lib.rs"),
+        ] {
+            assert_eq!(within_crate(file), told);
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) mod testing {
         match super::load(None) {
             Ok(runtime) => Some(runtime),
             Err(error) => {
-                assert!(std::env::var_os("CI").is_none(), "{error}");
+                assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{error}");
                 eprintln!("skipped: {error}");
                 None
             }

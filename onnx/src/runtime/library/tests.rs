@@ -24,7 +24,10 @@ fn compile(folder: &Path, name: &str, source: &str) -> Option<PathBuf> {
     match status {
         Ok(status) if status.success() => Some(library),
         other => {
-            assert!(std::env::var_os("CI").is_none(), "cc failed: {other:?}");
+            assert!(
+                std::env::var_os("CI").is_none_or(|v| v != "true"),
+                "cc failed: {other:?}"
+            );
             eprintln!("skipped: no C compiler for the fake library");
             None
         }

@@ -15,6 +15,11 @@ const WRAPPER_BYTES: usize = 4096;
 const MAX_TILES: u64 = 16_384;
 /// Code blocks and precincts of a frame, for each of which the decoder keeps some hundred bytes.
 const MAX_BLOCKS: u64 = 1 << 20;
+/// Pixels that a stream of any length may claim; the decoder takes about 6 bytes for each before it sees any.
+const PIXELS_OF_ANY_STREAM: u64 = 4 << 20;
+/// Pixels that each byte of a stream justifies beyond that. Lossy radiographs hold 5 to 50, so what claims more is
+/// either empty or a lie.
+const PIXELS_A_BYTE: u64 = 1000;
 
 /// A codestream whose tile parts are all there.
 #[derive(Debug)]
@@ -56,6 +61,9 @@ impl<'a> Codestream<'a> {
             )));
         }
         bounded("number of JPEG 2000 tiles", size.tiles, MAX_TILES)?;
+        let justified = PIXELS_OF_ANY_STREAM.saturating_add(PIXELS_A_BYTE.saturating_mul(bytes.len() as u64));
+        let claimed = u64::from(size.width) * u64::from(size.height);
+        bounded("pixels for so short a JPEG 2000 stream", claimed, justified)?;
         walk(bytes, &size)?;
         let SizeSegment {
             width,
