@@ -188,7 +188,27 @@ impl GraphBuilder {
         classes: usize,
         width: usize,
     ) -> Result<ValueId, GraphError> {
-        let rule = Initializer::Normal { mean: 0.0, std: 1.0 };
+        self.embedding_from(
+            name,
+            indices,
+            classes,
+            width,
+            Initializer::Normal { mean: 0.0, std: 1.0 },
+        )
+    }
+
+    /// As [`GraphBuilder::embedding`], with this rule for a fresh table.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::embedding`].
+    pub fn embedding_from(
+        &mut self,
+        name: &str,
+        indices: ValueId,
+        classes: usize,
+        width: usize,
+        rule: Initializer,
+    ) -> Result<ValueId, GraphError> {
         let table = self.trainable(&format!("{name}.weight"), &[classes, width], rule)?;
         self.node(name, Operator::Gather { axis: 0 }, &[table, indices])
     }

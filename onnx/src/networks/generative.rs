@@ -72,7 +72,8 @@ pub(super) fn class_input(b: &mut GraphBuilder) -> Result<ValueId, GraphError> {
 pub(super) fn projection(b: &mut GraphBuilder, features: ValueId, classes: usize) -> Result<ValueId, GraphError> {
     let width = b.shape(features).get(1).and_then(|dim| dim.fixed()).unwrap_or(0);
     let class = class_input(b)?;
-    let direction = b.embedding("embed", class, classes, width)?;
+    // As small as other fresh weights, or the class would outshout the image.
+    let direction = b.embedding_from("embed", class, classes, width, WEIGHT)?;
     let product = b.node("projection.product", Operator::Mul, &[features, direction])?;
     let sum = Operator::Reduce {
         reduction: Reduction::Sum,
