@@ -1,10 +1,21 @@
 //! The architectures, each described once, one a file.
 
+pub mod dcgan;
+pub mod patch_gan;
 pub mod resnet;
+pub mod resnet_critic;
 pub mod small_cnn;
+pub mod unet;
 
+mod generative;
+
+pub use dcgan::{DcganConfig, dcgan_discriminator, dcgan_generator};
+pub use generative::{CLASS, LATENT, Norm, SCORE, SOURCE};
+pub use patch_gan::{PatchGanConfig, patch_gan};
 pub use resnet::{ResNetConfig, resnet};
+pub use resnet_critic::{ResNetCriticConfig, resnet_critic};
 pub use small_cnn::{SmallCnnConfig, small_cnn};
+pub use unet::{UnetConfig, unet};
 
 use crate::graph::layers::Conv2d;
 use crate::graph::{Classifier, ElementType, Graph, GraphBuilder, GraphError, Shape, ValueId};

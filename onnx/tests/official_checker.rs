@@ -10,7 +10,10 @@ use std::process::Command;
 use scanside_onnx::export::{export, to_model};
 use scanside_onnx::graph::{ElementType, Graph, Shape};
 use scanside_onnx::heads::{Heads, Novelty, classifier};
-use scanside_onnx::networks::{ImageClassifier, SmallCnnConfig, resnet, small_cnn};
+use scanside_onnx::networks::{
+    DcganConfig, ImageClassifier, PatchGanConfig, ResNetCriticConfig, SmallCnnConfig, UnetConfig, dcgan_discriminator,
+    dcgan_generator, patch_gan, resnet, resnet_critic, small_cnn, unet,
+};
 use serde::Deserialize;
 
 /// Element type in numpy's words, and extents: numbers, or names of axes.
@@ -122,6 +125,52 @@ fn every_network_with_its_heads_is_valid_and_runs() {
         std::fs::write(files.path().join(format!("{}.onnx", graph.name())), bytes).unwrap();
         let (folded, _) = scanside_onnx::export::fold_batch_norm(&graph, &parameters).unwrap();
         graphs.insert(graph.name().to_owned(), folded);
+    }
+    compare(&graphs, &files);
+}
+
+#[test]
+fn every_generator_and_discriminator_is_valid_and_runs() {
+    let files = tempfile::tempdir().unwrap();
+    let mut graphs = BTreeMap::new();
+    let noise = DcganConfig {
+        width: 8,
+        classes: Some(3),
+        ..DcganConfig::default()
+    };
+    let critic = ResNetCriticConfig {
+        depth: 18,
+        stages: 3,
+        size: 64,
+        channels: 1,
+        classes: Some(3),
+    };
+    let (up, patches) = (
+        UnetConfig {
+            size: 64,
+            width: 8,
+            ..UnetConfig::default()
+        },
+        PatchGanConfig {
+            size: 64,
+            width: 8,
+            ..PatchGanConfig::default()
+        },
+    );
+    let networks = [
+        dcgan_generator(&noise),
+        dcgan_discriminator(&noise),
+        resnet_critic(&critic),
+        unet(&up),
+        patch_gan(&patches),
+    ];
+    for network in networks {
+        let network = network.unwrap();
+        let parameters = common::parameters(&network);
+        let bytes = export(&network, &parameters).unwrap();
+        std::fs::write(files.path().join(format!("{}.onnx", network.name())), bytes).unwrap();
+        let (folded, _) = scanside_onnx::export::fold_batch_norm(&network, &parameters).unwrap();
+        graphs.insert(network.name().to_owned(), folded);
     }
     compare(&graphs, &files);
 }

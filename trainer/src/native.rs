@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_double, c_int};
 use std::sync::OnceLock;
 
-use tch::{Device, Tensor};
+use tch::{Device, TchError, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
@@ -36,6 +36,7 @@ unsafe extern "C" {
         decay: c_double,
         scale: *const C_tensor,
     ) -> c_int;
+    fn scanside_leaky_relu(x: *const C_tensor, slope: c_double) -> *mut C_tensor;
 }
 
 /// A device name that cannot be used.
@@ -154,11 +155,30 @@ fn check(status: c_int) -> Result<(), NativeError> {
     if status == 0 {
         return Ok(());
     }
+    Err(NativeError { message: last_error() })
+}
+
+/// The first line of the message of this thread's last failed call.
+fn last_error() -> String {
     // SAFETY: the shim gives a NUL-terminated string of this thread that lives until the next failed call.
     let message = unsafe { CStr::from_ptr(scanside_last_error()) };
-    Err(NativeError {
-        message: message.to_string_lossy().lines().next().unwrap_or("").to_owned(),
-    })
+    message.to_string_lossy().lines().next().unwrap_or("").to_owned()
+}
+
+/// x, or `slope` x where negative, in one kernel forward and one backward.
+///
+/// # Errors
+/// When libtorch has no memory.
+pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor, TchError> {
+    // SAFETY: the pointer is that of a live tensor; the shim lets no exception out and gives null, or a tensor that
+    // belongs to the caller alone, as `from_ptr` wants it.
+    unsafe {
+        let made = scanside_leaky_relu(x.as_ptr(), slope);
+        match made.is_null() {
+            false => Ok(Tensor::from_ptr(made)),
+            true => Err(TchError::Torch(last_error())),
+        }
+    }
 }
 
 fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {

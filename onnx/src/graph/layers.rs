@@ -124,7 +124,15 @@ impl GraphBuilder {
     /// # Errors
     /// [`GraphError`] for taken names.
     pub fn batch_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
-        let [weight, bias] = self.affine(name, x)?;
+        self.batch_norm_from(name, x, Initializer::Ones)
+    }
+
+    /// As [`GraphBuilder::batch_norm`], with this rule for a fresh weight.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::batch_norm`].
+    pub fn batch_norm_from(&mut self, name: &str, x: ValueId, weight: Initializer) -> Result<ValueId, GraphError> {
+        let [weight, bias] = self.affine(name, x, weight)?;
         let shape = [self.channels(x)];
         let running = ParameterKind::RunningStatistic;
         let mean = self.parameter(&format!("{name}.running_mean"), &shape, running, Initializer::Zeros)?;
@@ -141,7 +149,15 @@ impl GraphBuilder {
     /// # Errors
     /// [`GraphError`] for taken names.
     pub fn instance_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
-        let [weight, bias] = self.affine(name, x)?;
+        self.instance_norm_from(name, x, Initializer::Ones)
+    }
+
+    /// As [`GraphBuilder::instance_norm`], with this rule for a fresh weight.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::instance_norm`].
+    pub fn instance_norm_from(&mut self, name: &str, x: ValueId, weight: Initializer) -> Result<ValueId, GraphError> {
+        let [weight, bias] = self.affine(name, x, weight)?;
         self.node(
             name,
             Operator::InstanceNormalization { epsilon: NORM_EPSILON },
@@ -172,7 +188,27 @@ impl GraphBuilder {
         classes: usize,
         width: usize,
     ) -> Result<ValueId, GraphError> {
-        let rule = Initializer::Normal { mean: 0.0, std: 1.0 };
+        self.embedding_from(
+            name,
+            indices,
+            classes,
+            width,
+            Initializer::Normal { mean: 0.0, std: 1.0 },
+        )
+    }
+
+    /// As [`GraphBuilder::embedding`], with this rule for a fresh table.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::embedding`].
+    pub fn embedding_from(
+        &mut self,
+        name: &str,
+        indices: ValueId,
+        classes: usize,
+        width: usize,
+        rule: Initializer,
+    ) -> Result<ValueId, GraphError> {
         let table = self.trainable(&format!("{name}.weight"), &[classes, width], rule)?;
         self.node(name, Operator::Gather { axis: 0 }, &[table, indices])
     }
@@ -194,9 +230,9 @@ impl GraphBuilder {
         self.node("pooled", Operator::Flatten { axis: 1 }, &[pooled])
     }
 
-    fn affine(&mut self, name: &str, x: ValueId) -> Result<[ValueId; 2], GraphError> {
+    fn affine(&mut self, name: &str, x: ValueId, weight: Initializer) -> Result<[ValueId; 2], GraphError> {
         let shape = [self.channels(x)];
-        let weight = self.trainable(&format!("{name}.weight"), &shape, Initializer::Ones)?;
+        let weight = self.trainable(&format!("{name}.weight"), &shape, weight)?;
         let bias = self.trainable(&format!("{name}.bias"), &shape, Initializer::Zeros)?;
         Ok([weight, bias])
     }

@@ -22,6 +22,14 @@ const EXPANSION: usize = 4;
 /// # Errors
 /// [`GraphError::Config`] for an unknown depth or a configuration out of range.
 pub fn resnet(depth: u32, config: &ResNetConfig) -> Result<Graph, GraphError> {
+    let mut b = GraphBuilder::new(&format!("resnet{depth}"));
+    let image = config.input(&mut b)?;
+    let x = body(&mut b, image, depth, 4)?;
+    config.finish(b, x)
+}
+
+/// Stem and the first `stages` stages over an image of three channels, or of as many as the stem then gets.
+pub(super) fn body(b: &mut GraphBuilder, image: ValueId, depth: u32, stages: usize) -> Result<ValueId, GraphError> {
     let blocks: [usize; 4] = match depth {
         18 => [2, 2, 2, 2],
         34 | 50 => [3, 4, 6, 3],
@@ -35,13 +43,11 @@ pub fn resnet(depth: u32, config: &ResNetConfig) -> Result<Graph, GraphError> {
             });
         }
     };
-    let mut b = GraphBuilder::new(&format!("resnet{depth}"));
-    let image = config.input(&mut b)?;
-    let mut x = stem(&mut b, image)?;
-    for (index, count) in blocks.into_iter().enumerate() {
-        x = stage(&mut b, x, index, count, depth >= 50)?;
+    let mut x = stem(b, image)?;
+    for (index, count) in blocks.into_iter().enumerate().take(stages) {
+        x = stage(b, x, index, count, depth >= 50)?;
     }
-    config.finish(b, x)
+    Ok(x)
 }
 
 fn stem(b: &mut GraphBuilder, image: ValueId) -> Result<ValueId, GraphError> {

@@ -9,7 +9,7 @@ use tch::{Device, TchError, Tensor};
 use super::memory::MemoryOrder;
 use super::modes::{Mode, Modes};
 use super::operators;
-use super::parameters::{Parameters, tensor_of};
+use super::parameters::{ParameterSource, tensor_of};
 
 /// Why a graph could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -130,14 +130,14 @@ impl Interpreter {
     pub fn run(
         &self,
         inputs: &[Tensor],
-        parameters: &Parameters,
+        parameters: &dyn ParameterSource,
         modes: &Modes,
         keep: &[&str],
     ) -> Result<Values, InterpreterError> {
         let kept = self.wanted(keep)?;
         let mut slots: Vec<Option<Tensor>> = Vec::new();
         slots.resize_with(self.graph.values().len(), || None);
-        self.place_inputs(inputs, parameters.order(), &mut slots)?;
+        self.place_inputs(inputs, parameters.memory_order(), &mut slots)?;
         let mut readers = self.readers.clone();
         for id in kept.values() {
             readers[id.index()] += 1;
@@ -208,7 +208,7 @@ impl Interpreter {
         &self,
         node: &Node,
         mode: Mode,
-        parameters: &Parameters,
+        parameters: &dyn ParameterSource,
         slots: &mut [Option<Tensor>],
     ) -> Result<(), InterpreterError> {
         let inputs = node
@@ -233,7 +233,7 @@ impl Interpreter {
         &self,
         id: ValueId,
         mode: Mode,
-        parameters: &Parameters,
+        parameters: &dyn ParameterSource,
         slots: &[Option<Tensor>],
     ) -> Result<Tensor, InterpreterError> {
         let missing = |name: &str| InterpreterError::MissingParameter {
@@ -243,7 +243,7 @@ impl Interpreter {
         match self.graph.value(id).origin {
             Origin::Parameter(position) => {
                 let name = &self.graph.parameters()[position].name;
-                let tensor = parameters.get(name).ok_or_else(|| missing(name))?;
+                let tensor = parameters.tensor(name).ok_or_else(|| missing(name))?;
                 Ok(if mode == Mode::Frozen {
                     tensor.detach()
                 } else {

@@ -17,4 +17,4 @@ pub mod parameters;
 pub use interpreter::{Interpreter, InterpreterError, Values};
 pub use memory::MemoryOrder;
 pub use modes::{Mode, Modes};
-pub use parameters::{ParameterError, Parameters};
+pub use parameters::{ParameterError, ParameterSource, Parameters};

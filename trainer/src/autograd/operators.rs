@@ -5,6 +5,7 @@ use onnx::graph::{Operator, Shape};
 use tch::{Kind, TchError, Tensor};
 
 use super::modes::Mode;
+use crate::native;
 
 /// Applies an operator to its inputs (in ONNX order, trailing optional ones absent) and gives its outputs. The inputs'
 /// shapes are those that the graph's shape inference accepted.
@@ -37,10 +38,7 @@ pub fn apply(operator: &Operator, inputs: &[Tensor], mode: Mode) -> Result<Vec<T
             true,
         )?,
         Operator::Relu => x.f_relu()?,
-        Operator::LeakyRelu { slope } => {
-            let scaled = x.f_mul_scalar(f64::from(*slope))?;
-            x.f_where_self(&x.f_gt(0.0)?, &scaled)?
-        }
+        Operator::LeakyRelu { slope } => native::leaky_relu(x, f64::from(*slope))?,
         Operator::Sigmoid => x.f_sigmoid()?,
         Operator::Tanh => x.f_tanh()?,
         Operator::Sqrt => x.f_sqrt()?,

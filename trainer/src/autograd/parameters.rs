@@ -58,6 +58,26 @@ pub struct Parameters {
     order: MemoryOrder,
 }
 
+/// What a graph reads its parameters from: the parameters as they are, or some of them changed for one run (bounded
+/// by spectral normalisation, averaged over the steps).
+pub trait ParameterSource {
+    /// The tensor of this name.
+    fn tensor(&self, name: &str) -> Option<&Tensor>;
+
+    /// How images should lie in memory.
+    fn memory_order(&self) -> MemoryOrder;
+}
+
+impl ParameterSource for Parameters {
+    fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.get(name)
+    }
+
+    fn memory_order(&self) -> MemoryOrder {
+        self.order
+    }
+}
+
 impl Parameters {
     /// Fresh parameters by the graph's own rules. Each is drawn from (seed, its name), so taking some from a file
     /// leaves the others as they would have been.

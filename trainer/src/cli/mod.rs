@@ -6,6 +6,7 @@ mod evaluate;
 mod explain;
 mod export;
 pub mod failure;
+mod gan;
 mod gate;
 pub mod output;
 mod pack;
@@ -49,6 +50,9 @@ enum Verb {
     Evaluate(evaluate::EvaluateArgs),
     /// Show where a trained network looks, at any layer.
     Explain(explain::ExplainArgs),
+    /// Train generative networks, and make images with them.
+    #[command(subcommand)]
+    Gan(gan::GanVerb),
     /// Look into bundles and verify them.
     #[command(subcommand)]
     Bundle(::bundle::cli::BundleCommand),
@@ -74,6 +78,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Pack(arguments) => pack::run(&arguments, &output),
         Verb::Evaluate(arguments) => evaluate::run(&arguments, &output),
         Verb::Explain(arguments) => explain::run(&arguments, &output),
+        Verb::Gan(verb) => gan::run(&verb, &output),
         Verb::Bundle(command) => bundle::run(&command),
         Verb::Key(command) => bundle::run_key(&command),
         Verb::Version => version(&output),

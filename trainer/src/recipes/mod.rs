@@ -18,6 +18,7 @@
 mod bundle;
 mod data;
 mod error;
+mod gan;
 mod network;
 mod quantize;
 mod train;
@@ -25,6 +26,9 @@ mod train;
 pub use bundle::{BundleSection, IntendedUseSection, Measure, OperatingPointSection, label_id};
 pub use data::{AugmentSection, DataSection, SplitBy, SplitFractions, SplitSection};
 pub use error::RecipeError;
+pub use gan::{
+    Critic, DiscriminatorSection, GanRecipe, GanTrainSection, GeneratorSection, Model, SHIPPED_GANS, TranslateSection,
+};
 pub use network::{Architecture, NetworkSection};
 pub use quantize::{CalibrationMethod, GateSection, QuantizeSection};
 pub use train::{Balance, EarlyStopping, OptimizerKind, Precision, Schedule, TrainSection, WatchedMetric};
@@ -32,6 +36,7 @@ pub use train::{Balance, EarlyStopping, OptimizerKind, Precision, Schedule, Trai
 use std::path::{Path, PathBuf};
 
 use imaging::preprocess::PreprocessSpec;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The recipes that ship with the program, by name.
@@ -80,17 +85,7 @@ impl Recipe {
     /// The file cannot be read, is not TOML, has unknown keys, or has a value that is not allowed.
     pub fn load(name_or_path: &str) -> Result<Self, RecipeError> {
         let path = Path::new(name_or_path);
-        if !path.is_file()
-            && let Some((_, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path)
-        {
-            return Self::parse(text, Path::new(name_or_path));
-        }
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Unreadable {
-            path: path.to_owned(),
-            source,
-            shipped: SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
-        })?;
-        Self::parse(&text, path)
+        Self::parse(&text_of(path, SHIPPED)?, path)
     }
 
     /// Reads a recipe from text; `origin` is the file that messages name.
@@ -98,10 +93,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::load`], without the reading.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, RecipeError> {
-        let recipe: Self = toml::from_str(text).map_err(|error| RecipeError::Malformed {
-            path: origin.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
-        })?;
+        let recipe: Self = parsed(text, origin)?;
         recipe.check(origin)?;
         Ok(recipe)
     }
@@ -111,9 +103,7 @@ impl Recipe {
     /// # Errors
     /// A value that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String, RecipeError> {
-        toml::to_string_pretty(self).map_err(|error| RecipeError::Unwritable {
-            message: error.to_string(),
-        })
+        to_toml(self)
     }
 
     /// Checks every value against its range and the sections against each other.
@@ -141,19 +131,63 @@ impl Recipe {
     /// # Errors
     /// The recipe names weights that are in none of these places; the message lists them.
     pub fn find_weights(&self, recipe_path: &Path, data_root: &Path) -> Result<Option<PathBuf>, RecipeError> {
-        let Some(weights) = &self.network.weights else {
-            return Ok(None);
-        };
-        let beside_recipe = recipe_path.parent().unwrap_or(Path::new("")).join(weights);
-        let places = [beside_recipe, data_root.join(weights), weights.clone()];
-        match places.iter().find(|place| place.is_file()) {
-            Some(found) => Ok(Some(found.clone())),
-            None => Err(RecipeError::NoWeights {
-                path: recipe_path.to_owned(),
-                weights: weights.clone(),
-                places: places.to_vec(),
-            }),
-        }
+        find_weights(self.network.weights.as_deref(), recipe_path, data_root)
+    }
+}
+
+/// The text of a recipe: of a file, or of a shipped one by its name.
+fn text_of(path: &Path, shipped: &[(&str, &str)]) -> Result<String, RecipeError> {
+    if !path.is_file()
+        && let Some((_, text)) = shipped.iter().find(|(name, _)| Path::new(name) == path)
+    {
+        return Ok((*text).to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|source| RecipeError::Unreadable {
+        path: path.to_owned(),
+        source,
+        shipped: shipped.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn parsed<R: DeserializeOwned>(text: &str, origin: &Path) -> Result<R, RecipeError> {
+    toml::from_str(text).map_err(|error| RecipeError::Malformed {
+        path: origin.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
+}
+
+/// A recipe as TOML, as it is saved in a run folder.
+///
+/// # Errors
+/// A value that TOML cannot hold.
+pub fn to_toml(recipe: &impl Serialize) -> Result<String, RecipeError> {
+    toml::to_string_pretty(recipe).map_err(|error| RecipeError::Unwritable {
+        message: error.to_string(),
+    })
+}
+
+/// Where first weights lie: a relative path is looked for beside the recipe file, then beside the data (the manifest's
+/// folder), then in the working directory.
+///
+/// # Errors
+/// They are in none of these places; the message lists them.
+pub fn find_weights(
+    weights: Option<&Path>,
+    recipe_path: &Path,
+    data_root: &Path,
+) -> Result<Option<PathBuf>, RecipeError> {
+    let Some(weights) = weights else {
+        return Ok(None);
+    };
+    let beside_recipe = recipe_path.parent().unwrap_or(Path::new("")).join(weights);
+    let places = [beside_recipe, data_root.join(weights), weights.to_owned()];
+    match places.iter().find(|place| place.is_file()) {
+        Some(found) => Ok(Some(found.clone())),
+        None => Err(RecipeError::NoWeights {
+            path: recipe_path.to_owned(),
+            weights: weights.to_owned(),
+            places: places.to_vec(),
+        }),
     }
 }
 

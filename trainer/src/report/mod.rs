@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`plots`] | curves, confusion matrix, ROC, reliability diagram as PNG |
 //! | [`html`] | the pieces of a page: headings, tables, pictures inside the file |
+//! | [`sheet`] | images in a grid as PNG |
 //! | [`training`] | the report of a training run |
 
 pub mod html;
 pub mod plots;
+pub mod sheet;
 pub mod training;

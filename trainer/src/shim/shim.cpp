@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/leaky_relu.h>
 #include <dlfcn.h>
 
 #include <exception>
@@ -101,6 +102,13 @@ int scanside_fused_sgd(at::Tensor *const *parameters, at::Tensor *const *gradien
                     /*dampening=*/0.0, /*nesterov=*/momentum > 0, /*maximize=*/false, /*is_first_step=*/false,
                     optional(scale), std::nullopt);
   });
+}
+
+// x, or slope x where negative: a new tensor that the caller owns, or null. tch wraps it without the slope.
+at::Tensor *scanside_leaky_relu(const at::Tensor *x, double slope) {
+  at::Tensor *result = nullptr;
+  guarded([&] { result = new at::Tensor(at::leaky_relu(*x, slope)); });
+  return result;
 }
 
 } // extern "C"

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
@@ -127,7 +128,15 @@ pub fn save_parameters(path: &Path, parameters: &Parameters) -> Result<(), Check
     let tensors = parameters
         .iter()
         .map(|(name, entry)| (name.to_owned(), entry.tensor.shallow_clone()));
-    write(path, tensors.collect(), None)
+    save_tensors(path, tensors.collect())
+}
+
+/// Writes tensors alone, under these names, in float32.
+///
+/// # Errors
+/// [`CheckpointError`]; the old file then stands unchanged.
+pub fn save_tensors(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<(), CheckpointError> {
+    write(path, tensors, None)
 }
 
 /// Reads parameters that [`save_parameters`] wrote.
@@ -148,32 +157,51 @@ pub fn load_parameters(path: &Path) -> Result<onnx::parameters::Parameters, Chec
         .collect()
 }
 
-/// Writes everything that a run needs to go on.
+/// Writes tensors by name, and where the run stands beside them.
 ///
 /// # Errors
 /// [`CheckpointError`]; the old file then stands unchanged.
+pub fn save<S: Serialize>(path: &Path, tensors: Vec<(String, Tensor)>, state: &S) -> Result<(), CheckpointError> {
+    let text = serde_json::to_string(state).map_err(|error| malformed(path, error))?;
+    write(path, tensors, Some((STATE.to_owned(), text)))
+}
+
+/// Reads what [`save`] wrote.
+///
+/// # Errors
+/// [`CheckpointError`].
+pub fn load<S: DeserializeOwned>(path: &Path) -> Result<(IndexMap<String, Tensor>, S), CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| malformed(path, error))?;
+    let state = header
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(STATE))
+        .ok_or_else(|| malformed(path, "it holds weights but no state of a run"))?;
+    let state = serde_json::from_str(state).map_err(|error| malformed(path, error))?;
+    Ok((weights::read(path)?, state))
+}
+
+/// Writes everything that the training of a classifier needs to go on.
+///
+/// # Errors
+/// As [`save`].
 pub fn save_state(
     path: &Path,
     parameters: &Parameters,
     optimizer: &IndexMap<String, Tensor>,
     state: &State,
 ) -> Result<(), CheckpointError> {
-    let malformed = |reason: String| CheckpointError::Malformed {
-        path: path.to_owned(),
-        reason,
-    };
-    let text = serde_json::to_string(state).map_err(|error| malformed(error.to_string()))?;
     let parameters = parameters
         .iter()
         .map(|(name, entry)| (format!("{PARAMETER}{name}"), entry.tensor.shallow_clone()));
     let optimizer = optimizer
         .iter()
         .map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor.shallow_clone()));
-    write(
-        path,
-        parameters.chain(optimizer).collect(),
-        Some((STATE.to_owned(), text)),
-    )
+    save(path, parameters.chain(optimizer).collect(), state)
 }
 
 /// What [`save_state`] wrote.
@@ -192,28 +220,13 @@ pub struct Saved {
 /// # Errors
 /// [`CheckpointError`].
 pub fn load_state(path: &Path) -> Result<Saved, CheckpointError> {
-    let malformed = |reason: String| CheckpointError::Malformed {
-        path: path.to_owned(),
-        reason,
-    };
-    let file_error = |source| CheckpointError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = std::fs::read(path).map_err(file_error)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| malformed(error.to_string()))?;
-    let state = header
-        .metadata()
-        .as_ref()
-        .and_then(|entries| entries.get(STATE))
-        .ok_or_else(|| malformed("it holds weights but no state of a run".to_owned()))?;
-    let state = serde_json::from_str(state).map_err(|error| malformed(error.to_string()))?;
+    let (tensors, state) = load(path)?;
     let mut saved = Saved {
         parameters: IndexMap::new(),
         optimizer: IndexMap::new(),
         state,
     };
-    for (name, tensor) in weights::read(path)? {
+    for (name, tensor) in tensors {
         if let Some(name) = name.strip_prefix(PARAMETER) {
             saved.parameters.insert(name.to_owned(), tensor);
         } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
@@ -221,6 +234,13 @@ pub fn load_state(path: &Path) -> Result<Saved, CheckpointError> {
         }
     }
     Ok(saved)
+}
+
+fn malformed(path: &Path, reason: impl std::fmt::Display) -> CheckpointError {
+    CheckpointError::Malformed {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 /// Writes float32 tensors beside the file and renames: a reader sees the old file or the new one, whole.
@@ -239,15 +259,11 @@ fn write(
         let shape: Vec<usize> = tensor.size().iter().map(|extent| *extent as usize).collect();
         blobs.push((name, shape, bytes));
     }
-    let malformed = |error: safetensors::SafeTensorError| CheckpointError::Malformed {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
     let views = blobs
         .iter()
         .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(malformed)?;
+        .map_err(|error| malformed(path, error))?;
     let metadata = metadata.map(|entry| HashMap::from([entry]));
     replace(path, |file| {
         safetensors::serialize_to_file(views, metadata, file.path()).map_err(io::Error::other)

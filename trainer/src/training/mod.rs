@@ -18,6 +18,7 @@ pub mod base;
 pub mod batches;
 pub mod checkpoint;
 pub mod classifier;
+pub mod gan;
 pub mod history;
 pub mod network;
 pub mod optimizer;

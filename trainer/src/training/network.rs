@@ -80,15 +80,23 @@ pub fn training_modes(section: &NetworkSection, graph: &Graph, epochs_done: u64)
     let thawed = section
         .unfreeze_after_epochs
         .is_some_and(|epochs| epochs_done >= epochs as u64);
-    let mut modes = Modes::all(Mode::Train);
-    for name in &section.freeze {
-        for module in modules(graph, name)? {
-            if !thawed {
-                modes = modes.with(module, Mode::Frozen);
-            }
-        }
-    }
-    Ok(modes)
+    let frozen = frozen_modules(graph, &section.freeze)?;
+    let modes = Modes::all(Mode::Train);
+    Ok(match thawed {
+        true => modes,
+        false => frozen
+            .into_iter()
+            .fold(modes, |modes, module| modes.with(module, Mode::Frozen)),
+    })
+}
+
+/// The modules that these names mean: stages, or modules' paths.
+///
+/// # Errors
+/// [`NetworkError::NoSuchPart`].
+pub fn frozen_modules(graph: &Graph, names: &[String]) -> Result<Vec<String>, NetworkError> {
+    let found = names.iter().map(|name| modules(graph, name));
+    Ok(found.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 fn modules(graph: &Graph, name: &str) -> Result<Vec<String>, NetworkError> {
@@ -124,8 +132,22 @@ pub fn first_parameters(
     let Some(path) = weights else {
         return Ok((parameters, None));
     };
+    let taken = take(&mut parameters, graph, path, &recipe.network.take)?;
+    Ok((parameters, Some(taken)))
+}
+
+/// Copies what `prefixes` choose of a weights file into the parameters, and says what was taken.
+///
+/// # Errors
+/// The file cannot be read, or nothing of it fits.
+pub fn take(
+    parameters: &mut Parameters,
+    graph: &Graph,
+    path: &Path,
+    prefixes: &[String],
+) -> Result<Taken, NetworkError> {
     let file = weights::read(path)?;
-    let taken = weights::take(&mut parameters, &file, &recipe.network.take)?;
+    let taken = weights::take(parameters, &file, prefixes)?;
     if taken.taken.is_empty() {
         let found: Vec<&str> = file.keys().take(4).map(String::as_str).collect();
         return Err(NetworkError::NothingTaken {
@@ -134,7 +156,7 @@ pub fn first_parameters(
             found: found.join(", "),
         });
     }
-    Ok((parameters, Some(taken)))
+    Ok(taken)
 }
 
 /// Whether training can begin: the network, the parts that are frozen, and its first weights.

@@ -17,11 +17,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::base::FineTuning;
 use super::weights::Taken;
-use crate::recipes::{Recipe, RecipeError};
+use crate::recipes::{self, GanRecipe, Recipe, RecipeError};
 use crate::replace::replace;
 
 /// Why a run folder cannot be used.
@@ -118,14 +119,14 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`RunError::NotEmpty`], or input and output.
-    pub fn create(path: &Path, recipe: &Recipe) -> Result<Self, RunError> {
+    pub fn create(path: &Path, recipe: &impl Serialize) -> Result<Self, RunError> {
         Self::check_free(path)?;
         let run = Self { path: path.to_owned() };
         for folder in ["checkpoints", "plots"] {
             let folder = path.join(folder);
             std::fs::create_dir_all(&folder).map_err(|source| RunError::File { path: folder, source })?;
         }
-        write_atomically(&run.recipe_path(), recipe.to_toml()?.as_bytes())?;
+        write_atomically(&run.recipe_path(), recipes::to_toml(recipe)?.as_bytes())?;
         Ok(run)
     }
 
@@ -189,6 +190,21 @@ impl RunFolder {
         self.path.join("checkpoints/best.safetensors")
     }
 
+    /// The parameters of a generator.
+    pub fn generator(&self) -> PathBuf {
+        self.path.join("checkpoints/generator.safetensors")
+    }
+
+    /// The parameters of a discriminator.
+    pub fn discriminator(&self) -> PathBuf {
+        self.path.join("checkpoints/discriminator.safetensors")
+    }
+
+    /// Folder of the sheets of samples.
+    pub fn samples(&self) -> PathBuf {
+        self.path.join("samples")
+    }
+
     /// The whole state after the last epoch or interruption.
     pub fn last_checkpoint(&self) -> PathBuf {
         self.path.join("checkpoints/last.safetensors")
@@ -231,11 +247,27 @@ impl RunFolder {
         Ok(Recipe::load(&self.recipe_path().to_string_lossy())?)
     }
 
-    /// What `run.json` says.
+    /// The recipe of a generative run.
+    ///
+    /// # Errors
+    /// As [`RunFolder::recipe`].
+    pub fn gan_recipe(&self) -> Result<GanRecipe, RunError> {
+        Ok(GanRecipe::load(&self.recipe_path().to_string_lossy())?)
+    }
+
+    /// What `run.json` says of a classifier.
     ///
     /// # Errors
     /// The file is missing or damaged.
     pub fn record(&self) -> Result<RunRecord, RunError> {
+        self.read_record()
+    }
+
+    /// What `run.json` says, as that kind of run writes it.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn read_record<R: DeserializeOwned>(&self) -> Result<R, RunError> {
         let path = self.record_path();
         if !path.is_file() {
             return Err(RunError::NoRun {
@@ -257,7 +289,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Input and output.
-    pub fn write_record(&self, record: &RunRecord) -> Result<(), RunError> {
+    pub fn write_record(&self, record: &impl Serialize) -> Result<(), RunError> {
         let path = self.record_path();
         let text = serde_json::to_string_pretty(record).map_err(|error| RunError::Malformed {
             path: path.clone(),

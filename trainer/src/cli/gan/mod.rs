@@ -1,0 +1,54 @@
+//! `gan`: train generative networks, and make images with them.
+
+mod export;
+mod made;
+mod sample;
+mod train;
+mod translate;
+
+use clap::Subcommand;
+use trainer::training::gan::GanError;
+use trainer::training::network::NetworkError;
+
+use super::failure::{Code, Failure};
+use super::output::Output;
+
+/// The verbs of `gan`.
+#[derive(Debug, Subcommand)]
+pub enum GanVerb {
+    /// Train a DCGAN or Pix2Pix.
+    Train(train::TrainArgs),
+    /// Make images of each label, with a manifest that says which generator made them.
+    Sample(sample::SampleArgs),
+    /// Translate images from one label to another.
+    Translate(translate::TranslateArgs),
+    /// Write a run's generator as an ONNX file.
+    Export(export::ExportArgs),
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// What ended it, with the exit code.
+pub fn run(verb: &GanVerb, output: &Output) -> Result<(), Failure> {
+    match verb {
+        GanVerb::Train(arguments) => train::run(arguments, output),
+        GanVerb::Sample(arguments) => sample::run(arguments, output),
+        GanVerb::Translate(arguments) => translate::run(arguments, output),
+        GanVerb::Export(arguments) => export::run(arguments, output),
+    }
+}
+
+fn failure(error: GanError) -> Failure {
+    let code = match &error {
+        GanError::Network(NetworkError::Weights(_)) | GanError::Data(_) | GanError::TooFew { .. } | GanError::Flat => {
+            Code::Refused
+        }
+        GanError::Network(_) => Code::Usage,
+        _ => Code::Failed,
+    };
+    Failure {
+        code,
+        error: error.into(),
+    }
+}

@@ -1,0 +1,227 @@
+//! From a recipe to its game: networks, first weights, optimizers.
+
+use std::path::Path;
+
+use onnx::graph::{Graph, GraphError};
+use onnx::networks::{
+    DcganConfig, Norm, PatchGanConfig, ResNetCriticConfig, UnetConfig, dcgan_discriminator, dcgan_generator, patch_gan,
+    resnet_critic, unet,
+};
+use tch::{Device, Tensor};
+
+use super::error::GanError;
+use super::game::Game;
+use super::noise_game::{NoiseGame, NoiseRules};
+use super::pair::Pair;
+use super::player::{Player, PlayerSettings};
+use super::translation_game::{TranslationGame, TranslationRules};
+use crate::autograd::{MemoryOrder, Mode, Modes, Parameters};
+use crate::native::AdamW;
+use crate::recipes::{Critic, GanRecipe, Model, Precision};
+use crate::seed;
+use crate::training::network::{self, NetworkError};
+use crate::training::optimizer::Rule;
+use crate::training::weights::Taken;
+
+/// The graphs of both sides.
+#[derive(Debug)]
+pub struct Graphs {
+    /// Makes images.
+    pub generator: Graph,
+    /// Judges them.
+    pub discriminator: Graph,
+}
+
+/// The networks of a recipe for so many labels.
+///
+/// # Errors
+/// [`GraphError`] for sizes that a network does not take.
+pub fn graphs(recipe: &GanRecipe, labels: usize) -> Result<Graphs, GraphError> {
+    match recipe.model {
+        Model::Dcgan => noise_graphs(recipe, labels),
+        Model::Pix2pix => translation_graphs(recipe),
+    }
+}
+
+fn side(recipe: &GanRecipe) -> usize {
+    recipe.preprocess.size[0] as usize
+}
+
+fn noise_graphs(recipe: &GanRecipe, labels: usize) -> Result<Graphs, GraphError> {
+    let (generator, discriminator) = (&recipe.generator, &recipe.discriminator);
+    let classes = generator.conditional.then_some(labels);
+    let config = DcganConfig {
+        size: side(recipe),
+        channels: usize::from(recipe.preprocess.channels),
+        latent: generator.latent,
+        width: generator.width,
+        classes,
+        discriminator_norm: if discriminator.spectral_norm {
+            Norm::None
+        } else {
+            Norm::Batch
+        },
+    };
+    let critic = match discriminator.network {
+        Critic::Plain => dcgan_discriminator(&DcganConfig {
+            width: discriminator.width,
+            ..config
+        }),
+        Critic::Resnet18 => resnet_critic(&ResNetCriticConfig {
+            depth: 18,
+            stages: discriminator.stages,
+            size: config.size,
+            channels: config.channels,
+            classes,
+        }),
+    };
+    Ok(Graphs {
+        generator: dcgan_generator(&config)?,
+        discriminator: critic?,
+    })
+}
+
+fn translation_graphs(recipe: &GanRecipe) -> Result<Graphs, GraphError> {
+    let channels = usize::from(recipe.preprocess.channels);
+    let spectral = recipe.discriminator.spectral_norm;
+    Ok(Graphs {
+        generator: unet(&UnetConfig {
+            size: side(recipe),
+            channels,
+            width: recipe.generator.width,
+            norm: Norm::Instance,
+            dropout: recipe.generator.dropout,
+        })?,
+        discriminator: patch_gan(&PatchGanConfig {
+            size: side(recipe),
+            channels,
+            conditional: true,
+            width: recipe.discriminator.width,
+            layers: 3,
+            norm: if spectral { Norm::None } else { Norm::Instance },
+        })?,
+    })
+}
+
+/// Real images that sheets and checks look at, `[n,C,H,W]`.
+#[derive(Debug)]
+pub struct Shown {
+    /// Real images.
+    pub references: Tensor,
+    /// The images that are translated, for a translation.
+    pub sources: Option<Tensor>,
+}
+
+/// The game of a recipe, and what was taken of the discriminator's first weights.
+///
+/// # Errors
+/// [`GanError`].
+pub fn game(
+    recipe: &GanRecipe,
+    labels: usize,
+    weights: Option<&Path>,
+    shown: Shown,
+    device: Device,
+) -> Result<(Box<dyn Game>, Option<Taken>), GanError> {
+    let (pair, taken) = pair(recipe, labels, weights, device)?;
+    let section = &recipe.discriminator;
+    let game: Box<dyn Game> = match (&recipe.translate, shown.sources) {
+        (Some(translate), Some(sources)) => {
+            let rules = TranslationRules {
+                loss: recipe.train.loss,
+                l1: translate.l1,
+                label_smoothing: section.label_smoothing,
+                changes: section.diff_augment.clone(),
+            };
+            Box::new(TranslationGame::new(
+                pair,
+                rules,
+                sources.f_to_device(device)?,
+                shown.references.f_to_device(device)?,
+            ))
+        }
+        _ => {
+            let rules = NoiseRules {
+                latent: recipe.generator.latent,
+                classes: recipe.generator.conditional.then_some(labels),
+                loss: recipe.train.loss,
+                label_smoothing: section.label_smoothing,
+                r1: section.r1,
+                r1_every: section.r1_every as u64,
+                changes: section.diff_augment.clone(),
+                seed: recipe.train.seed,
+            };
+            Box::new(NoiseGame::new(pair, rules, shown.references.f_to_device(device)?))
+        }
+    };
+    Ok((game, taken))
+}
+
+/// Both sides of a recipe's game, and what was taken of the discriminator's first weights.
+///
+/// # Errors
+/// [`GanError`].
+pub fn pair(
+    recipe: &GanRecipe,
+    labels: usize,
+    weights: Option<&Path>,
+    device: Device,
+) -> Result<(Pair, Option<Taken>), GanError> {
+    let graphs = graphs(recipe, labels).map_err(NetworkError::from)?;
+    let (discriminator, taken) = discriminator(recipe, graphs.discriminator, weights, device)?;
+    let generator = player(recipe, graphs.generator, "generator", Modes::all(Mode::Train), device)?;
+    Ok((Pair::new(generator, discriminator, recipe.generator.average)?, taken))
+}
+
+fn order(recipe: &GanRecipe) -> MemoryOrder {
+    match recipe.train.channels_last {
+        true => MemoryOrder::ChannelsLast,
+        false => MemoryOrder::ChannelsFirst,
+    }
+}
+
+/// Fresh parameters are drawn apart for each side: some layers of the two have the same name.
+fn fresh(recipe: &GanRecipe, graph: &Graph, side: &str, device: Device) -> Result<Parameters, GanError> {
+    let seed = seed::mix(recipe.train.seed, side);
+    Ok(Parameters::initialise(graph, seed, device, order(recipe))?)
+}
+
+fn settings(recipe: &GanRecipe, modes: Modes, spectral_norm: bool) -> PlayerSettings {
+    let train = &recipe.train;
+    PlayerSettings {
+        rule: Rule::AdamW(AdamW {
+            beta1: train.beta1,
+            beta2: train.beta2,
+            epsilon: 1e-8,
+        }),
+        modes,
+        spectral_norm,
+        bf16: train.precision == Precision::Bf16,
+        seed: train.seed,
+    }
+}
+
+fn player(recipe: &GanRecipe, graph: Graph, side: &str, modes: Modes, device: Device) -> Result<Player, GanError> {
+    let parameters = fresh(recipe, &graph, side, device)?;
+    Player::new(graph, parameters, device, settings(recipe, modes, false))
+}
+
+fn discriminator(
+    recipe: &GanRecipe,
+    graph: Graph,
+    weights: Option<&Path>,
+    device: Device,
+) -> Result<(Player, Option<Taken>), GanError> {
+    let section = &recipe.discriminator;
+    let mut modes = Modes::all(Mode::Train);
+    for module in network::frozen_modules(&graph, &section.freeze)? {
+        modes = modes.with(module, Mode::Frozen);
+    }
+    let mut parameters = fresh(recipe, &graph, "discriminator", device)?;
+    let taken = match weights {
+        Some(path) => Some(network::take(&mut parameters, &graph, path, &section.take)?),
+        None => None,
+    };
+    let settings = settings(recipe, modes, section.spectral_norm);
+    Ok((Player::new(graph, parameters, device, settings)?, taken))
+}

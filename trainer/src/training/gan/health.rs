@@ -1,0 +1,130 @@
+//! Whether a training is still one: figures that are finite, and images that differ.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::game::Figures;
+
+/// Below this share of the real images' distance from each other, generated images count as the same one.
+const COLLAPSED: f64 = 0.25;
+/// Looks in a row at which they must be the same before training is called collapsed.
+const LOOKS: u32 = 2;
+/// Share of the steps within which a generator may still give the same image whatever it is given.
+const BEGINNING: f64 = 0.1;
+/// Images (nearly) of one grey value: the deviation over all pixels, of [-1, 1].
+const FLAT: f64 = 1e-3;
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// Nothing to say.
+    Well,
+    /// The generator gives (nearly) the same image whatever it is given: mean distance of its images over that of real
+    /// ones.
+    Collapsed {
+        /// That quotient.
+        ratio: f64,
+    },
+}
+
+/// Looks at a training from time to time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    collapsed_looks: u32,
+}
+
+impl Health {
+    /// Judges samples against real images, both `[n,C,H,W]`, when so many steps of all are done.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn look(&mut self, samples: &Tensor, references: &Tensor, step: u64, steps: u64) -> Result<Verdict, TchError> {
+        let ratio = mean_distance(samples)? / mean_distance(references)?.max(f64::MIN_POSITIVE);
+        if ratio >= COLLAPSED || (step as f64) < BEGINNING * steps as f64 {
+            self.collapsed_looks = 0;
+            return Ok(Verdict::Well);
+        }
+        self.collapsed_looks += 1;
+        Ok(match self.collapsed_looks >= LOOKS {
+            true => Verdict::Collapsed { ratio },
+            false => Verdict::Well,
+        })
+    }
+}
+
+/// The first figure that is not finite.
+#[must_use]
+pub fn not_finite(figures: &Figures) -> Option<(&'static str, f64)> {
+    figures.iter().copied().find(|(_, value)| !value.is_finite())
+}
+
+/// Mean distance (root of the mean square over pixels) of all pairs of images `[n,C,H,W]`; 0 for fewer than two.
+///
+/// # Errors
+/// libtorch's own.
+pub fn mean_distance(images: &Tensor) -> Result<f64, TchError> {
+    let count = images.size()[0];
+    if count < 2 {
+        return Ok(0.0);
+    }
+    let flat = images.f_to_kind(Kind::Float)?.f_flatten(1, -1)?;
+    let pixels = flat.size()[1] as f64;
+    let mean = f64::try_from(flat.f_pdist(2.0)?.f_mean(Kind::Float)?)?;
+    Ok(mean / pixels.sqrt())
+}
+
+/// Whether these images hold nothing to learn.
+///
+/// # Errors
+/// libtorch's own.
+pub fn is_flat(images: &Tensor) -> Result<bool, TchError> {
+    let deviation = images.f_to_kind(Kind::Float)?.f_std(false)?;
+    Ok(f64::try_from(deviation)? < FLAT)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn images(spread: f64) -> Tensor {
+        tch::manual_seed(3);
+        let one = Tensor::randn([1, 1, 8, 8], (Kind::Float, Device::Cpu));
+        one + spread * Tensor::randn([32, 1, 8, 8], (Kind::Float, Device::Cpu))
+    }
+
+    #[test]
+    fn the_same_image_again_and_again_is_a_collapse_at_the_second_look() {
+        let (real, same) = (images(0.5), images(0.01));
+        let mut health = Health::default();
+        assert_eq!(health.look(&same, &real, 50, 1000).unwrap(), Verdict::Well);
+        assert_eq!(health.look(&same, &real, 500, 1000).unwrap(), Verdict::Well);
+        let verdict = health.look(&same, &real, 600, 1000).unwrap();
+        assert!(
+            matches!(verdict, Verdict::Collapsed { ratio } if ratio < 0.05),
+            "{verdict:?}"
+        );
+        assert_eq!(health.look(&images(0.3), &real, 700, 1000).unwrap(), Verdict::Well);
+        assert_eq!(health.look(&same, &real, 800, 1000).unwrap(), Verdict::Well);
+    }
+
+    #[test]
+    fn distances_are_per_pixel() {
+        let pair = Tensor::stack(
+            &[
+                Tensor::zeros([1, 4, 4], (Kind::Float, Device::Cpu)),
+                Tensor::full([1, 4, 4], 0.5, (Kind::Float, Device::Cpu)),
+            ],
+            0,
+        );
+        assert!((mean_distance(&pair).unwrap() - 0.5).abs() < 1e-6);
+        assert!(is_flat(&pair.narrow(0, 0, 1)).unwrap() && !is_flat(&pair).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let figures = vec![("discriminator", 0.3), ("generator", f64::NAN)];
+        assert_eq!(not_finite(&figures).unwrap().0, "generator");
+        assert!(not_finite(&vec![("generator", 1.0)]).is_none());
+    }
+}

@@ -1,0 +1,136 @@
+//! From a data set to the rounds of a game, and the real images that its sheets are compared with.
+
+use std::sync::Arc;
+
+use tch::Tensor;
+
+use super::build::Shown;
+use super::error::GanError;
+use super::game;
+use super::noise_game::SAMPLES;
+use super::rounds::{ImageRounds, PairRounds, RoundSource};
+use crate::data::order::evenly;
+use crate::data::{Dataset, Loader, LoaderOptions, Part, Pass, Split};
+use crate::recipes::{AugmentSection, Balance, GanRecipe};
+
+/// Training images of each label that a GAN needs at least: fewer are learnt by heart.
+pub const FEWEST: usize = 8;
+/// Images that a translation's sheet shows.
+const TRANSLATED: usize = 16;
+
+/// What a game learns from.
+pub struct Prepared {
+    /// The rounds.
+    pub source: Box<dyn RoundSource>,
+    /// The images of the sheets.
+    pub shown: Shown,
+    /// Training images by label.
+    pub counts: Vec<usize>,
+}
+
+/// Loaders over the training rows of a split.
+///
+/// # Errors
+/// Too few images of a label, or images that cannot be used.
+pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Result<Prepared, GanError> {
+    let rows = split.rows(Part::Train);
+    let counts = dataset.class_counts_of(&rows);
+    for (label, found) in dataset.labels.iter().zip(&counts) {
+        if *found < FEWEST {
+            return Err(GanError::TooFew {
+                label: label.clone(),
+                found: *found,
+                needed: FEWEST,
+            });
+        }
+    }
+    let plan = Plan { recipe, dataset };
+    let (source, shown): (Box<dyn RoundSource>, Shown) = match &recipe.translate {
+        None => {
+            let shown = evenly(&rows, plan.class_of(), SAMPLES as usize, recipe.train.seed);
+            let source = ImageRounds {
+                loader: plan.training(rows)?,
+                balance: if recipe.generator.conditional {
+                    Balance::Sampling
+                } else {
+                    Balance::None
+                },
+            };
+            let references = plan.images(shown)?;
+            (
+                Box::new(source),
+                Shown {
+                    references,
+                    sources: None,
+                },
+            )
+        }
+        Some(translate) => {
+            let of = |label: &str| -> Vec<usize> {
+                let wanted = |row: &usize| dataset.labels[dataset.samples[*row].class] == label;
+                rows.iter().copied().filter(wanted).collect()
+            };
+            let (from, to) = (of(&translate.from), of(&translate.to));
+            let shown = |rows: &[usize]| evenly(rows, plan.class_of(), TRANSLATED, recipe.train.seed);
+            let shown = Shown {
+                references: plan.images(shown(&to))?,
+                sources: Some(plan.images(shown(&from))?),
+            };
+            let source = PairRounds {
+                sources: plan.training(from)?,
+                images: plan.training(to)?,
+            };
+            (Box::new(source), shown)
+        }
+    };
+    Ok(Prepared { source, shown, counts })
+}
+
+struct Plan<'a> {
+    recipe: &'a GanRecipe,
+    dataset: &'a Arc<Dataset>,
+}
+
+impl Plan<'_> {
+    fn class_of(&self) -> impl Fn(usize) -> usize {
+        |row| self.dataset.samples[row].class
+    }
+
+    fn options(&self, batch: usize) -> LoaderOptions {
+        let data = &self.recipe.data;
+        LoaderOptions {
+            batch,
+            workers: data.workers,
+            cache_bytes: data.cache_mib << 20,
+            max_failed: data.max_failed,
+            seed: self.recipe.train.seed,
+        }
+    }
+
+    fn training(&self, rows: Vec<usize>) -> Result<Loader, GanError> {
+        let (recipe, options) = (self.recipe, self.options(self.recipe.train.batch.min(rows.len())));
+        let dataset = Arc::clone(self.dataset);
+        let augment: &AugmentSection = &recipe.augment;
+        Ok(Loader::for_training(
+            dataset,
+            rows,
+            &recipe.preprocess,
+            augment,
+            options,
+        )?)
+    }
+
+    /// These images, without augmentation.
+    fn images(&self, rows: Vec<usize>) -> Result<Tensor, GanError> {
+        let options = LoaderOptions {
+            cache_bytes: 0,
+            ..self.options(rows.len().max(1))
+        };
+        let loader = Loader::new(Arc::clone(self.dataset), rows, &self.recipe.preprocess, options)?;
+        let batches = loader.batches(Pass::Evaluate, 0);
+        let tensors = batches
+            .map(|batch| game::tensor(&batch?.images))
+            .collect::<Result<Vec<_>, GanError>>()?;
+        Ok(Tensor::f_cat(&tensors, 0)?)
+    }
+}
