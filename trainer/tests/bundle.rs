@@ -128,6 +128,7 @@ fn make() -> tempfile::TempDir {
         seed: 3,
         size: 96,
         max_area: None,
+        place: None,
         strength: 1.4,
         depth: Depth::Eight,
         dicom: false,
