@@ -9,7 +9,6 @@ use tch::Device;
 use trainer::data::{Dataset, Part, Sides, Split};
 use trainer::export::{Finished, SigningKey, context, finish_run, pack};
 use trainer::interrupt::Interrupt;
-use trainer::native;
 use trainer::progress::Progress;
 use trainer::recipes::Recipe;
 use trainer::training::base::{self, Base};
@@ -76,7 +75,7 @@ pub struct TrainArgs {
 /// # Errors
 /// What ended it, with the exit code.
 pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Native)?;
+    let device = super::steps::device(&arguments.device)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let plan = if arguments.resume {
         resumed(arguments)?
@@ -219,7 +218,7 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
         .transpose()
         .code(Code::Usage)?;
     let (name, mut recipe) = wanted_recipe(arguments, base.as_ref())?;
-    let dataset = Dataset::load(data, &recipe.data).code(Code::Refused)?;
+    let dataset = Dataset::load(data, &recipe.data).map_err(super::data::failure)?;
     if arguments.head_only {
         let graph = network::build(&recipe, dataset.labels.len()).code(Code::Usage)?;
         recipe.network.freeze = base::all_but_head(&graph).code(Code::Usage)?;
@@ -298,7 +297,7 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
         same_recipe(name, &recipe, record.fine_tuning.is_some(), &run)?;
     }
     let data = arguments.data.clone().unwrap_or_else(|| record.data.clone());
-    let dataset = Dataset::load(&data, &recipe.data).code(Code::Refused)?;
+    let dataset = Dataset::load(&data, &recipe.data).map_err(super::data::failure)?;
     if dataset.digest != record.data_digest {
         let message = format!(
             "{}: SHA-256 {} is not that of the data the run began with ({}); begin a new run",
