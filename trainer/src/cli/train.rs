@@ -70,6 +70,37 @@ pub struct TrainArgs {
     bundle_version: Option<String>,
 }
 
+impl TrainArgs {
+    /// The command line that goes on with this run and ends as this one would have.
+    fn resuming(&self) -> String {
+        let mut words = vec!["scanside-trainer train --resume --out".to_owned(), quoted(&self.out)];
+        let mut option = |name: &str, path: Option<&PathBuf>| {
+            words.extend(path.map(|path| format!("{name} {}", quoted(path))));
+        };
+        // A run remembers its data; only what was given for a resumed one stands in for it.
+        option("--data", self.data.as_ref().filter(|_| self.resume));
+        option("--secret-key", self.sign.secret_key.as_ref());
+        option("--password-file", self.sign.password_file.as_ref());
+        if self.device != "auto" {
+            words.push(format!("--device {}", self.device));
+        }
+        if self.no_bundle {
+            words.push("--no-bundle".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Trains.
 ///
 /// # Errors
@@ -354,9 +385,7 @@ fn failure(error: TrainError) -> Failure {
 fn told(outcome: &Outcome, arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
     let run = &arguments.out;
     if outcome.interrupted {
-        let key = arguments.sign.secret_key.as_ref();
-        let key = key.map_or_else(String::new, |key| format!(" --secret-key {}", key.display()));
-        let message = format!("interrupted; go on with: train --resume --out {}{key}", run.display());
+        let message = format!("interrupted; go on with: {}", arguments.resuming());
         return Err(Failure::new(Code::Failed, message));
     }
     let best = outcome
@@ -375,4 +404,38 @@ fn told(outcome: &Outcome, arguments: &TrainArgs, output: &Output) -> Result<(),
         }),
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    #[test]
+    fn the_command_that_goes_on_ends_as_this_one_would_have() {
+        for (given, wanted) in [
+            ("folder --data d --out run", ""),
+            (
+                "folder --data d --out run --no-bundle --device cpu",
+                " --device cpu --no-bundle",
+            ),
+            (
+                "folder --data d --out run --secret-key site.key --password-file word",
+                " --secret-key site.key --password-file word",
+            ),
+            ("--resume --data moved --out run", " --data moved"),
+        ] {
+            let line = Line::try_parse_from([&["train"], &given.split(' ').collect::<Vec<_>>()[..]].concat());
+            let resuming = line.unwrap_or_else(|error| panic!("{error}")).train.resuming();
+            assert_eq!(resuming, format!("scanside-trainer train --resume --out run{wanted}"));
+        }
+        assert_eq!(quoted(Path::new("my run's")), r"'my run'\''s'");
+    }
 }
