@@ -46,6 +46,9 @@ enum Verb {
     /// Sign the bundle of a run that passed the gate.
     Pack(pack::PackArgs),
     /// Evaluate a bundle on labelled images, as the appliance runs it.
+    ///
+    /// Its own preprocessing, its INT8 file and its thresholds. What keeps the appliance from an answer (the quality
+    /// gate, novelty, doubt) is left out: figures at the operating points are those of the thresholds alone.
     Evaluate(evaluate::EvaluateArgs),
     /// Show where a trained network looks, at any layer.
     Explain(explain::ExplainArgs),

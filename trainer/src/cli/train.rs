@@ -161,6 +161,7 @@ fn train(
         plan.recipe.network.architecture,
         plan.record.labels.join(", "),
     ));
+    plan.dataset.left_out.lines().iter().for_each(|line| output.line(line));
     let task = Task {
         recipe: &plan.recipe,
         run,
