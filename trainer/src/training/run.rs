@@ -271,7 +271,7 @@ impl RunFolder {
 /// # Errors
 /// Input and output; the old content then stands.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), RunError> {
-    replace(path, |file| file.write_all(content)).map_err(|source| RunError::File {
+    replace(path, |file, _| file.write_all(content)).map_err(|source| RunError::File {
         path: path.to_owned(),
         source,
     })
