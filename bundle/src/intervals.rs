@@ -28,10 +28,11 @@ pub fn wilson(hits: u64, n: u64) -> Option<Estimate> {
     let spread = Z_95 * Z_95 / count;
     let centre = (share + spread / 2.0) / (1.0 + spread);
     let half = Z_95 * (share * (1.0 - share) / count + spread / (4.0 * count)).sqrt() / (1.0 + spread);
+    // Rounding must not put an end beyond the value or outside of 0..1.
     Some(Estimate {
         value: share,
-        low: (centre - half).max(0.0),
-        high: (centre + half).min(1.0),
+        low: (centre - half).clamp(0.0, share),
+        high: (centre + half).clamp(share, 1.0),
         n,
     })
 }
@@ -56,5 +57,14 @@ mod tests {
             );
         }
         assert_eq!(wilson(0, 0), None);
+        for n in 1..2000 {
+            for hits in [0, 1, n / 2, n - 1, n] {
+                let Estimate { value, low, high, .. } = wilson(hits, n).unwrap();
+                assert!(
+                    0.0 <= low && low <= value && value <= high && high <= 1.0,
+                    "{hits} of {n}"
+                );
+            }
+        }
     }
 }

@@ -45,6 +45,15 @@ pub enum SignError {
         /// What minisign said.
         reason: String,
     },
+    /// The file holds a secret key where a public one is wanted.
+    #[error(
+        "{path} is a secret key; give the public key that belongs to it (a file that ends in .pub), and keep the secret \
+         one where bundles are signed"
+    )]
+    SecretGiven {
+        /// The file.
+        path: PathBuf,
+    },
     /// The password does not open the secret key.
     #[error("{path}: wrong password for this secret key")]
     WrongPassword {
@@ -172,6 +181,11 @@ pub fn parse_public(key_file: &str) -> Result<PublicKey, SignError> {
 }
 
 fn public_from(key_file: &str, path: &Path) -> Result<PublicKey, SignError> {
+    if is_secret(key_file) {
+        return Err(SignError::SecretGiven {
+            path: path.to_path_buf(),
+        });
+    }
     PublicKeyBox::from_string(key_file)
         .and_then(PublicKeyBox::into_public_key)
         .map_err(|e| not_a_key(path, "public", &e))
@@ -191,6 +205,12 @@ pub fn parse_secret(key_file: &str) -> Result<SecretKey, SignError> {
 fn is_protected(key_file: &str) -> bool {
     let second = key_file.lines().nth(1).unwrap_or_default();
     !second.starts_with("RWQAA")
+}
+
+/// A public key has 42 bytes, 56 letters in base64, a secret one 158 bytes, 212 letters.
+fn is_secret(key_file: &str) -> bool {
+    let second = key_file.lines().nth(1).unwrap_or_default();
+    second.trim_end().len() == 212 && second.starts_with("RW")
 }
 
 /// Signs `header`; the trusted comment is covered by the signature and says what was signed.
@@ -392,6 +412,17 @@ mod tests {
                 trusted.verify(b"Header", &signature),
                 Err(SignError::Invalid { .. })
             ));
+        }
+    }
+
+    #[test]
+    fn a_secret_key_that_is_given_as_a_public_one_is_told() {
+        for password in [None, Some("right")] {
+            let folder = tempfile::tempdir().unwrap();
+            keys(password, folder.path());
+            let error = load_public(&folder.path().join("a.key")).unwrap_err();
+            assert!(matches!(error, SignError::SecretGiven { .. }), "{error}");
+            assert!(error.to_string().contains("a.key is a secret key"), "{error}");
         }
     }
 

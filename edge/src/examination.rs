@@ -156,23 +156,24 @@ impl Examiner {
         })
     }
 
-    /// Quality gate, intended use, network, decision.
+    /// Intended use, quality gate, network, decision. An image of another kind than the model's may well fail a gate that
+    /// is made for the model's: then its kind is told first.
     fn assess(&mut self, image: &GreyImage, finding: &mut Finding) -> Result<(), ModelError> {
         let start = Instant::now();
         let quality = quality::assess(image);
         let reasons = quality.reasons(&self.model.manifest().quality);
         finding.quality = Some(quality);
         finding.timings_ms.quality = milliseconds(start);
+        let usage = intended_use::check(&image.meta, &self.model.manifest().intended_use);
+        finding.unchecked_use = usage.unknown;
         if !reasons.is_empty() {
             let reasons = reasons.iter().map(|r| Reason::with_code(r.code(), r.message()));
-            finding.decision = not_readable(reasons.collect());
+            finding.decision = not_readable(usage.outside.into_iter().chain(reasons).collect());
             return Ok(());
         }
         let prediction = self.predict(image, &mut finding.timings_ms)?;
         let manifest = self.model.manifest();
-        let usage = intended_use::check(&image.meta, &manifest.intended_use);
         finding.decision = decide(manifest, &prediction.probabilities, prediction.novelty, &usage.outside);
-        finding.unchecked_use = usage.unknown;
         finding.probabilities = finding::label_probabilities(manifest, &prediction.probabilities);
         finding.conformal = finding::prediction_set(manifest, &prediction.probabilities);
         finding.novelty = finding::novelty_value(manifest, &prediction);

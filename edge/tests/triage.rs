@@ -129,6 +129,32 @@ fn the_intended_use_is_checked_where_the_image_says_something() {
 }
 
 #[test]
+fn another_modality_is_told_before_the_quality_that_follows_from_it() {
+    let Some(place) = place() else { return };
+    let mut bytes = chest_dicom("054Y", "CT", None, EXPLICIT, 12);
+    let pixels = bytes.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0]).unwrap() + 12;
+    bytes[pixels..].fill(0);
+    let output = place.triage(&[place.write("dark.dcm", &bytes)], &["--json"]);
+    let decision = &findings(&output)[0]["decision"];
+    assert_eq!(decision["kind"], "not-readable", "{}", stdout(&output));
+    let codes: Vec<_> = decision["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| &reason["code"])
+        .collect();
+    assert_eq!(codes[0], "outside-intended-use-modality");
+    assert!(codes.contains(&&"under-exposed".into()), "{codes:?}");
+}
+
+#[test]
+fn help_offers_a_window_only_where_there_is_one() {
+    let Some(place) = place() else { return };
+    let output = place.triage(&[], &["--help"]);
+    assert_eq!(stdout(&output).contains("--window"), cfg!(feature = "window"));
+}
+
+#[test]
 fn an_image_without_a_picture_is_not_readable_and_done() {
     let Some(place) = place() else { return };
     let black = place.path("black.png");

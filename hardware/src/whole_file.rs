@@ -20,7 +20,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = tempfile::Builder::new()
         .suffix(".partial")
         .make_in(folder.unwrap_or(Path::new(".")), |new| File::create_new(new))?;
-    new.write_all(bytes)?;
+    // The file itself: tempfile's own would put its name, which nobody asked for, into what the system says.
+    new.as_file_mut().write_all(bytes)?;
     new.as_file().sync_all()?;
     new.persist(path)?;
     Ok(())

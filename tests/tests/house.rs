@@ -121,31 +121,26 @@ const TOO_HEAVY_FOR_FLASH: &[&str] = &[
     "embedded-graphics",
 ];
 
-#[test]
-fn the_engineers_tool_stays_small() {
+/// Names of the packages that `cargo tree` finds.
+fn tree(arguments: &[&str]) -> BTreeSet<String> {
     let mut tree = std::process::Command::new(env!("CARGO"));
-    tree.args([
-        "tree",
-        "--package",
-        "scanside-flash",
-        "--edges",
-        "normal,build",
-        "--prefix",
-        "none",
-    ]);
+    tree.args(["tree", "--locked", "--prefix", "none"]).args(arguments);
     let output = tree
         .current_dir(scanside_tests::root())
         .output()
         .expect("cargo tree runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
-    let packages: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert!(
-        packages.contains("scanside-hardware"),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_engineers_tool_stays_small() {
+    let packages = tree(&["--package", "scanside-flash", "--edges", "normal,build"]);
+    assert!(packages.contains("scanside-hardware"));
     for package in TOO_HEAVY_FOR_FLASH {
-        assert!(!packages.contains(package), "scanside-flash must not link {package}");
+        assert!(!packages.contains(*package), "scanside-flash must not link {package}");
     }
 }
 
@@ -162,4 +157,13 @@ fn the_trainer_alone_needs_libtorch() {
         "a plain `cargo build` must not need libtorch"
     );
     assert!(defaults.contains(&"scanside-edge"));
+    // What a plain `cargo build` and `cargo test` take, in all depths.
+    let packages = tree(&["--edges", "normal,build,dev"]);
+    assert!(packages.contains("scanside-edge") && packages.contains("ort"));
+    for package in ["tch", "torch-sys", "scanside-trainer"] {
+        assert!(
+            !packages.contains(package),
+            "a plain `cargo build` must not need {package}"
+        );
+    }
 }

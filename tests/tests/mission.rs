@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use scanside_tests::program;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A recipe that ends within seconds. The gate's limits are wide because so young a model's maps are noise.
 const RECIPE: &str = r#"
@@ -136,6 +136,8 @@ fn from_phantoms_to_a_triage() {
     let Some(mission) = Mission::prepare() else { return };
     mission.train();
     evaluation_counts_every_image(&mission);
+    evaluation_says_what_it_leaves_out(&mission);
+    evaluation_and_triage_see_the_same_probabilities(&mission);
     triage_says_the_same_as_its_files(&mission);
     doctor_repeats_the_golden_cases(&mission);
     a_changed_bundle_is_refused_by_both(&mission);
@@ -150,6 +152,53 @@ fn evaluation_counts_every_image(mission: &Mission) {
     // The run knows the key that its bundle was signed with.
     let of_run = mission.json(&mission.trainer, "evaluate --run run --data unseen/manifest.csv --json");
     assert_eq!(of_run["all"], report["all"]);
+}
+
+fn evaluation_says_what_it_leaves_out(mission: &Mission) {
+    let rows = "path,label,source\n\
+                images/normal_00001.png,normal,a\n\
+                images/normal_00002.png,normal,b\n\
+                images/consolidation_00001.png,Infiltrate,a\n\
+                images/consolidation_00002.png,Effusion,a\n";
+    fs::write(mission.at("unseen/relabelled.csv"), rows).expect("a manifest");
+    let choice = "--source a --map Infiltrate=consolidation";
+    let report = mission.json(
+        &mission.trainer,
+        &format!("evaluate {TRUSTED} --data unseen/relabelled.csv {choice} --json"),
+    );
+    assert_eq!(report["all"]["n"], 2, "{report}");
+    let left_out = json!({ "other_sources": { "b": 1 }, "unknown_labels": { "Effusion": 1 } });
+    assert_eq!(report["left_out"], left_out, "{report}");
+}
+
+fn evaluation_and_triage_see_the_same_probabilities(mission: &Mission) {
+    mission.done(
+        &mission.trainer,
+        &format!("evaluate {TRUSTED} --data unseen/manifest.csv --predictions predictions.csv"),
+    );
+    let text = fs::read_to_string(mission.at("predictions.csv")).expect("the predictions");
+    let mut lines = text.lines();
+    let labels: Vec<&str> = lines.next().expect("a heading").split(',').skip(2).collect();
+    assert_eq!(lines.clone().count(), 4, "{text}");
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        let triage = format!("triage unseen/{} {TRUSTED} --json", cells[0]);
+        let output = mission.run(&mission.edge, &triage);
+        let finding: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+        let probabilities = finding["probabilities"].as_array().expect("a list");
+        assert_eq!(probabilities.len(), labels.len(), "{finding}");
+        for (label, cell) in labels.iter().zip(&cells[2..]) {
+            let of_label = probabilities
+                .iter()
+                .find(|one| one["label"] == **label)
+                .expect("the label");
+            let (theirs, ours): (f64, f64) = (
+                of_label["probability"].as_f64().expect("a number"),
+                cell.parse().expect("a number"),
+            );
+            assert!((theirs - ours).abs() < 1e-6, "{line}: {label} {theirs}");
+        }
+    }
 }
 
 fn triage_says_the_same_as_its_files(mission: &Mission) {

@@ -128,6 +128,7 @@ fn make() -> tempfile::TempDir {
         seed: 3,
         size: 96,
         max_area: None,
+        place: None,
         strength: 1.4,
         depth: Depth::Eight,
         dicom: false,
@@ -288,6 +289,15 @@ fn the_shipped_file_holds_what_calibration_found() {
         "{distances} {novelty:?}"
     );
 
+    // The quantizer saw a placeholder there.
+    let report: serde_json::Value = serde_json::from_slice(&bundle.files["report/quantization.json"]).unwrap();
+    let outputs = report["outputs"].as_array().unwrap().iter();
+    let outputs: Vec<&str> = outputs.filter_map(|output| output["name"].as_str()).collect();
+    assert!(
+        outputs.contains(&"logits") && !outputs.contains(&"novelty"),
+        "{outputs:?}"
+    );
+
     // Golden cases hold the outputs of exactly this file.
     assert_eq!(manifest.golden.len(), 3);
     for case in &manifest.golden {
@@ -342,6 +352,7 @@ fn a_bundle_that_fails_the_gate_is_not_written() {
     let gate = finish::calibrate_and_judge(&context, trained.runtime, &Silent, &Interrupt::new()).unwrap();
     assert!(!gate.held, "{}", gate.table());
     finish::evaluate_run(&context, trained.runtime, &Silent, &Interrupt::new()).unwrap();
+    assert_eq!(finish::may_pack(&context).unwrap_err().kind(), Kind::Verification);
     let key = SigningKey::of_run(run.path(), &Silent).unwrap();
     let error = finish::pack(&context, trained.runtime, &key, &Silent).unwrap_err();
     assert_eq!(error.kind(), Kind::Verification);

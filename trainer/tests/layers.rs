@@ -1,5 +1,15 @@
 //! Every layer of the interpreter against libtorch's own module, forward and gradient.
 
+// The list of all operators names its crate so.
+extern crate onnx as scanside_onnx;
+
+#[allow(dead_code, reason = "only the list of names is read here")]
+#[path = "../../onnx/tests/operators/mod.rs"]
+mod operators;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use onnx::graph::layers::Conv2d;
 use onnx::graph::operator::{PadMode, Reduction, ResizeMode, Window};
 use onnx::graph::{ElementType, Graph, GraphBuilder, GraphError, Operator, Shape, ValueId};
@@ -36,8 +46,17 @@ struct Ours {
     parameters: Parameters,
 }
 
+/// Operators of the graphs that were run.
+static COMPARED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+fn remember(graph: &Graph) {
+    let mut compared = COMPARED.lock().unwrap_or_else(PoisonError::into_inner);
+    compared.extend(graph.nodes().iter().map(|node| node.operator.name()));
+}
+
 /// Runs the one-layer graph and sends a fixed gradient back.
 fn ours(graph: Graph, store: Option<&nn::VarStore>, x: &Tensor, mode: Mode, order: MemoryOrder) -> Ours {
+    remember(&graph);
     let mut parameters = Parameters::initialise(&graph, 1, Device::Cpu, order).unwrap();
     if let Some(store) = store {
         for (name, tensor) in store.variables() {
@@ -246,6 +265,10 @@ fn activations() {
     });
     // libtorch's leaky_relu in tch has its default slope only.
     compare_function(3, 5, node(Operator::LeakyRelu { slope: 0.01 }), Tensor::leaky_relu);
+    // At another slope it is libtorch's PReLU.
+    compare_function(3, 5, node(Operator::LeakyRelu { slope: 0.2 }), |x| {
+        x.prelu(&Tensor::from_slice(&[0.2_f32]))
+    });
     compare_function(3, 5, node(Operator::Identity), |x| x * 1.0);
 }
 
@@ -376,6 +399,7 @@ fn top_k_gives_equal_elements_in_ascending_order() {
         builder.output("indices", outputs[1])?;
         Ok(outputs[0])
     });
+    remember(&graph);
     let parameters = Parameters::initialise(&graph, 1, Device::Cpu, MemoryOrder::ChannelsFirst).unwrap();
     let interpreter = Interpreter::new(graph, Device::Cpu).unwrap();
     let x = Tensor::from_slice(&[1.0_f32, 3.0, 2.0, 3.0, 2.0]).view([1, 5, 1, 1]);
@@ -411,4 +435,24 @@ fn frozen_parameters_get_no_gradient_and_pass_it_through() {
     assert!(run.parameters.trainable().all(|(_, tensor)| !tensor.grad().defined()));
     let mean = run.parameters.get("bn.running_mean").unwrap();
     assert_eq!(f64::try_from(mean.norm()).unwrap(), 0.0, "running statistics stay");
+}
+
+/// A new operator needs a comparison above.
+#[test]
+fn no_operator_is_left_out() {
+    convolutions();
+    transposed_convolution();
+    batch_norm_in_train_and_eval_mode();
+    instance_norm();
+    linear_after_pooling();
+    activations();
+    pooling();
+    layout();
+    borders_and_sizes();
+    reductions_and_arithmetic();
+    top_k_gives_equal_elements_in_ascending_order();
+    let mut compared = COMPARED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // Its numbers are random, so it has a test of its own kind.
+    compared.insert("Dropout");
+    assert_eq!(compared.into_iter().collect::<Vec<_>>(), operators::ALL);
 }

@@ -1,6 +1,8 @@
-//! What `train` does before its first step: everything that can be refused is refused before a run folder is there.
+//! The program `scanside-trainer` as a person starts it. Everything that can be refused is refused before a run folder
+//! is there; Ctrl-C loses nothing; exit codes and words are those that the documentation promises.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -251,4 +253,171 @@ fn a_fine_tuning_begins_where_the_earlier_run_ended_and_keeps_its_sides() {
     let moved: Vec<&str> = moved.map(|(name, _)| name.as_str()).collect();
     assert_eq!(moved, ["fc.bias", "fc.weight"]);
     scratch.succeeds("train --resume --device cpu --out tuned --no-bundle");
+}
+
+/// Augmented, in bf16, by several steps an epoch: what a step draws must not depend on when the run was cut.
+const LONGER: &str = r#"
+epochs = 4
+precision = "bf16"
+"#;
+const AUGMENT: &str = r#"
+[augment]
+rotate_degrees = 8.0
+shift = 0.05
+noise = 0.03
+flip = 0.5
+erase = 0.5
+erase_area = 0.1
+"#;
+
+#[test]
+fn ctrl_c_within_an_epoch_and_the_command_it_tells_end_in_the_same_weights() {
+    let scratch = Scratch::new();
+    scratch.succeeds("data phantoms --classes consolidation --size 96 --per-class 48 --seed 2 --out more");
+    let recipe = RECIPE.replace("\nepochs = 1\n", LONGER) + AUGMENT;
+    fs::write(scratch.at("recipe.toml"), recipe).unwrap();
+    let train = "train recipe.toml --data more/manifest.csv --device cpu --no-bundle --out";
+    scratch.succeeds(&format!("{train} whole"));
+
+    let mut command = scratch.trainer();
+    command.args(train.split(' ')).arg("parts");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("epoch")));
+    assert!(first.is_some(), "no epoch was told");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    lines.for_each(drop);
+    let mut error = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{error}");
+    let epochs = |run: &str| {
+        let metrics = fs::read_to_string(scratch.at(run).join("metrics.jsonl")).unwrap();
+        metrics.lines().count()
+    };
+    assert!(epochs("parts") < 4, "the run had ended before it was interrupted");
+
+    let (_, told) = error.trim().split_once("go on with: scanside-trainer ").unwrap();
+    scratch.succeeds(told);
+    assert_eq!((epochs("parts"), epochs("whole")), (4, 4));
+    let checkpoint = |run: &str, file: &str| scratch.at(run).join("checkpoints").join(file);
+    let [ours, theirs] = ["parts", "whole"].map(|run| {
+        let path = checkpoint(run, "last.safetensors");
+        trainer::training::checkpoint::load_state(&path).unwrap()
+    });
+    for (name, tensor) in &theirs.parameters {
+        assert!(ours.parameters[name].equal(tensor), "{name}");
+    }
+    for (name, tensor) in &theirs.optimizer {
+        assert!(ours.optimizer[name].equal(tensor), "{name}");
+    }
+    let best = |run| fs::read(checkpoint(run, "best.safetensors")).unwrap();
+    assert!(best("parts") == best("whole"));
+}
+
+#[test]
+fn provenance_names_the_sources_and_not_the_folder_that_the_program_is_started_in() {
+    let scratch = Scratch::new();
+    let git = |arguments: &str| {
+        let mut command = Command::new("git");
+        command.current_dir(scratch.folder.path());
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"];
+        let output = command.args(identity).args(arguments.split(' ')).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !git("init --quiet") {
+        assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "git is absent");
+        eprintln!("skipped: git is absent; apt-get install git");
+        return;
+    }
+    assert!(git("commit --quiet --allow-empty --message another"));
+    scratch.succeeds(&format!("train recipe.toml --device cpu --out run {SEEN} --no-bundle"));
+    let record = fs::read_to_string(scratch.at("run/run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    // Set by the build script, which asks the repository of the sources.
+    assert_eq!(record["git_revision"].as_str(), option_env!("SCANSIDE_GIT_REVISION"));
+    let (code, text) = scratch.run("version");
+    assert_eq!(code, Some(0));
+    assert!(
+        text.contains(concat!("libtorch ", env!("SCANSIDE_LIBTORCH_VERSION"))),
+        "{text}"
+    );
+}
+
+#[test]
+fn exit_codes_tell_wrong_words_from_missing_files() {
+    let scratch = Scratch::new();
+    for (arguments, code, part) in [
+        (
+            format!("train recipe.toml --device foo --out run {SEEN} --no-bundle"),
+            2,
+            "foo",
+        ),
+        (
+            "train recipe.toml --device cpu --out run --data none.csv --no-bundle".to_owned(),
+            1,
+            "none.csv",
+        ),
+        ("data check none.csv".to_owned(), 1, "none.csv"),
+        ("data phantoms --out seen".to_owned(), 2, "seen: is not empty"),
+        (
+            "data phantoms --out new --place up".to_owned(),
+            2,
+            "allowed: right or left",
+        ),
+    ] {
+        let (found, text) = scratch.run(&arguments);
+        assert!(
+            found == Some(code) && text.contains(part),
+            "{arguments}: {found:?} {text}"
+        );
+    }
+    assert!(!scratch.at("run").exists());
+}
+
+#[test]
+fn rows_that_are_left_out_are_told() {
+    let scratch = Scratch::new();
+    let recipe = RECIPE.replace(
+        "[data.split]",
+        "[data]\nlabels = [\"normal\", \"consolidation\"]\n[data.split]",
+    );
+    fs::write(scratch.at("recipe.toml"), recipe).unwrap();
+    let manifest = fs::read_to_string(scratch.at("seen/manifest.csv")).unwrap();
+    let other = manifest
+        .lines()
+        .nth(1)
+        .unwrap()
+        .replacen(",normal,", ",something else,", 1);
+    fs::write(scratch.at("seen/manifest.csv"), format!("{manifest}{other}\n")).unwrap();
+    let (code, text) = scratch.run(&format!("train recipe.toml --device cpu --out run {SEEN} --no-bundle"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("labels that the model does not know: 1 rows (something else 1)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn explain_names_each_failure_once_and_gives_each_image_a_file() {
+    let scratch = Scratch::new();
+    scratch.succeeds(&format!("train recipe.toml --device cpu --out run {SEEN} --no-bundle"));
+    let image = "seen/images/normal_00001.png";
+    fs::create_dir(scratch.at("b")).unwrap();
+    fs::copy(scratch.at(image), scratch.at("b/normal_00001.png")).unwrap();
+    let class = "--class normal --device cpu --run run --out maps";
+    scratch.succeeds(&format!("explain {image} b/normal_00001.png {class}"));
+    for name in ["normal_00001.last.normal.png", "normal_00001-2.last.normal.png"] {
+        assert!(scratch.at("maps").join(name).is_file(), "{name}");
+    }
+    let (code, text) = scratch.run(&format!("explain {image} none.png {class}"));
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(text.matches("none.png").count(), 1, "{text}");
+    fs::write(scratch.at("text.dcm"), "no image").unwrap();
+    let (code, text) = scratch.run(&format!("explain none.png text.dcm {class}"));
+    assert_eq!(code, Some(3), "{text}");
+    assert!(
+        text.contains("none.png") && text.contains("text.dcm") && text.contains("2 of 2"),
+        "{text}"
+    );
 }

@@ -1,5 +1,7 @@
 //! The training loop: the optimizer against libtorch's own, and runs that are interrupted and resumed.
 
+mod tensorboard;
+
 use std::path::Path;
 
 use ndarray::Array4;
@@ -9,7 +11,7 @@ use trainer::autograd::{Interpreter, MemoryOrder, Parameters};
 use trainer::interrupt::Interrupt;
 use trainer::native::AdamW;
 use trainer::progress::{Progress, Silent};
-use trainer::recipes::Recipe;
+use trainer::recipes::{Balance, Recipe};
 use trainer::training::batches::{Batch, BatchSource, Batches};
 use trainer::training::checkpoint;
 use trainer::training::classifier::{Outcome, Task, train};
@@ -17,6 +19,7 @@ use trainer::training::history;
 use trainer::training::network;
 use trainer::training::optimizer::{Optimizer, OptimizerError, Rule};
 use trainer::training::run::{RunError, RunFolder, RunRecord};
+use trainer::training::step::{Network, StepSettings};
 
 const RECIPE: &str = r#"
 [preprocess]
@@ -209,12 +212,21 @@ fn a_run_learns_and_leaves_its_files() {
     for plot in ["loss", "accuracy", "learning_rate"] {
         assert!(run.plots().join(format!("{plot}.png")).is_file());
     }
-    let events = std::fs::read_dir(run.path()).unwrap().flatten();
-    assert!(
-        events
-            .into_iter()
-            .any(|entry| entry.file_name().to_string_lossy().contains("tfevents"))
+    let board = tensorboard::scalars(run.path());
+    let read = |tag: &str| -> Vec<(i64, f32)> {
+        let of_tag = board.iter().filter(|scalar| scalar.tag == tag);
+        of_tag.map(|scalar| (scalar.step, scalar.value)).collect()
+    };
+    let written = |value: fn(&history::EpochRecord) -> f64| -> Vec<(i64, f32)> {
+        let of_epoch = |record: &history::EpochRecord| (record.epoch as i64, value(record) as f32);
+        records.iter().map(of_epoch).collect()
+    };
+    assert_eq!(read("loss/train"), written(|record| record.train_loss));
+    assert_eq!(
+        read("accuracy/validation_auroc"),
+        written(|record| record.validation_auroc.unwrap())
     );
+    assert_eq!(read("rate/learning_rate"), written(|record| record.learning_rate));
     // The best checkpoint is the network that was validated.
     let network = network::load(&run, Device::Cpu).unwrap();
     let evaluation = network
@@ -285,6 +297,118 @@ fn frozen_stages_stay_until_they_are_thawed() {
         message.contains("layer7") && message.contains("stem, layer1"),
         "{message}"
     );
+}
+
+/// The mean loss of a batch as torch defines it (CrossEntropyLoss with `weight` and `label_smoothing`), from the logits
+/// in double precision.
+fn cross_entropy(logits: &[Vec<f64>], labels: &[i64], weights: &[f64], smoothing: f64) -> f64 {
+    let (mut loss, mut weight) = (0.0, 0.0);
+    for (row, &label) in logits.iter().zip(labels) {
+        let total = row.iter().map(|x| x.exp()).sum::<f64>().ln();
+        let surprise: Vec<f64> = row.iter().map(|x| total - x).collect();
+        let own = weights[label as usize] * surprise[label as usize];
+        let all: f64 = surprise.iter().zip(weights).map(|(a, b)| a * b).sum();
+        loss += (1.0 - smoothing) * own + smoothing / row.len() as f64 * all;
+        weight += weights[label as usize];
+    }
+    loss / weight
+}
+
+#[test]
+fn the_loss_weighs_classes_and_smooths_labels() {
+    let graph = network::build(&recipe(|_| ()), 2).unwrap();
+    let mut batch = SOURCE.make(5);
+    // Six of one class and two of the other, or weights would cancel out.
+    batch.labels = vec![0, 1, 0, 0, 0, 1, 0, 0];
+    let modes = trainer::autograd::Modes::default();
+    for (weights, smoothing) in [
+        ([1.0, 1.0], 0.0),
+        ([1.0, 1.0], 0.2),
+        ([0.5, 3.0], 0.0),
+        ([0.5, 3.0], 0.2),
+    ] {
+        let parameters = || Parameters::initialise(&graph, 5, Device::Cpu, MemoryOrder::ChannelsFirst).unwrap();
+        let mut network = Network {
+            interpreter: Interpreter::new(graph.clone(), Device::Cpu).unwrap(),
+            parameters: parameters(),
+            device: Device::Cpu,
+        };
+        let (images, _) = batch.tensors().unwrap();
+        let values = network.interpreter.run(&[images], &parameters(), &modes, &[]).unwrap();
+        let logits = Vec::<Vec<f64>>::try_from(values.first().to_kind(Kind::Double)).unwrap();
+        let expected = cross_entropy(&logits, &batch.labels, &weights, smoothing);
+        let mut optimizer = Optimizer::new(Rule::Sgd { momentum: 0.0 }, &network.parameters, 0.0, |_| 1.0).unwrap();
+        let settings = StepSettings {
+            modes: &modes,
+            class_weights: Some(&Tensor::from_slice(&weights.map(|weight| weight as f32))),
+            label_smoothing: smoothing,
+            bf16: false,
+            learning_rate: 0.1,
+            clip_norm: None,
+        };
+        let found = network.train_step(&mut optimizer, &batch, &settings).unwrap().loss;
+        assert!(
+            (found - expected).abs() < 1e-5,
+            "{weights:?} {smoothing}: {found} {expected}"
+        );
+    }
+}
+
+/// [`SOURCE`] with a claim of three images of the first class for each of the second.
+struct Uneven;
+
+impl BatchSource for Uneven {
+    fn class_counts(&self) -> Vec<usize> {
+        vec![30, 10]
+    }
+
+    fn training_batches(&self) -> u64 {
+        SOURCE.training_batches()
+    }
+
+    fn training(&self, epoch: u64, skip: u64) -> Batches<'_> {
+        SOURCE.training(epoch, skip)
+    }
+
+    fn validation_batches(&self) -> u64 {
+        SOURCE.validation_batches()
+    }
+
+    fn validation(&self) -> Batches<'_> {
+        SOURCE.validation()
+    }
+}
+
+#[test]
+fn the_recipes_balance_and_smoothing_reach_the_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let loss = |name: &str, source: &dyn BatchSource, balance, smoothing| {
+        let recipe = recipe(|recipe| {
+            (recipe.train.epochs, recipe.train.learning_rate) = (1, 1e-12);
+            (recipe.train.balance, recipe.train.label_smoothing) = (balance, smoothing);
+        });
+        let run = RunFolder::create(&folder.path().join(name), &recipe).unwrap();
+        let task = Task {
+            recipe: &recipe,
+            run: &run,
+            record: RunRecord {
+                labels: vec!["dark".into(), "bright".into()],
+                ..RunRecord::default()
+            },
+            weights: None,
+            device: Device::Cpu,
+            resume: false,
+        };
+        train(task, source, &Silent, &Interrupt::new()).unwrap();
+        history::read(&run.metrics()).unwrap()[0].train_loss
+    };
+    let plain = loss("plain", &Uneven, Balance::None, 0.0);
+    let weighted = loss("weighted", &Uneven, Balance::Weights, 0.0);
+    let even = loss("even", &SOURCE, Balance::Weights, 0.0);
+    let smoothed = loss("smoothed", &Uneven, Balance::None, 0.5);
+    assert!((weighted - plain).abs() > 1e-3, "{weighted} {plain}");
+    assert!((even - plain).abs() < 1e-6, "{even} {plain}");
+    assert!((smoothed - plain).abs() > 1e-3, "{smoothed} {plain}");
 }
 
 /// Our steps against those of libtorch's C++ optimizers, on the same gradients.

@@ -270,3 +270,71 @@ fn tell(places: &Places, started: Instant) {
         println!("{what:34} {}", place.display());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A demo's output folder with the split of a run.
+    fn places(folder: &Path, split: &str) -> Places {
+        let places = Places::make(&folder.join("out")).unwrap();
+        fs::create_dir_all(&places.run).unwrap();
+        fs::write(places.run.join("split.csv"), split).unwrap();
+        places
+    }
+
+    const SPLIT: &str = "side,path,label\n\
+                         train,a/1.png,a\n\
+                         test,a/2.png,a\n\
+                         test,b/1.png,b\n\
+                         test,b/2.png,b\n\
+                         test,b/3.png,b\n\
+                         test,b/4.png,b\n\
+                         validation,b/5.png,b\n";
+
+    #[test]
+    fn own_images_are_a_few_of_each_label_of_the_test_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = places(folder.path(), SPLIT);
+        let own = folder.path().join("own");
+        fs::create_dir(&own).unwrap();
+        let wanted = ["a/2.png", "b/1.png", "b/2.png", "b/3.png"].map(|name| own.join(name));
+        // A folder, and a manifest in it: paths are relative to the folder.
+        for data in [own.clone(), own.join("manifest.csv")] {
+            assert_eq!(unseen_images(&places, Some(&data)).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_split_without_test_images_or_columns_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = places(folder.path(), "path,label,side\na/1.png,a,train\n");
+        let error = unseen_images(&places, Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("no unseen image"), "{error}");
+        fs::write(places.run.join("split.csv"), "path,label\na/1.png,a\n").unwrap();
+        let error = unseen_images(&places, Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("no column side"), "{error}");
+    }
+
+    #[test]
+    fn phantoms_are_triaged_as_dicom() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = places(folder.path(), SPLIT);
+        fs::create_dir(&places.unseen).unwrap();
+        fs::write(places.unseen.join("manifest.csv"), "path,dicom\nx.png,dicom/x.dcm\n").unwrap();
+        assert_eq!(
+            unseen_images(&places, None).unwrap(),
+            [places.unseen.join("dicom/x.dcm")]
+        );
+    }
+
+    #[test]
+    fn only_a_folder_that_a_demo_made_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        places(folder.path(), SPLIT);
+        assert!(!places(folder.path(), SPLIT).unseen.exists());
+        fs::remove_file(folder.path().join("out/.scanside-demo")).unwrap();
+        assert!(Places::make(&folder.path().join("out")).is_err());
+        assert!(folder.path().join("out/run/split.csv").exists());
+    }
+}

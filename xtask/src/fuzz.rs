@@ -27,6 +27,7 @@ const TARGETS: &[Target] = &[
     target("imaging", "decode_raster", &[]),
     target("bundle", "open", &[]),
     target("bundle", "signed", &[]),
+    target("bundle", "delta", &[]),
     target("hardware", "smp_console", &[]),
     target("hardware", "smp_raw", &[]),
     target("hardware", "smp_body", &[]),
@@ -71,6 +72,17 @@ fn fuzz(target: &Target, seconds: u32) -> Result<()> {
     // What the fuzzer finds goes into the first folder; the seeds stay as they are.
     let corpus = format!("fuzz/corpus/{}", target.name);
     fs::create_dir_all(folder.join(&corpus)).with_context(|| format!("cannot make {corpus}"))?;
+    if target.name == "decode_raster" {
+        let mut seeds = cargo([
+            "run",
+            "--package",
+            "scanside-imaging",
+            "--example",
+            "raster_seeds",
+            "--",
+        ]);
+        run_command(seeds.arg(folder.join(&corpus)))?;
+    }
     let mut fuzz = cargo(["fuzz", "run", "--sanitizer", "none", target.name, &corpus]);
     fuzz.args(target.seeds)
         .arg("--")
@@ -98,4 +110,56 @@ fn install() -> Result<()> {
         CARGO_FUZZ,
         "cargo-fuzz",
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The programs of a fuzz crate and their files, as its Cargo.toml names them.
+    fn programs(manifest: &str) -> Vec<(String, String)> {
+        let value = |section: &str, key: &str| -> String {
+            let line = section.lines().find_map(|line| line.strip_prefix(key));
+            let line = line.unwrap_or_else(|| panic!("{key} is missing in {section}"));
+            line.trim_matches(|letter: char| letter == '"' || letter == '=' || letter.is_whitespace())
+                .to_owned()
+        };
+        let sections = manifest.split("[[bin]]").skip(1);
+        sections
+            .map(|section| (value(section, "name"), value(section, "path")))
+            .collect()
+    }
+
+    #[test]
+    fn every_fuzz_target_is_fuzzed_and_every_file_is_a_target() {
+        let mut found = BTreeSet::new();
+        for entry in fs::read_dir(root()).unwrap() {
+            let package = entry.unwrap().path();
+            let fuzz = package.join("fuzz");
+            let Ok(manifest) = fs::read_to_string(fuzz.join("Cargo.toml")) else {
+                continue;
+            };
+            assert!(
+                fuzz.join("Cargo.lock").is_file(),
+                "{} has no Cargo.lock: its builds would change by themselves",
+                fuzz.display()
+            );
+            let mut files = BTreeSet::new();
+            for (name, path) in programs(&manifest) {
+                files.insert(fuzz.join(path));
+                let package = package.file_name().unwrap().to_string_lossy().into_owned();
+                assert!(found.insert((package, name)));
+            }
+            let there = fs::read_dir(fuzz.join("fuzz_targets")).unwrap();
+            let there: BTreeSet<_> = there.map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(files, there);
+        }
+        let known = TARGETS.iter();
+        let known: BTreeSet<_> = known
+            .map(|target| (target.package.to_owned(), target.name.to_owned()))
+            .collect();
+        assert_eq!(found, known);
+    }
 }

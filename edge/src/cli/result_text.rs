@@ -121,8 +121,8 @@ in/chest.png: Uncertain
   A clinician must read this image; do not go by the model.
   Not ruled out: COVID-19 pattern, no finding. [conformal-set-ambiguous]
   COVID-19 pattern          50.0 %   flagged from 40.0 %
-  Viral pneumonia pattern    5.0 %   flagged from 35.0 %
   No finding                45.0 %
+  Viral pneumonia pattern    5.0 %   flagged from 35.0 %
   The truth is among these for 95 % of images: No finding, COVID-19 pattern
   Not checked, as the file does not say it: body part, age
   Note: the file has 2 frames

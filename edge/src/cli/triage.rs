@@ -43,16 +43,17 @@ pub struct TriageArgs {
     json_out: Option<PathBuf>,
     /// Write the result screen as PNG; with several images the name gets each file's stem. What has no room on a small
     /// screen is on further pages, FILE-page2.png
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = png)]
     screen: Option<PathBuf>,
     /// Size of the result screen and the window in pixels
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "800x480", value_parser = screen_size)]
     screen_size: Size,
     /// Write the image under its heatmap as PNG; with several images the name gets each file's stem
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = png)]
     heatmap: Option<PathBuf>,
     /// Show each result in a window: a key or a click goes on to its next page and the next image, Escape ends it
     #[arg(long)]
+    #[cfg_attr(not(feature = "window"), arg(hide = true))]
     window: bool,
     /// Show the result on a Linux framebuffer, such as /dev/fb0
     #[arg(long, value_name = "DEVICE")]
@@ -223,6 +224,19 @@ fn write_heatmap(
     }
 }
 
+/// A file that is written as PNG, whatever its name says; so the name must say it too. A device may have any name.
+fn png(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let ends_so = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    let device = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    match ends_so || device {
+        true => Ok(path),
+        false => Err("it is written as PNG: give a name that ends in .png".to_owned()),
+    }
+}
+
 fn screen_size(text: &str) -> Result<Size, String> {
     let wanted = format!(
         "give WIDTHxHEIGHT with sides from {} to {}",
@@ -240,6 +254,16 @@ fn screen_size(text: &str) -> Result<Size, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_has_the_name_of_its_format() {
+        for good in ["a.png", "b/A.PNG", "/dev/null"] {
+            assert_eq!(png(good), Ok(PathBuf::from(good)));
+        }
+        for bad in ["a.jpg", "a", "png", "a.png.txt"] {
+            assert!(png(bad).unwrap_err().contains(".png"), "{bad}");
+        }
+    }
 
     #[test]
     fn a_screen_size_has_two_plausible_sides() {

@@ -253,7 +253,8 @@ fn name_of(id: &str, stored: Option<&str>, manifest: Option<&Manifest>, words: &
     name.unwrap_or(id).to_owned()
 }
 
-/// The flagged label first, then the other findings by probability, "no finding" last.
+/// The flagged label first, then the other findings by probability, "no finding" last. Of an uncertain result all by
+/// probability: nothing is flagged, and no label comes before a more probable one.
 fn bars(finding: &Finding, manifest: &Manifest, words: &Words) -> Vec<Bar> {
     let no_finding = manifest
         .labels
@@ -262,8 +263,9 @@ fn bars(finding: &Finding, manifest: &Manifest, words: &Words) -> Vec<Bar> {
         .map(|label| label.id.as_str());
     let flagged = finding.decision.label.as_deref();
     let mut order: Vec<_> = finding.probabilities.iter().collect();
+    let decided = finding.decision.kind != DecisionKind::Uncertain;
     order.sort_by(|a, b| {
-        let rank = |label: &str| (Some(label) == flagged, Some(label) != no_finding);
+        let rank = |label: &str| decided.then(|| (Some(label) == flagged, Some(label) != no_finding));
         rank(&b.label)
             .cmp(&rank(&a.label))
             .then(b.probability.total_cmp(&a.probability))
@@ -399,6 +401,19 @@ mod tests {
         );
         assert_eq!(view.bars[2].operating_point, None);
         assert_eq!(view.source, "chest.dcm");
+    }
+
+    #[test]
+    fn an_uncertain_result_shows_its_labels_by_probability() {
+        let mut finding = finding(&[0.5, 0.42, 0.08]);
+        finding.decision.kind = DecisionKind::Uncertain;
+        finding.decision.label = Some("covid19".into());
+        let view = view(finding);
+        let labels: Vec<_> = view.bars.iter().map(|b| (b.label.as_str(), b.emphasised)).collect();
+        let wanted = ["No finding", "COVID-19 pattern", "Viral pneumonia pattern"];
+        assert_eq!(labels, wanted.map(|label| (label, false)));
+        let points: Vec<bool> = view.bars.iter().map(|bar| bar.operating_point.is_some()).collect();
+        assert_eq!(points, [false, true, true]);
     }
 
     #[test]

@@ -30,14 +30,32 @@ pub fn remarks(finding: &Finding, manifest: &Manifest, words: &Words) -> Vec<Str
         .collect()
 }
 
-/// What to do about an image that is not readable; nothing for any other.
+/// What to do about an image that is not readable; nothing for any other. One of another kind than the model's is not
+/// to be made anew: it is its model that is missing.
 #[must_use]
 pub fn what_to_do(finding: &Finding, words: &Words) -> Vec<String> {
     if finding.decision.kind != DecisionKind::NotReadable {
         return Vec::new();
     }
+    let reasons = &finding.decision.reasons;
+    let of_code = |reason: &Reason| Code::ALL.into_iter().find(|code| code.text() == reason.code);
+    let other_kind = [
+        Code::OutsideIntendedUseModality,
+        Code::OutsideIntendedUseBodyPart,
+        Code::OutsideIntendedUseView,
+    ];
+    if reasons
+        .iter()
+        .filter_map(of_code)
+        .any(|code| other_kind.contains(&code))
+    {
+        return [words.steps.clinician, words.steps.ask_for_model]
+            .map(str::to_owned)
+            .to_vec();
+    }
     let mut steps: Vec<String> = Vec::new();
-    for reason in &finding.decision.reasons {
+    // What the patient is (an age) is nothing to do about.
+    for reason in reasons.iter().filter(|reason| of_code(reason).is_none()) {
         let step = words.step(&reason.code).to_owned();
         if !steps.contains(&step) {
             steps.push(step);
@@ -228,5 +246,24 @@ mod tests {
             Language::English.words(),
         );
         assert_eq!(said, format!("The view is {}; the model is for PA.", "K".repeat(32)));
+    }
+
+    #[test]
+    fn an_image_of_another_kind_is_not_to_be_made_anew() {
+        let words = Language::English.words();
+        let blurred = Reason::with_code("blurred", "Blurred.");
+        let done = |meta: &imaging::ImageMeta| {
+            let mut finding = finding(&[], 30.0, meta);
+            let outside = intended_use::check(meta, &example::manifest().intended_use).outside;
+            let reasons = outside.into_iter().chain([blurred.clone()]).collect();
+            finding.decision = crate::examination::not_readable(reasons);
+            what_to_do(&finding, words)
+        };
+        assert_eq!(done(&child()), [words.steps.clinician, words.steps.ask_for_model]);
+        let young = imaging::ImageMeta {
+            age_years: Some(0.6),
+            ..imaging::ImageMeta::default()
+        };
+        assert_eq!(done(&young), [words.steps.motion, words.steps.clinician]);
     }
 }

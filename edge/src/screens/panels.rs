@@ -136,12 +136,16 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let captions = std::iter::once(long.as_str())
             .filter(|_| !class.is_empty())
             .chain(heatmap);
-        // The first words that leave room for the scale; the scale's own ends go before the last words do.
-        let choice = captions
-            .flat_map(|words| [(words, ends), (words, 0)])
-            .filter(|(words, ends)| *ends > 0 || words.len() <= heatmap[2].len())
-            .find(|(words, ends)| self.width(words, ink) + 2 * space + bar + ends <= right - left);
-        let (caption, with_ends) = choice.map_or((heatmap[2], false), |(words, ends)| (words, ends > 0));
+        // The first words that leave room for the scale and its ends. Without ends a scale says nothing, so the words go
+        // before them: what the picture is can be seen.
+        let caption = captions
+            .chain([""])
+            .find(|words| self.width(words, ink) + 2 * space + bar + ends <= right - left);
+        let (caption, with_ends) = caption.map_or((heatmap[2], false), |words| (words, true));
+        let bar = match (caption, with_ends) {
+            ("", true) => right - left - ends,
+            _ => bar,
+        };
         let mut x = right;
         if with_ends {
             x = self.write_to(common.high, x, middle, ends, ink)? - space;

@@ -10,6 +10,7 @@ use trainer::export::appliance::{Appliance, Examined};
 use trainer::export::context;
 use trainer::interrupt::Interrupt;
 use trainer::progress::Progress;
+use trainer::training::run::write_atomically;
 
 use super::failure::{Code, Failure, WithCode};
 use super::output::Output;
@@ -41,6 +42,9 @@ pub struct EvaluateArgs {
     /// Play the pointing game too: does the heatmap's maximum lie in the lesion mask (column `mask`)?
     #[arg(long)]
     masks: bool,
+    /// Write the probabilities of each image as CSV: path, label, then one column a label.
+    #[arg(long, value_name = "FILE.csv")]
+    predictions: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -81,18 +85,36 @@ pub fn run(args: &EvaluateArgs, output: &Output) -> Result<(), Failure> {
         &mapping,
         &args.sources,
     )
-    .code(Code::Refused)?;
+    .map_err(super::data::failure)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let examined = appliance
         .examine(&dataset, args.masks, output, &interrupt)
         .map_err(failure)?;
+    if let Some(file) = &args.predictions {
+        write_atomically(file, &predictions(&examined, &dataset)?)?;
+    }
     print(&examined, &path, output);
     Ok(())
 }
 
+fn predictions(examined: &Examined, dataset: &Dataset) -> Result<Vec<u8>, csv::Error> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    lines.write_record(
+        ["path", "label"]
+            .into_iter()
+            .chain(dataset.labels.iter().map(String::as_str)),
+    )?;
+    for (&row, probabilities) in examined.rows.iter().zip(examined.probabilities.rows()) {
+        let row = &dataset.samples[row].row;
+        let shares = probabilities.iter().map(f32::to_string);
+        lines.write_record([row.path.clone(), row.label.clone()].into_iter().chain(shares))?;
+    }
+    lines.into_inner().map_err(|error| error.into_error().into())
+}
+
 /// The bundle's labels as the data spells them: a bundle keeps stable ids ("no_finding" for "No finding").
 fn known(appliance: &Appliance, data: &Path, mapping: &BTreeMap<String, String>) -> Result<Vec<String>, Failure> {
-    let manifest = trainer::data::Manifest::load(data).code(Code::Refused)?;
+    let manifest = trainer::data::Manifest::load(data).map_err(super::data::failure)?;
     Ok(appliance.labels_as_in(
         manifest
             .rows
@@ -111,5 +133,6 @@ fn print(examined: &Examined, path: &Path, output: &Output) {
     for one in &examined.unreadable {
         output.line(&format!("left out: {}: {}", one.path.display(), one.reason));
     }
+    value["warnings"] = examined.evaluation.warnings().into();
     output.result(&value, &examined.table());
 }

@@ -47,6 +47,9 @@ enum Verb {
     /// Sign the bundle of a run that passed the gate.
     Pack(pack::PackArgs),
     /// Evaluate a bundle on labelled images, as the appliance runs it.
+    ///
+    /// Its own preprocessing, its INT8 file and its thresholds. What keeps the appliance from an answer (the quality
+    /// gate, novelty, doubt) is left out: figures at the operating points are those of the thresholds alone.
     Evaluate(evaluate::EvaluateArgs),
     /// Show where a trained network looks, at any layer.
     Explain(explain::ExplainArgs),
@@ -87,11 +90,15 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
 
 fn version(output: &Output) -> Result<(), Failure> {
     let devices = tch::Cuda::device_count();
+    let (version, libtorch) = (env!("CARGO_PKG_VERSION"), env!("SCANSIDE_LIBTORCH_VERSION"));
+    let revision = trainer::training::run::git_revision();
     output.result(
-        &serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "cuda_devices": devices }),
+        &serde_json::json!({
+            "version": version, "libtorch": libtorch, "git_revision": revision, "cuda_devices": devices,
+        }),
         &format!(
-            "scanside-trainer {}, {devices} CUDA device(s)",
-            env!("CARGO_PKG_VERSION")
+            "scanside-trainer {version} (source revision {}), libtorch {libtorch}, {devices} CUDA device(s)",
+            revision.as_deref().unwrap_or("unknown")
         ),
     );
     Ok(())

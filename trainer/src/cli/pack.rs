@@ -63,6 +63,7 @@ impl SignArgs {
 pub fn run(args: &PackArgs, output: &Output) -> Result<(), Failure> {
     let context = args.run.open()?;
     let runtime = context::runtime().map_err(failure)?;
+    finish::may_pack(&context).map_err(failure)?;
     let key = match args.key.given()? {
         Some(key) => key,
         None => SigningKey::of_run(&args.run.run, output).map_err(failure)?,

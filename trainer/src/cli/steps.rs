@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tch::Device;
 use trainer::export::context::Context;
 use trainer::export::{ExportError, Kind};
+use trainer::native::{self, DeviceError};
 
 use super::failure::{Code, Failure};
 
@@ -27,6 +29,20 @@ impl RunArgs {
     pub fn open(&self) -> Result<Context, Failure> {
         Context::open(&self.run, self.data.as_deref()).map_err(failure)
     }
+}
+
+/// The device that `--device` names.
+///
+/// # Errors
+/// A name that is none, or a device that is not there.
+pub fn device(name: &str) -> Result<Device, Failure> {
+    native::device(name).map_err(|error| Failure {
+        code: match error {
+            DeviceError::Unknown { .. } => Code::Usage,
+            _ => Code::Native,
+        },
+        error: error.into(),
+    })
 }
 
 /// An error of export with its exit code.

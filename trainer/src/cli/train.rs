@@ -9,7 +9,6 @@ use tch::Device;
 use trainer::data::{Dataset, Part, Sides, Split};
 use trainer::export::{Finished, SigningKey, context, finish_run, pack};
 use trainer::interrupt::Interrupt;
-use trainer::native;
 use trainer::progress::Progress;
 use trainer::recipes::Recipe;
 use trainer::training::base::{self, Base};
@@ -71,12 +70,43 @@ pub struct TrainArgs {
     bundle_version: Option<String>,
 }
 
+impl TrainArgs {
+    /// The command line that goes on with this run and ends as this one would have.
+    fn resuming(&self) -> String {
+        let mut words = vec!["scanside-trainer train --resume --out".to_owned(), quoted(&self.out)];
+        let mut option = |name: &str, path: Option<&PathBuf>| {
+            words.extend(path.map(|path| format!("{name} {}", quoted(path))));
+        };
+        // A run remembers its data; only what was given for a resumed one stands in for it.
+        option("--data", self.data.as_ref().filter(|_| self.resume));
+        option("--secret-key", self.sign.secret_key.as_ref());
+        option("--password-file", self.sign.password_file.as_ref());
+        if self.device != "auto" {
+            words.push(format!("--device {}", self.device));
+        }
+        if self.no_bundle {
+            words.push("--no-bundle".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Trains.
 ///
 /// # Errors
 /// What ended it, with the exit code.
 pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Native)?;
+    let device = super::steps::device(&arguments.device)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let plan = if arguments.resume {
         resumed(arguments)?
@@ -131,6 +161,7 @@ fn train(
         plan.recipe.network.architecture,
         plan.record.labels.join(", "),
     ));
+    plan.dataset.left_out.lines().iter().for_each(|line| output.line(line));
     let task = Task {
         recipe: &plan.recipe,
         run,
@@ -219,7 +250,7 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
         .transpose()
         .code(Code::Usage)?;
     let (name, mut recipe) = wanted_recipe(arguments, base.as_ref())?;
-    let dataset = Dataset::load(data, &recipe.data).code(Code::Refused)?;
+    let dataset = Dataset::load(data, &recipe.data).map_err(super::data::failure)?;
     if arguments.head_only {
         let graph = network::build(&recipe, dataset.labels.len()).code(Code::Usage)?;
         recipe.network.freeze = base::all_but_head(&graph).code(Code::Usage)?;
@@ -298,7 +329,7 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
         same_recipe(name, &recipe, record.fine_tuning.is_some(), &run)?;
     }
     let data = arguments.data.clone().unwrap_or_else(|| record.data.clone());
-    let dataset = Dataset::load(&data, &recipe.data).code(Code::Refused)?;
+    let dataset = Dataset::load(&data, &recipe.data).map_err(super::data::failure)?;
     if dataset.digest != record.data_digest {
         let message = format!(
             "{}: SHA-256 {} is not that of the data the run began with ({}); begin a new run",
@@ -355,9 +386,7 @@ fn failure(error: TrainError) -> Failure {
 fn told(outcome: &Outcome, arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
     let run = &arguments.out;
     if outcome.interrupted {
-        let key = arguments.sign.secret_key.as_ref();
-        let key = key.map_or_else(String::new, |key| format!(" --secret-key {}", key.display()));
-        let message = format!("interrupted; go on with: train --resume --out {}{key}", run.display());
+        let message = format!("interrupted; go on with: {}", arguments.resuming());
         return Err(Failure::new(Code::Failed, message));
     }
     let best = outcome
@@ -376,4 +405,38 @@ fn told(outcome: &Outcome, arguments: &TrainArgs, output: &Output) -> Result<(),
         }),
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    #[test]
+    fn the_command_that_goes_on_ends_as_this_one_would_have() {
+        for (given, wanted) in [
+            ("folder --data d --out run", ""),
+            (
+                "folder --data d --out run --no-bundle --device cpu",
+                " --device cpu --no-bundle",
+            ),
+            (
+                "folder --data d --out run --secret-key site.key --password-file word",
+                " --secret-key site.key --password-file word",
+            ),
+            ("--resume --data moved --out run", " --data moved"),
+        ] {
+            let line = Line::try_parse_from([&["train"], &given.split(' ').collect::<Vec<_>>()[..]].concat());
+            let resuming = line.unwrap_or_else(|error| panic!("{error}")).train.resuming();
+            assert_eq!(resuming, format!("scanside-trainer train --resume --out run{wanted}"));
+        }
+        assert_eq!(quoted(Path::new("my run's")), r"'my run'\''s'");
+    }
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::DataError;
 use super::manifest::{Manifest, Row};
 use crate::recipes::DataSection;
@@ -29,10 +31,52 @@ pub struct Dataset {
     pub labels: Vec<String>,
     /// In the order of the manifest.
     pub samples: Vec<Sample>,
-    /// Rows that were left out, by the label of the data: other sources, or labels that the model does not know.
-    pub left_out: BTreeMap<String, usize>,
+    /// Rows that were left out.
+    pub left_out: LeftOut,
     /// Digest of the whole manifest ([`Manifest::digest`]).
     pub digest: String,
+}
+
+/// Numbers of rows that were left out, by why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Rows of sources that were not asked for, by source.
+    #[serde(default)]
+    pub other_sources: BTreeMap<String, usize>,
+    /// Rows of wanted sources with a label that the model does not know, by the label of the data.
+    #[serde(default)]
+    pub unknown_labels: BTreeMap<String, usize>,
+}
+
+impl LeftOut {
+    fn count(&mut self, row: &Row, wanted_source: bool) {
+        let (counts, name) = match wanted_source {
+            true => (&mut self.unknown_labels, &row.label),
+            false => (&mut self.other_sources, &row.source),
+        };
+        *counts.entry(name.clone()).or_insert(0) += 1;
+    }
+
+    /// A line for each reason that left rows out.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let reasons = [
+            ("other sources", &self.other_sources),
+            ("labels that the model does not know", &self.unknown_labels),
+        ];
+        let named = |(name, n): (&String, &usize)| {
+            let name = if name.is_empty() { "(unknown)" } else { name };
+            format!("{name} {n}")
+        };
+        let lines = reasons.into_iter().filter(|(_, counts)| !counts.is_empty());
+        lines
+            .map(|(reason, counts)| {
+                let rows: usize = counts.values().sum();
+                let shown: Vec<String> = counts.iter().map(named).collect();
+                format!("left out, {reason}: {rows} rows ({})", shown.join(", "))
+            })
+            .collect()
+    }
 }
 
 impl Dataset {
@@ -90,7 +134,7 @@ impl Dataset {
             section.labels.clone()
         };
         let mut samples = Vec::with_capacity(manifest.rows.len());
-        let mut left_out = BTreeMap::new();
+        let mut left_out = LeftOut::default();
         for row in &manifest.rows {
             let class = labels.iter().position(|label| *label == model_label(row));
             match class.filter(|_| wanted_source(row)) {
@@ -99,7 +143,7 @@ impl Dataset {
                     row: row.clone(),
                     class,
                 }),
-                None => *left_out.entry(row.label.clone()).or_insert(0) += 1,
+                None => left_out.count(row, wanted_source(row)),
             }
         }
         let dataset = Self {
@@ -150,8 +194,7 @@ impl Dataset {
             .zip(counts)
             .map(|(label, n)| format!("{label} {n}"))
             .collect();
-        let skipped: Vec<String> = self.left_out.iter().map(|(label, n)| format!("{label} {n}")).collect();
-        let found = format!("{}; left out: {}", shown.join(", "), skipped.join(", "));
+        let found = [vec![shown.join(", ")], self.left_out.lines()].concat().join("; ");
         DataError::NoRows {
             path: self.origin.clone(),
             reason,
@@ -203,10 +246,16 @@ mod tests {
         };
         let dataset = Dataset::of_manifest(&manifest, &section).unwrap();
         assert_eq!(dataset.samples.iter().map(|s| s.class).collect::<Vec<_>>(), [1, 1, 0]);
-        assert_eq!(
-            dataset.left_out,
-            [("normal".to_owned(), 1), ("other".to_owned(), 1)].into()
-        );
+        let left_out = LeftOut {
+            other_sources: [("ct".to_owned(), 1)].into(),
+            unknown_labels: [("other".to_owned(), 1)].into(),
+        };
+        assert_eq!(dataset.left_out, left_out);
+        let wanted = [
+            "left out, other sources: 1 rows (ct 1)",
+            "left out, labels that the model does not know: 1 rows (other 1)",
+        ];
+        assert_eq!(left_out.lines(), wanted);
         assert_eq!(dataset.class_counts(), [1, 2]);
     }
 

@@ -88,6 +88,12 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// A folder to make holds something already, which must not be lost.
+    #[error("{}: is not empty; give the name of a new folder, or remove what is there", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// More images failed than the recipe allows.
     #[error(
         "{failed} of {total} images cannot be used, more than data.max_failed = {limit}; the first: {first}; \

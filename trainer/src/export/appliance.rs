@@ -15,7 +15,7 @@ use onnx::runtime::Runtime;
 use serde::Serialize;
 
 use super::error::ExportError;
-use super::evaluation::{Evaluation, Labelled, evaluate, words};
+use super::evaluation::{Evaluation, Labelled, THRESHOLDS_ALONE, evaluate, words};
 use super::images::{Images, Unreadable};
 use super::observe::{Keep, Observed, Observer};
 use crate::data::Dataset;
@@ -51,6 +51,12 @@ pub struct Examined {
     /// Images that could not be read.
     #[serde(skip)]
     pub unreadable: Vec<Unreadable>,
+    /// The images that could, as rows of the data set.
+    #[serde(skip)]
+    pub rows: Vec<usize>,
+    /// Their probabilities `[N,K]`, in the order of the data set's labels.
+    #[serde(skip)]
+    pub probabilities: Array2<f32>,
 }
 
 /// The pointing game, and which images took part.
@@ -163,6 +169,8 @@ impl Appliance {
             pointing: masks.then(|| self.point(dataset, &observed, &thresholds)),
             evaluation,
             unreadable,
+            rows: observed.rows,
+            probabilities: observed.probabilities,
         })
     }
 
@@ -240,7 +248,7 @@ fn read_mask(path: &Path) -> Option<Array2<bool>> {
 impl Examined {
     /// The findings as text for a terminal.
     pub fn table(&self) -> String {
-        let mut text = format!("{}\n{}", self.model, self.evaluation.table());
+        let mut text = format!("{}\n{}\n{THRESHOLDS_ALONE}", self.model, self.evaluation.table());
         if let Some(pointing) = &self.pointing {
             text.push_str(&pointing.words());
         }

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::operating::reliability;
-use crate::data::dataset::Sample;
+use crate::data::dataset::{LeftOut, Sample};
 use crate::metrics::argmax;
 use crate::metrics::auroc::RankedScores;
 use crate::metrics::balanced_accuracy::balanced_accuracy;
@@ -20,6 +20,10 @@ use bundle::operating_point::{ChosenPoint, measure};
 const BOOTSTRAP_SEED: u64 = 0x5ca9;
 /// Bins of the reliability diagram.
 const RELIABILITY_BINS: usize = 10;
+
+/// What the figures at the operating points are, for whoever reads them.
+pub const THRESHOLDS_ALONE: &str = "Operating points are the thresholds alone: what keeps the appliance from an answer \
+                                    (quality gate, novelty, doubt) is left out.";
 
 /// Figures of one label against the rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,8 +83,8 @@ pub struct Evaluation {
     pub sources: BTreeMap<String, Figures>,
     /// Curves over all images.
     pub curves: Curves,
-    /// Rows whose label the model does not know, by label.
-    pub left_out: BTreeMap<String, usize>,
+    /// Rows that the figures leave out.
+    pub left_out: LeftOut,
     /// Images that could not be read.
     pub unreadable: usize,
 }
@@ -126,7 +130,7 @@ pub fn evaluate(dataset: &str, labelled: Labelled<'_>) -> Evaluation {
                 (name, figures(labelled, &positions))
             })
             .collect(),
-        left_out: BTreeMap::new(),
+        left_out: LeftOut::default(),
         unreadable: 0,
     }
 }
@@ -251,6 +255,21 @@ pub fn words(estimate: Option<&Estimate>) -> String {
 }
 
 impl Evaluation {
+    /// What a reader must not overlook: labels for which nothing shows that the model is better than a coin.
+    pub fn warnings(&self) -> Vec<String> {
+        let flags = |label: &&LabelFigures| label.operating_point.is_some();
+        let judged = |label: &&LabelFigures| flags(label) || !self.all.labels.iter().any(|label| flags(&label));
+        let by_chance = |label: &LabelFigures| {
+            let area = label.auroc.filter(|area| area.low <= 0.5)?;
+            let (label, n, dataset) = (&label.label, area.n, &self.dataset);
+            Some(format!(
+                "warning: AUROC of {label} on {dataset} is {}: {n} images do not show that the model is better than chance",
+                words(Some(&area))
+            ))
+        };
+        self.all.labels.iter().filter(judged).filter_map(by_chance).collect()
+    }
+
     /// The evaluation as text for a terminal.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -258,14 +277,9 @@ impl Evaluation {
         for (source, figures) in &self.sources {
             self.write_figures(&mut text, &format!("source {source}"), figures);
         }
-        if !self.left_out.is_empty() {
-            let counts: Vec<String> = self.left_out.iter().map(|(label, n)| format!("{label} {n}")).collect();
+        for line in self.warnings().into_iter().chain(self.left_out.lines()) {
             // Writing into a String cannot fail.
-            let _ = writeln!(
-                text,
-                "left out, labels that the model does not know: {}",
-                counts.join(", ")
-            );
+            let _ = writeln!(text, "{line}");
         }
         if self.unreadable > 0 {
             let _ = writeln!(text, "left out, unreadable: {}", self.unreadable);
@@ -385,6 +399,39 @@ mod tests {
         let read: Evaluation = serde_json::from_str(&json).unwrap();
         assert_eq!(read.sources["b"].confusion, evaluation.sources["b"].confusion);
         assert_eq!(read.curves.roc, evaluation.curves.roc);
+    }
+
+    #[test]
+    fn a_model_at_chance_is_warned_of() {
+        let figures = |said: &dyn Fn(usize) -> f32| {
+            let samples: Vec<Sample> = (0..40).map(|at| sample(at % 2, "", &at.to_string())).collect();
+            let probabilities = Array2::from_shape_fn(
+                (40, 2),
+                |(at, class)| {
+                    if class == 1 { said(at) } else { 1.0 - said(at) }
+                },
+            );
+            let (rows, labels) = ((0..40).collect::<Vec<_>>(), ["normal".to_owned(), "finding".to_owned()]);
+            evaluate(
+                "test",
+                Labelled {
+                    probabilities: probabilities.view(),
+                    rows: &rows,
+                    samples: &samples,
+                    labels: &labels,
+                    thresholds: &[None, Some(0.5)],
+                },
+            )
+        };
+        assert_eq!(figures(&|at| (at % 2) as f32).warnings(), Vec::<String>::new());
+        let chance = figures(&|at| (at % 3) as f32 / 2.0);
+        let warnings = chance.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("warning: AUROC of finding on test is"),
+            "{warnings:?}"
+        );
+        assert!(chance.table().contains(&warnings[0]));
     }
 
     #[test]

@@ -124,7 +124,13 @@ pub fn quantize(
     let training = context.rows(Part::Train);
     let rows = calibration_rows(context, &training, progress);
     let source = (samples.as_slice(), rows.as_slice(), &context.recipe.preprocess);
-    let quantized = calibration_set::quantize(runtime, &float, source, &context.recipe.quantize, progress, interrupt)?;
+    let mut quantized =
+        calibration_set::quantize(runtime, &float, source, &context.recipe.quantize, progress, interrupt)?;
+    // Until the gate sets its statistics, the novelty head is a placeholder: what it gives is equal in both files.
+    quantized
+        .report
+        .outputs
+        .retain(|output| output.name != onnx::heads::NOVELTY);
     context.remove(&[CALIBRATION_FILE, GATE_FILE, EVALUATION_FILE, BUNDLE_FILE])?;
     context.write(INT8_FILE, &quantized.model)?;
     context.write_json(QUANTIZATION_FILE, &quantized.report)?;
@@ -333,6 +339,15 @@ pub struct SignedBundle {
     pub bundle: PathBuf,
     /// The public half of the key that signed it.
     pub public_key: PathBuf,
+}
+
+/// Whether the run may be packed: better known before a key is made or a password asked for.
+///
+/// # Errors
+/// [`ExportError::GateFailed`], [`ExportError::GateStale`], or a step before is missing.
+pub fn may_pack(context: &Context) -> Result<(), ExportError> {
+    let int8 = context.read(INT8_FILE, "quantize")?;
+    pack::gate_holds(context, &context.read_json(GATE_FILE, "gate")?, &int8)
 }
 
 /// Step 4: golden cases and the signed bundle `model.scanside`.

@@ -16,6 +16,9 @@ pub struct Figure {
     pub value: f64,
     /// What is allowed. For a share of n images it is at least 1/n: a smaller loss cannot be measured.
     pub limit: f64,
+    /// The recipe's limit, where that is less than one image and `limit` is wider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<f64>,
     /// Whether `value` must be at least `limit`; else at most.
     pub at_least: bool,
     /// Images behind it.
@@ -37,6 +40,8 @@ pub struct GateReport {
     pub parity: Parity,
 }
 
+/// Digits behind the point of a limit in words.
+const MOST_DIGITS: usize = 8;
 /// Rounding of shares is no loss.
 const ROUNDING: f64 = 1e-9;
 
@@ -46,6 +51,7 @@ impl Figure {
             name,
             value,
             limit,
+            asked: None,
             at_least: false,
             n,
             held: value <= limit + ROUNDING,
@@ -57,6 +63,7 @@ impl Figure {
             name: name.to_owned(),
             value,
             limit,
+            asked: None,
             at_least: true,
             n,
             held: value >= limit - ROUNDING,
@@ -65,7 +72,26 @@ impl Figure {
 
     /// A loss in shares of n images: one image more or less is always within the limit.
     fn share_loss(name: String, [float, int8]: [f64; 2], limit: f64, n: u64) -> Self {
-        Self::at_most(name, float - int8, limit.max(1.0 / n.max(1) as f64), n)
+        let one_image = 1.0 / n.max(1) as f64;
+        Self {
+            asked: (limit < one_image).then_some(limit),
+            ..Self::at_most(name, float - int8, limit.max(one_image), n)
+        }
+    }
+
+    /// Value and limit with as many digits as the limit needs to be told from its rounding.
+    fn pair(&self, factor: f64, least: usize) -> [String; 2] {
+        let limit = self.limit * factor;
+        let exact = |digits: &usize| {
+            let scale = 10_f64.powi(*digits as i32);
+            ((limit * scale).round() / scale - limit).abs() < 1e-9
+        };
+        // One image in n has digits without end.
+        let digits = match self.asked {
+            Some(_) => least,
+            None => (least..=MOST_DIGITS).find(exact).unwrap_or(MOST_DIGITS),
+        };
+        [self.value.abs() * factor, limit].map(|number| format!("{number:.digits$}"))
     }
 
     /// The figure in words, for people.
@@ -80,30 +106,26 @@ impl Figure {
             format!(" of {label}")
         };
         let way = if self.value < 0.0 { "rises" } else { "falls" };
+        let sign = if self.value < 0.0 { "-" } else { "" };
+        let n = self.n;
         match kind {
-            "sensitivity-loss" | "specificity-loss" => format!(
-                "{}{of} {way} by {:.1} points (may fall by {:.1}, {} images)",
-                kind.trim_end_matches("-loss"),
-                self.value.abs() * 100.0,
-                self.limit * 100.0,
-                self.n
-            ),
-            "auroc-loss" => {
-                format!(
-                    "AUROC {way} by {:.4} (may fall by {:.4}, {} images)",
-                    self.value.abs(),
-                    self.limit,
-                    self.n
-                )
+            "sensitivity-loss" | "specificity-loss" => {
+                let [value, limit] = self.pair(100.0, 1);
+                let share = kind.trim_end_matches("-loss");
+                format!("{share}{of} {way} by {value} points (may fall by {limit}, {n} images)")
             }
-            "cam-pearson" => format!(
-                "median correlation of the Grad-CAM maps is {:.4} (at least {:.4}, {} images)",
-                self.value, self.limit, self.n
-            ),
-            _ => format!(
-                "median overlap of the maps' top 20 % is {:.3} (at least {:.3}, {} images)",
-                self.value, self.limit, self.n
-            ),
+            "auroc-loss" => {
+                let [value, limit] = self.pair(1.0, 4);
+                format!("AUROC {way} by {value} (may fall by {limit}, {n} images)")
+            }
+            "cam-pearson" => {
+                let [value, limit] = self.pair(1.0, 4);
+                format!("median correlation of the Grad-CAM maps is {sign}{value} (at least {limit}, {n} images)")
+            }
+            _ => {
+                let [value, limit] = self.pair(1.0, 3);
+                format!("median overlap of the maps' top 20 % is {sign}{value} (at least {limit}, {n} images)")
+            }
         }
     }
 }
@@ -173,7 +195,30 @@ impl GateReport {
             // Writing into a String cannot fail.
             let _ = writeln!(table, "  {mark} {}", figure.words());
         }
+        if let Some(warning) = self.warning() {
+            let _ = writeln!(table, "{warning}");
+        }
         table.trim_end().to_owned()
+    }
+
+    /// What is less strict than the recipe asks, because there are too few images.
+    pub fn warning(&self) -> Option<String> {
+        let widened = |figure: &Figure| {
+            let asked = figure.asked? * 100.0;
+            let what = figure.name.replace("-loss/", " of ");
+            Some(format!(
+                "{what} {asked:.1} -> {:.1} points ({} images)",
+                figure.limit * 100.0,
+                figure.n
+            ))
+        };
+        let widened: Vec<String> = self.figures.iter().filter_map(widened).collect();
+        (!widened.is_empty()).then(|| {
+            format!(
+                "warning: too few validation images to measure the recipe's limits, so each may lose one image: {}",
+                widened.join("; ")
+            )
+        })
     }
 }
 
@@ -217,6 +262,32 @@ mod tests {
         let mut parity = parity_of(0.0, 0.0);
         parity.auroc = None;
         assert!(!GateReport::judge(parity, &GateSection::default(), String::new()).held);
+    }
+
+    #[test]
+    fn a_limit_that_one_image_breaks_is_widened_with_a_warning() {
+        let report = judge(0.0, 0.0);
+        let warning = report.warning().unwrap();
+        for part in [
+            "sensitivity of finding 1.0 -> 3.3 points (30 images)",
+            "warning: too few validation images",
+        ] {
+            assert!(warning.contains(part), "{part} is not in: {warning}");
+        }
+        assert!(report.table().contains(&warning));
+        let mut large = report;
+        large.figures.iter_mut().for_each(|figure| figure.asked = None);
+        assert_eq!(large.warning(), None);
+    }
+
+    #[test]
+    fn a_limit_is_told_from_its_rounding() {
+        let close = Figure::at_least("cam-pearson", 0.9998, 0.99999, 10).words();
+        assert!(close.contains("is 0.99980 (at least 0.99999,"), "{close}");
+        let usual = Figure::at_least("cam-pearson", -0.25, 0.95, 10).words();
+        assert!(usual.contains("is -0.2500 (at least 0.9500,"), "{usual}");
+        let loss = Figure::share_loss("sensitivity-loss/a".into(), [1.0, 0.9], 0.0005, 10_000).words();
+        assert!(loss.contains("falls by 10.00 points (may fall by 0.05,"), "{loss}");
     }
 
     #[test]

@@ -61,14 +61,7 @@ pub struct Parts<'a> {
 /// # Errors
 /// The gate does not hold, was judged on another file, or the manifest is refused.
 pub fn pack(context: &Context, parts: Parts<'_>, key: &SecretKey) -> Result<(Vec<u8>, Packed), ExportError> {
-    if !parts.gate.held {
-        return Err(ExportError::GateFailed(Box::new(parts.gate.clone())));
-    }
-    if parts.gate.model_sha256 != context::digest(parts.int8) {
-        return Err(ExportError::GateStale {
-            path: context.path(context::INT8_FILE),
-        });
-    }
+    gate_holds(context, parts.gate, parts.int8)?;
     let manifest = manifest(context, &parts)?;
     let mut files = vec![
         PayloadFile::new(MODEL_PATH, FileKind::Model, parts.int8.to_vec()),
@@ -80,6 +73,22 @@ pub fn pack(context: &Context, parts: Parts<'_>, key: &SecretKey) -> Result<(Vec
     let mut bytes = Cursor::new(Vec::new());
     let packed = container::write(&manifest, &files, key, &mut bytes)?;
     Ok((bytes.into_inner(), packed))
+}
+
+/// Whether the gate held, for this very file.
+///
+/// # Errors
+/// [`ExportError::GateFailed`] or [`ExportError::GateStale`].
+pub fn gate_holds(context: &Context, gate: &GateReport, int8: &[u8]) -> Result<(), ExportError> {
+    if !gate.held {
+        return Err(ExportError::GateFailed(Box::new(gate.clone())));
+    }
+    if gate.model_sha256 != context::digest(int8) {
+        return Err(ExportError::GateStale {
+            path: context.path(context::INT8_FILE),
+        });
+    }
+    Ok(())
 }
 
 fn report<T: Serialize>(path: &str, value: &T) -> Result<PayloadFile, ExportError> {

@@ -74,6 +74,11 @@ impl Page {
         self.push(format_args!("<p>{}</p>\n", escape(text)));
     }
 
+    /// A paragraph that must not be overlooked.
+    pub fn warning(&mut self, text: &str) {
+        self.push(format_args!("<p class=\"bad\">{}</p>\n", escape(text)));
+    }
+
     /// Large figures in a row: (value, what it is).
     pub fn tiles(&mut self, tiles: &[(String, String)]) {
         self.body.push_str("<div class=\"tiles\">");

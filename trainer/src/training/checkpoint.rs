@@ -265,8 +265,8 @@ fn write(
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| malformed(path, error))?;
     let metadata = metadata.map(|entry| HashMap::from([entry]));
-    replace(path, |file| {
-        safetensors::serialize_to_file(views, metadata, file.path()).map_err(io::Error::other)
+    replace(path, |_, new| {
+        safetensors::serialize_to_file(views, metadata, new).map_err(io::Error::other)
     })
     .map_err(|source| CheckpointError::File {
         path: path.to_owned(),

@@ -15,7 +15,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -304,7 +303,7 @@ impl RunFolder {
 /// # Errors
 /// Input and output; the old content then stands.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), RunError> {
-    replace(path, |file| file.write_all(content)).map_err(|source| RunError::File {
+    replace(path, |file, _| file.write_all(content)).map_err(|source| RunError::File {
         path: path.to_owned(),
         source,
     })
@@ -322,31 +321,10 @@ pub fn versions() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The git revision of the tree that the program was built in, or else of the working directory's; none outside of one.
+/// The git revision of the sources that this program was built from, with `-dirty` if they were changed since; none if
+/// they lay in no repository of their own.
 pub fn git_revision() -> Option<String> {
-    let beside_program = std::env::current_exe()
-        .ok()
-        .and_then(|path| path.parent().map(PathBuf::from));
-    beside_program
-        .into_iter()
-        .chain(std::env::current_dir().ok())
-        .find_map(|folder| revision_of(&folder))
-}
-
-fn revision_of(folder: &Path) -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(folder)
-            .args(arguments)
-            .output()
-            .ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
-    };
-    let revision = git(&["rev-parse", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
-    Some(if changed { format!("{revision}-dirty") } else { revision })
+    option_env!("SCANSIDE_GIT_REVISION").map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -12,8 +12,6 @@ use crate::command::{heading, run as run_command};
 
 /// How long the service may take until its line is there.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The role of the recipes' bundles, and of the appliance's slots.
-const ROLE: &str = "chest-xray";
 
 /// The running service; it ends with this.
 struct Service(Child);
@@ -32,7 +30,7 @@ pub fn flash(programs: &Programs, places: &Places) -> Result<PathBuf> {
     let folder = &places.appliance;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let line = folder.join("line");
-    let service = start(programs, places, &line)?;
+    let service = start(programs, places, &line, &role(programs, places)?)?;
     wait_for(&line, &folder.join("log"))?;
     let mut flash = Command::new(&programs.flash);
     flash.arg("--port").arg(&line);
@@ -46,11 +44,27 @@ pub fn flash(programs: &Programs, places: &Places) -> Result<PathBuf> {
     slot(&folder.join("state/slots"))
 }
 
-fn start(programs: &Programs, places: &Places, line: &Path) -> Result<Service> {
+/// The role that the recipe gave the bundle: the appliance gets slots for it.
+fn role(programs: &Programs, places: &Places) -> Result<String> {
+    let mut inspect = Command::new(&programs.trainer);
+    inspect.args(["bundle", "inspect", "--json"]).arg(places.bundle());
+    let output = inspect.arg("--key").arg(places.public_key()).output()?;
+    if !output.status.success() {
+        bail!(
+            "the bundle cannot be inspected: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).context("bundle inspect --json")?;
+    let role = value["manifest"]["role"].as_str();
+    Ok(role.context("the bundle names no role")?.to_owned())
+}
+
+fn start(programs: &Programs, places: &Places, line: &Path, role: &str) -> Result<Service> {
     let folder = &places.appliance;
     let config = folder.join("edge.toml");
     let text = format!(
-        "trusted_keys = {keys:?}\n\n[appliance]\nstate = {state:?}\nroles = [\"{ROLE}\"]\n\n[appliance.serial]\n\
+        "trusted_keys = {keys:?}\n\n[appliance]\nstate = {state:?}\nroles = [{role:?}]\n\n[appliance.serial]\n\
          port = \"pty:{line}\"\n\n[appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = 800\nheight = 480\n",
         keys = places.keys,
         state = folder.join("state"),

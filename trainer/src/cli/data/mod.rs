@@ -37,11 +37,12 @@ pub fn run(verb: &DataVerb, output: &Output) -> Result<(), Failure> {
 }
 
 /// A fault of the data is an input refused; what the disk refuses is a failure.
-fn failure(error: DataError) -> Failure {
+pub fn failure(error: DataError) -> Failure {
     let code = match error {
         DataError::Io { .. } | DataError::Write { .. } | DataError::Interrupted | DataError::WorkerLost { .. } => {
             Code::Failed
         }
+        DataError::NotEmpty { .. } => Code::Usage,
         _ => Code::Refused,
     };
     Failure {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use trainer::data::phantom::anatomy::Side;
 use trainer::data::phantom::dataset::{Depth, SetRequest, write};
-use trainer::data::phantom::lesion::LesionKind;
+use trainer::data::phantom::lesion::{LesionKind, Zone};
 use trainer::interrupt::Interrupt;
 
 use super::super::failure::{Code, Failure};
@@ -24,7 +25,7 @@ enum Class {
 /// Arguments of `data phantoms`.
 #[derive(Debug, Args)]
 pub struct PhantomArgs {
-    /// Folder to make.
+    /// Folder to make; one that is there must be empty.
     #[arg(long)]
     out: PathBuf,
     /// Images of each class.
@@ -42,6 +43,10 @@ pub struct PhantomArgs {
     /// Greatest share of a picture that a lesion fills, such as 0.06.
     #[arg(long)]
     max_area: Option<f32>,
+    /// Where every lesion lies, such as right-upper: right or left lung (the patient's), upper, middle or lower third.
+    /// Without it the place is drawn for each.
+    #[arg(long, value_name = "LUNG-THIRD", value_parser = place)]
+    place: Option<(Side, Zone)>,
     /// Factor on the density of lesions; less is harder.
     #[arg(long, default_value_t = 1.0)]
     strength: f32,
@@ -65,6 +70,23 @@ pub fn run(arguments: &PhantomArgs, output: &Output) -> Result<(), Failure> {
     );
     output.result(&result, &text);
     Ok(())
+}
+
+fn place(text: &str) -> Result<(Side, Zone), String> {
+    let (lung, third) = text.split_once('-').unwrap_or((text, ""));
+    let lung = match lung {
+        "right" => Some(Side::Right),
+        "left" => Some(Side::Left),
+        _ => None,
+    };
+    let third = match third {
+        "upper" => Some(Zone::Upper),
+        "middle" => Some(Zone::Middle),
+        "lower" => Some(Zone::Lower),
+        _ => None,
+    };
+    lung.zip(third)
+        .ok_or_else(|| "allowed: right or left, a hyphen, then upper, middle or lower".to_owned())
 }
 
 fn request(arguments: &PhantomArgs) -> Result<SetRequest, Failure> {
@@ -103,6 +125,7 @@ fn request(arguments: &PhantomArgs) -> Result<SetRequest, Failure> {
         seed: arguments.seed,
         size: arguments.size as usize,
         max_area: arguments.max_area,
+        place: arguments.place,
         strength: arguments.strength,
         depth,
         dicom: arguments.dicom,

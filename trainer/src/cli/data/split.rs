@@ -70,10 +70,7 @@ fn describe(arguments: &SplitArgs, dataset: &Dataset, split: &Split) -> String {
             .collect();
         lines.push(format!("{:<11}{:>6}  {}", part.name(), rows.len(), shown.join(", ")));
     }
-    let left_out: usize = dataset.left_out.values().sum();
-    if left_out > 0 {
-        lines.push(format!("{left_out} rows of other labels or sources were left out"));
-    }
+    lines.extend(dataset.left_out.lines());
     lines.push(format!("written: {}", arguments.out.display()));
     lines.join("\n")
 }

@@ -126,6 +126,38 @@ mod tests {
     }
 
     #[test]
+    fn scale_and_flip_are_drawn_as_the_recipe_says() {
+        let drawn = |section: AugmentSection| -> Vec<f32> {
+            let mut rng = ChaCha8Rng::seed_from_u64(3);
+            (0..400)
+                .map(|_| Warp::draw(&section, 50, 40, &mut rng).matrix[0][0])
+                .collect()
+        };
+        let scales: Vec<f32> = drawn(AugmentSection {
+            scale: 0.2,
+            ..AugmentSection::default()
+        })
+        .iter()
+        .map(|element| element.recip())
+        .collect();
+        let (least, most) = scales
+            .iter()
+            .fold((f32::MAX, f32::MIN), |(a, b), s| (a.min(*s), b.max(*s)));
+        assert!(
+            (0.799..0.81).contains(&least) && (1.19..1.201).contains(&most),
+            "{least} {most}"
+        );
+        for (flip, [fewest, most]) in [(0.0, [0, 0]), (0.25, [70, 130]), (1.0, [400, 400])] {
+            let section = AugmentSection {
+                flip,
+                ..AugmentSection::default()
+            };
+            let mirrored = drawn(section).iter().filter(|element| **element == -1.0).count();
+            assert!((fewest..=most).contains(&mirrored), "{mirrored} of 400 at {flip}");
+        }
+    }
+
+    #[test]
     fn nothing_drawn_is_the_identity() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         assert!(Warp::draw(&AugmentSection::default(), 50, 40, &mut rng).is_identity());

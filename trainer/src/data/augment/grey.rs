@@ -120,6 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn an_erased_rectangle_takes_the_mean_and_nothing_else_changes() {
+        let before = Array2::from_shape_fn((30, 40), |(y, x)| (y * 40 + x) as f32 / 1200.0);
+        let mut after = before.clone();
+        let tone = Tone {
+            erased: Some([5, 6, 7, 8]),
+            ..calm()
+        };
+        tone.apply(&mut after, &mut ChaCha8Rng::seed_from_u64(2));
+        let mean = before.mean().unwrap();
+        for ((y, x), value) in after.indexed_iter() {
+            let inside = (5..12).contains(&y) && (6..14).contains(&x);
+            assert_eq!(*value, if inside { mean } else { before[[y, x]] }, "{y} {x}");
+        }
+    }
+
+    #[test]
     fn an_erased_rectangle_stays_inside_and_within_its_area() {
         let section = AugmentSection {
             erase: 1.0,

@@ -133,6 +133,37 @@ mod tests {
     }
 
     #[test]
+    fn blurring_is_that_of_the_filter_in_pixels_of_the_input() {
+        let section = AugmentSection {
+            blur: 1.0,
+            blur_sigma: 3.0,
+            ..AugmentSection::default()
+        };
+        let image = GreyImage::new(
+            Pixels::U8(Array2::from_shape_fn(
+                (64, 48),
+                |(y, x)| if (y + x) % 2 == 0 { 220 } else { 30 },
+            )),
+            8,
+        );
+        let augmenter = Augmenter::new(&section, &PreprocessSpec::grey(32));
+        for seed in 0..8 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let _ = Warp::draw(&section, 64, 48, &mut rng);
+            let sigma = Tone::draw(&section, 64, 48, &mut rng).blur_sigma;
+            assert!(sigma > 0.0 && sigma <= 3.0);
+            let mut expected = image.display();
+            // The picture's shorter side is 1.5 times that of the input.
+            blur(expected.as_slice_mut().unwrap(), 48, 64, 1.5 * sigma);
+            let found = augmenter
+                .augment(&image, &mut ChaCha8Rng::seed_from_u64(seed))
+                .display();
+            assert!(imaging::grey::greatest_difference(&found, &expected) < 1.0 / STEPS);
+            assert!(sigma < 0.5 || found.std(0.0) < 0.5 * image.display().std(0.0));
+        }
+    }
+
+    #[test]
     fn working_images_are_reduced_and_a_window_is_applied_once() {
         let large = GreyImage::new(Pixels::U8(Array2::from_elem((300, 280), 128)), 8);
         let augmenter = Augmenter::new(&AugmentSection::default(), &PreprocessSpec::grey(32));

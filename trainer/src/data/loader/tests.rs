@@ -173,3 +173,32 @@ fn an_only_batch_is_given_even_if_it_is_not_full() {
     .unwrap();
     assert!(collect(empty.batches(Pass::Evaluate, 0)).is_empty());
 }
+
+/// Every image of these batches is broken, so that what was decoded can be counted from outside: by its failures.
+#[test]
+fn workers_wait_while_nobody_takes_their_batches() {
+    const ROWS: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let spec = PreprocessSpec::grey(16);
+    for workers in [1, 3] {
+        let options = LoaderOptions {
+            max_failed: 1.0,
+            ..options(workers)
+        };
+        // One worker and two batches ahead, or three and two.
+        let most = (workers + 2) * options.batch;
+        let data = dataset(folder.path(), ROWS, ROWS);
+        let loader = Loader::new(data, (0..ROWS).collect(), &spec, options).unwrap();
+        let mut batches = loader.batches(Pass::Evaluate, 0);
+        let begun = std::time::Instant::now();
+        while loader.failures().len() < most {
+            assert!(begun.elapsed().as_secs() < 60, "{} images", loader.failures().len());
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        // Time enough for an image more, if one were begun.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(loader.failures().len(), most, "{workers} workers");
+        assert!(batches.next().is_none(), "no batch holds an image");
+        assert_eq!(loader.failures().len(), ROWS);
+    }
+}

@@ -6,7 +6,8 @@ use imaging::grey::GreyImage;
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
-use super::lesion::{LesionKind, LesionSpec};
+use super::anatomy::Side;
+use super::lesion::{LesionKind, LesionSpec, Zone};
 use super::{Phantom, Request, dicom, render};
 use crate::data::check::parallel;
 use crate::data::error::DataError;
@@ -31,7 +32,7 @@ pub enum Depth {
 /// Which set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetRequest {
-    /// Folder to make.
+    /// Folder to make; one that is there must be empty.
     pub out: PathBuf,
     /// Images of each class, `normal` included.
     pub per_class: usize,
@@ -43,6 +44,8 @@ pub struct SetRequest {
     pub size: usize,
     /// Greatest share of a picture that a lesion fills.
     pub max_area: Option<f32>,
+    /// Lung and third of it in which the lesions lie; drawn for each if `None`.
+    pub place: Option<(Side, Zone)>,
     /// Factor on the lesions' opacity.
     pub strength: f32,
     /// Grey steps.
@@ -98,7 +101,7 @@ const COLUMNS: [&str; 21] = [
 /// wanted, and `out/manifest.csv`. The same request writes the same bytes.
 ///
 /// # Errors
-/// A file cannot be written, or somebody asked to stop.
+/// The folder holds something, a file cannot be written, or somebody asked to stop.
 pub fn write(request: &SetRequest, progress: &dyn Progress, interrupt: &Interrupt) -> Result<SetSummary, DataError> {
     let items = plan(request);
     make_folders(request)?;
@@ -130,7 +133,7 @@ fn plan(request: &SetRequest) -> Vec<Item> {
         let number = kind.map_or(0, |kind| 1 + kind as u64);
         let lesion = kind.map(|kind| LesionSpec {
             kind,
-            place: None,
+            place: request.place,
             strength: request.strength,
             max_area: request.max_area,
         });
@@ -156,6 +159,13 @@ fn plan(request: &SetRequest) -> Vec<Item> {
 }
 
 fn make_folders(request: &SetRequest) -> Result<(), DataError> {
+    // Whatever lies there, a data set of real images included, would be overwritten in part.
+    let entries = std::fs::read_dir(&request.out).ok();
+    if entries.is_some_and(|mut entries| entries.next().is_some()) {
+        return Err(DataError::NotEmpty {
+            path: request.out.clone(),
+        });
+    }
     let dicom = request.dicom.then_some("dicom");
     for name in ["images", "masks"].into_iter().chain(dicom) {
         let folder = request.out.join(name);
@@ -287,6 +297,7 @@ mod tests {
             seed: 4,
             size: 64,
             max_area: Some(0.06),
+            place: None,
             strength: 1.0,
             depth: Depth::Eight,
             dicom: false,
@@ -322,6 +333,34 @@ mod tests {
         }
         let dataset = Dataset::load(folder.path(), &DataSection::default()).unwrap();
         Split::draw(&dataset, &SplitSection::default()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_holds_something_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let precious = folder.path().join("manifest.csv");
+        std::fs::write(&precious, "path,label\n").unwrap();
+        let error = write(&request(folder.path()), &Silent, &Interrupt::new()).unwrap_err();
+        assert!(matches!(error, DataError::NotEmpty { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "path,label\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn lesions_lie_where_the_request_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = SetRequest {
+            place: Some((Side::Left, Zone::Upper)),
+            ..request(folder.path())
+        };
+        write(&request, &Silent, &Interrupt::new()).unwrap();
+        let rows = Manifest::load(folder.path()).unwrap().rows;
+        let lesions: Vec<_> = rows.iter().filter(|row| row.label != NORMAL).collect();
+        assert_eq!(lesions.len(), 24);
+        for row in lesions {
+            assert_eq!(row.extra["lesion_side"], "left", "{}", row.path);
+            assert_eq!(row.extra["lesion_zone"], "upper", "{}", row.path);
+        }
     }
 
     #[test]

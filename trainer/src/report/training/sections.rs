@@ -12,7 +12,7 @@ use super::super::plots::{self, Series};
 use super::draw;
 use crate::data::split::Part;
 use crate::export::context::Context;
-use crate::export::evaluation::{Evaluation, Figures, words};
+use crate::export::evaluation::{Evaluation, Figures, THRESHOLDS_ALONE, words};
 use crate::export::gate::GateReport;
 use crate::export::pack::Calibration;
 use crate::export::{ExportError, golden, model};
@@ -47,6 +47,9 @@ pub fn summary(page: &mut Page, context: &Context, evaluations: &[Evaluation], g
     tiles.push((verdict.to_owned(), "parity gate, INT8 against float".to_owned()));
     page.tiles(&tiles);
     page.paragraph(&context.recipe.bundle.intended_use.words);
+    let of_last = evaluations.last().map(Evaluation::warnings).unwrap_or_default();
+    of_last.iter().for_each(|warning| page.warning(warning));
+    gate.warning().iter().for_each(|warning| page.warning(warning));
 }
 
 /// Curves over the epochs.
@@ -93,6 +96,7 @@ pub fn evaluation(page: &mut Page, folder: &Path, evaluation: &Evaluation) -> Re
     if dataset == Part::Validation.name() {
         page.paragraph("Checkpoint, temperature and thresholds were chosen on these images: their figures flatter.");
     }
+    page.paragraph(THRESHOLDS_ALONE);
     label_table(page, &evaluation.all);
     if !evaluation.sources.is_empty() {
         source_table(page, evaluation);
