@@ -12,21 +12,9 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use service::Site;
 use service::cable::{Cable, Terminal};
+use support::{FROM_PYPI, peer};
 
-const FROM_PYPI: &str = "pip install -r .ci/requirements.txt";
 const FROM_CRATES: &str = "cargo install --locked --version 0.20.0 --no-default-features mcumgrctl";
-
-/// Whether a peer can be started; absent, the test is skipped with what to install, but in CI it fails.
-fn peer(name: &str, arguments: &[&str], install: &str) -> bool {
-    let found = Command::new(name).args(arguments).output();
-    let found = found.is_ok_and(|output| output.status.success());
-    if !found {
-        let absent = format!("{name} {arguments:?} fails; {install}");
-        assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{absent}");
-        eprintln!("skipped: {absent}");
-    }
-    found
-}
 
 /// The service on one end of a cable.
 fn desk() -> Option<(Site, Cable)> {

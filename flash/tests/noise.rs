@@ -6,7 +6,6 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use hardware::smp::SimulatedLine;
-use support::pump::{Noisy, Pump};
+use support::pump::{Noisy, Pump, seeds};
 use support::{Bundle, Run, device, flash, relatives, serving};
 
 /// Seeds of a plain test run.
@@ -27,19 +26,6 @@ const OTHERS_SEEDS: u64 = 1;
 const OTHERS_BYTES: usize = 60_000;
 /// How long such a client may take before it counts as having given up.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(120);
-
-/// How many seeds from 0 on, or from which to which.
-fn seeds(usually: u64) -> Range<u64> {
-    let Ok(wanted) = std::env::var("SCANSIDE_SEEDS") else {
-        return 0..usually;
-    };
-    let (from, to) = wanted.split_once("..").unwrap_or(("0", &wanted));
-    let number = |text: &str| {
-        text.parse()
-            .expect("SCANSIDE_SEEDS is a number, or two with .. between them")
-    };
-    number(from)..number(to)
-}
 
 /// Sends a bundle over a line with one fault in `rarity` bytes, and lets it be confirmed.
 fn flash_over_noise(seed: u64, rarity: f64, framing: &str) -> Run {

@@ -48,12 +48,14 @@ const SOAKS: &[Soak] = &[
     },
     Soak {
         name: "line",
-        what: "uploads over a noisy line, from 100 seeds in each framing",
+        what: "uploads over a noisy line to the simulated device and to the real service, from 100 seeds in each framing",
         variables: &[("SCANSIDE_SEEDS", "100")],
         command: &[
             "test",
             "--package",
             "scanside-flash",
+            "--package",
+            "scanside-edge",
             "--test",
             "noise",
             "--",

@@ -98,6 +98,21 @@ pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_scanside-edge"))
 }
 
+/// How the clients in Python come here.
+pub const FROM_PYPI: &str = "pip install -r .ci/requirements.txt";
+
+/// Whether a peer can be started; absent, the test is skipped with what to install, but in CI it fails.
+pub fn peer(name: &str, arguments: &[&str], install: &str) -> bool {
+    let found = Command::new(name).args(arguments).output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        let absent = format!("{name} {arguments:?} fails; {install}");
+        assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{absent}");
+        eprintln!("skipped: {absent}");
+    }
+    found
+}
+
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

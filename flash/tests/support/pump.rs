@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,19 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// How long a side is waited for at a time.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The seeds of a noisy test: `SCANSIDE_SEEDS` says how many from 0 on, or from which to which.
+pub fn seeds(usually: u64) -> Range<u64> {
+    let Ok(wanted) = std::env::var("SCANSIDE_SEEDS") else {
+        return 0..usually;
+    };
+    let (from, to) = wanted.split_once("..").unwrap_or(("0", &wanted));
+    let number = |text: &str| {
+        text.parse()
+            .expect("SCANSIDE_SEEDS is a number, or two with .. between them")
+    };
+    number(from)..number(to)
+}
 
 /// What the line does to the bytes of one direction.
 pub trait Channel: Send {
