@@ -16,6 +16,7 @@
 //! | [`seed`] | one seed for every random draw |
 //! | [`native`] | devices, autocast and determinism of libtorch |
 
+pub mod assess;
 pub mod autograd;
 pub mod data;
 pub mod explain;

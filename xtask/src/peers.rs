@@ -33,6 +33,11 @@ const PEERS: &[Peer] = &[
         requirements: "trainer/goldens/requirements.txt",
     },
     Peer {
+        name: "generative",
+        script: "trainer/goldens/generative/record.py",
+        requirements: "trainer/goldens/generative/requirements.txt",
+    },
+    Peer {
         name: "weights",
         script: "trainer/goldens/weights/record.py",
         requirements: "trainer/goldens/weights/requirements.txt",

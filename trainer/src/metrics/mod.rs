@@ -10,6 +10,9 @@
 //! | [`correlation`], [`overlap`], [`pointing`] | agreement of heatmaps, and where they point |
 //! | [`intervals`] | Wilson intervals, group-clustered bootstrap |
 //! | [`paired`] | McNemar's test, paired bootstrap of a difference |
+//! | [`kid`], [`fid`] | distances of generated images from real ones, by their features |
+//! | [`manifold`] | precision and recall of generated images |
+//! | [`copying`] | whether generated images are training images over again |
 //!
 //! A figure that the data cannot give (no image of a class, a constant map) is `None`, never a number that looks like
 //! one.
@@ -20,8 +23,12 @@ pub mod balanced_accuracy;
 pub mod calibration;
 pub mod conformal;
 pub mod confusion;
+pub mod copying;
 pub mod correlation;
+pub mod fid;
 pub mod intervals;
+pub mod kid;
+pub mod manifold;
 pub mod overlap;
 pub mod paired;
 pub mod pointing;
@@ -106,6 +113,53 @@ pub(crate) mod goldens {
 
     pub fn assert_near(actual: f64, expected: f64, tolerance: f64) {
         assert!((actual - expected).abs() <= tolerance, "{actual} against {expected}");
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod generative_goldens {
+    //! Values recorded from scikit-learn, SciPy and prdc by `goldens/generative/record.py`.
+
+    use ndarray::Array2;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct File {
+        real: Vec<Vec<f64>>,
+        generated: Vec<Vec<f64>>,
+        held_out: Vec<Vec<f64>>,
+        kid: f64,
+        fid: f64,
+        precision: f64,
+        recall: f64,
+        copying: f64,
+    }
+
+    pub struct Goldens {
+        pub real: Array2<f64>,
+        pub generated: Array2<f64>,
+        pub held_out: Array2<f64>,
+        pub kid: f64,
+        pub fid: f64,
+        pub precision: f64,
+        pub recall: f64,
+        pub copying: f64,
+    }
+
+    pub fn load() -> Goldens {
+        let text = include_str!("../../goldens/generative/expected.json");
+        let file: File = serde_json::from_str(text).expect("goldens/generative/expected.json");
+        let matrix = |rows: Vec<Vec<f64>>| Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap();
+        Goldens {
+            real: matrix(file.real),
+            generated: matrix(file.generated),
+            held_out: matrix(file.held_out),
+            kid: file.kid,
+            fid: file.fid,
+            precision: file.precision,
+            recall: file.recall,
+            copying: file.copying,
+        }
     }
 }
 

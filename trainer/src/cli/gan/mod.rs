@@ -1,5 +1,6 @@
 //! `gan`: train generative networks, and make images with them.
 
+mod assess;
 mod export;
 mod made;
 mod sample;
@@ -22,6 +23,8 @@ pub enum GanVerb {
     Sample(sample::SampleArgs),
     /// Translate images from one label to another.
     Translate(translate::TranslateArgs),
+    /// Judge a run's images: how far from real ones, and whether they are copies.
+    Assess(assess::AssessArgs),
     /// Write a run's generator as an ONNX file.
     Export(export::ExportArgs),
 }
@@ -35,6 +38,7 @@ pub fn run(verb: &GanVerb, output: &Output) -> Result<(), Failure> {
         GanVerb::Train(arguments) => train::run(arguments, output),
         GanVerb::Sample(arguments) => sample::run(arguments, output),
         GanVerb::Translate(arguments) => translate::run(arguments, output),
+        GanVerb::Assess(arguments) => assess::run(arguments, output),
         GanVerb::Export(arguments) => export::run(arguments, output),
     }
 }

@@ -46,7 +46,7 @@ pub struct SampleArgs {
 /// # Errors
 /// What ended it, with the exit code.
 pub fn run(arguments: &SampleArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Native)?;
+    let device = native::device(&arguments.device).code(Code::Usage)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let run = RunFolder::open(&arguments.run).code(Code::Usage)?;
     let trained = Trained::load(&run, device).map_err(failure)?;

@@ -62,7 +62,7 @@ struct Plan {
 /// # Errors
 /// What ended it, with the exit code.
 pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Native)?;
+    let device = native::device(&arguments.device).code(Code::Usage)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let mut plan = match arguments.resume {
         true => resumed(arguments)?,

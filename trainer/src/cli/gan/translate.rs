@@ -40,7 +40,7 @@ pub struct TranslateArgs {
 /// # Errors
 /// The worst that happened, with its exit code.
 pub fn run(arguments: &TranslateArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Native)?;
+    let device = native::device(&arguments.device).code(Code::Usage)?;
     let run = RunFolder::open(&arguments.run).code(Code::Usage)?;
     let trained = Trained::load(&run, device).map_err(failure)?;
     let Some(translate) = &trained.recipe.translate else {

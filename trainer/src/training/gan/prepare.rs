@@ -86,6 +86,14 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
     Ok(Prepared { source, shown, counts })
 }
 
+/// These rows as one tensor `[n,C,H,W]` in [-1, 1], without augmentation.
+///
+/// # Errors
+/// Images that cannot be used.
+pub fn load_images(recipe: &GanRecipe, dataset: &Arc<Dataset>, rows: Vec<usize>) -> Result<Tensor, GanError> {
+    Plan { recipe, dataset }.images(rows)
+}
+
 struct Plan<'a> {
     recipe: &'a GanRecipe,
     dataset: &'a Arc<Dataset>,
