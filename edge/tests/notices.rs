@@ -42,7 +42,7 @@ fn notices() -> Vec<(&'static str, NoticeView)> {
     let too_old = refusal(&BundleError::SecurityCounter { found: 3, lowest: 5 });
     vec![
         ("no-model", no_model(words())),
-        ("receiving", receiving(12_100_000, 18_400_000, words())),
+        ("receiving", receiving(12_100_000, 18_400_000, true, words())),
         ("verifying", verifying(3_000_000, 18_400_000, words())),
         ("self-test", self_test(1, 4, words())),
         ("trial", ended(OutcomeKind::Passed, ON_TRIAL)),

@@ -5,16 +5,22 @@ mod inside;
 mod service;
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use embedded_graphics::geometry::OriginDimensions;
 use hardware::display::Canvas;
 use hardware::leds::LedState;
-use inside::{SIZE, body, count, site, start, text};
+use inside::{SIZE, Tampered, body, count, receive, site, slots, start, text};
 use scanside_edge::controls::Action;
 use scanside_edge::daemon::Ended;
+use scanside_edge::presentation::notices;
 use scanside_edge::screens::layout::Layout;
+use scanside_edge::screens::{NoticeView, Screens, View};
+use scanside_edge::text::words::Language;
+use service::Site;
 use support::{code, program, stderr, stdout};
 
 /// The left third of that: the picture of a result.
@@ -154,4 +160,41 @@ fn the_screen_is_seen_to_live_and_is_dimmed_at_night() {
         (brightness(&running.canvas()) * 20 > day * 19).then_some(())
     });
     running.stop();
+}
+
+/// The notice stands on the display while the serving thread waits to read a model, and is gone when it has one.
+fn is_shown_while_loading(site: &Site, notice: &NoticeView) {
+    let held = Arc::new(AtomicBool::new(true));
+    let (path, holds) = (site.path("state/slots"), held.clone());
+    let before_read = move || {
+        while holds.load(Ordering::SeqCst) && thread::current().name() == Some("serving") {
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let running = start(site, false, move |parts| Tampered::put(parts, &path, true, before_read));
+    let mut drawn = Canvas::new(SIZE);
+    let Ok(()) = Screens::new(Language::English).draw(View::Notice(notice), &mut drawn);
+    assert!(body(&running.settled()) == body(&drawn), "{}", notice.headline);
+    held.store(false, Ordering::SeqCst);
+    running
+        .site
+        .wait("the model", || (body(&running.canvas()) != body(&drawn)).then_some(()));
+    running.stop();
+}
+
+#[test]
+fn nobody_is_told_that_there_is_no_model_while_one_is_loaded() {
+    let Some(site) = site() else { return };
+    let words = Language::English.words();
+    is_shown_while_loading(&site, &notices::loading(words));
+    let new = site.bundle(|_| ());
+    let mut slots = slots(&site);
+    receive(&mut slots, &new);
+    for verification in slots.verifications() {
+        let hash = site.hash(&new).try_into().unwrap();
+        let _ = slots.finish_verification(verification.run(|_| Ok(hash))).unwrap();
+    }
+    slots.request(&site.hash(&new), false).unwrap();
+    drop(slots);
+    is_shown_while_loading(&site, &notices::self_test(0, 0, words));
 }

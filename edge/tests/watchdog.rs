@@ -11,12 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bundle::Policy;
-use hardware::slots::{Chunk, FileCounter, Folder, Slots, Storage};
 use hardware::watchdog::News;
-use inside::{site, start};
-use scanside_edge::appliance::Appliance;
-use scanside_edge::daemon::gatekeeper::BundleGate;
+use inside::{Tampered, receive, site, slots, start};
 use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing};
 use scanside_edge::daemon::{DaemonError, Outgoing, Parts};
 use scanside_edge::outbox::Kind;
@@ -49,48 +45,6 @@ impl Write for BadLine {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A folder in which nothing can be renamed, so that no record is written, and that brings the verifier down once it is
-/// told to.
-struct BadFolder {
-    folder: Folder,
-    ends: Arc<AtomicBool>,
-}
-
-impl Storage for BadFolder {
-    fn create(&self, name: &str) -> io::Result<()> {
-        self.folder.create(name)
-    }
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.folder.write_at(name, offset, bytes)
-    }
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let ends = self.ends.load(Ordering::SeqCst) && thread::current().name() == Some("verifier");
-        assert!(!ends, "the test wants this thread to end");
-        self.folder.read_at(name, offset, buffer)
-    }
-    fn length(&self, name: &str) -> io::Result<Option<u64>> {
-        self.folder.length(name)
-    }
-    fn sync(&self, name: &str) -> io::Result<()> {
-        self.folder.sync(name)
-    }
-    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.folder.remove(name)
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.folder.list()
-    }
-    fn sync_folder(&self) -> io::Result<()> {
-        self.folder.sync_folder()
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.folder.free_bytes()
     }
 }
 
@@ -151,36 +105,16 @@ fn it_hears_no_more_once_the_serial_thread_is_lost() {
 #[test]
 fn it_hears_no_more_once_the_verifier_is_lost() {
     let Some(site) = site() else { return };
-    receive(&site);
+    receive(&mut slots(&site), &site.bundle(|_| ()));
     let ends = Arc::new(AtomicBool::new(false));
-    let path = site.path("state/slots");
-    let told = ends.clone();
-    let change = move |parts: &mut Parts| {
-        // Its lock is held by what is replaced.
-        parts.slots = parts.deltas.clone();
-        let folder = Folder::open(path).unwrap();
-        parts.slots = Arc::new(BadFolder { folder, ends: told });
+    let (path, told) = (site.path("state/slots"), ends.clone());
+    let before_read = move || {
+        let ends = told.load(Ordering::SeqCst) && thread::current().name() == Some("verifier");
+        assert!(!ends, "the test wants this thread to end");
     };
+    // What is read back cannot be written down, so it is read back again and again.
+    let change = move |parts: &mut Parts| Tampered::put(parts, &path, false, before_read);
     loses_a_thread(&site, change, || ends.store(true, Ordering::SeqCst));
-}
-
-/// Lets a bundle arrive that nobody has read back.
-fn receive(site: &Site) {
-    let folder = |name: &str| Arc::new(Folder::open(site.path(name)).unwrap());
-    let gate = BundleGate::new(site.trusted(), Policy::default(), Appliance::here(&[]));
-    let counter = Arc::new(FileCounter::new(folder("state/monotonic")));
-    let roles = [bundle::example::manifest().role];
-    let mut slots = Slots::open(folder("state/slots"), &roles, Arc::new(gate), counter).unwrap();
-    let bundle = site.bundle(|_| ());
-    let chunk = Chunk {
-        image: 0,
-        offset: 0,
-        data: &bundle,
-        length: Some(bundle.len() as u64),
-        sha: None,
-        upgrade: false,
-    };
-    assert_eq!(slots.upload(&chunk).unwrap().offset, bundle.len() as u64);
 }
 
 #[test]

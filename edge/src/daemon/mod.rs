@@ -208,7 +208,7 @@ fn serve(
         leds: parts.leds,
         thermal: parts.thermal,
         sends: !kinds.is_empty(),
-        roles: config.roles.len(),
+        roles: u32::try_from(config.roles.len()).unwrap_or(u32::MAX),
     };
     let head = AuditHead::open(parts.monotonic);
     let store = open_store(config, &shared, kinds, &head)?;

@@ -88,8 +88,9 @@ struct Serving {
 }
 
 /// What others know of a model that serves.
-fn served(examiner: &Examiner) -> Served {
+fn served(image: u32, examiner: &Examiner) -> Served {
     Served {
+        image,
         manifest: Arc::new(examiner.model().manifest().clone()),
         site_thresholds: examiner.model().site_thresholds().map(|site| site.made.clone()),
     }
@@ -121,7 +122,7 @@ impl Models {
     pub fn examiner(&mut self, image: u32) -> Option<&mut Examiner> {
         let serving = self.serving.get_mut(&image)?;
         if self.site.refresh(&mut serving.examiner, &mut serving.calibration) {
-            self.shared.set_serving(image, Some(served(&serving.examiner)));
+            self.shared.set_serving(image, Some(served(image, &serving.examiner)));
         }
         Some(&mut serving.examiner)
     }
@@ -227,7 +228,7 @@ impl Models {
         {
             tracing::error!("which model serves cannot be noted: {error}");
         }
-        self.shared.set_serving(image, Some(served(&examiner)));
+        self.shared.set_serving(image, Some(served(image, &examiner)));
         self.serving.insert(
             image,
             Serving {

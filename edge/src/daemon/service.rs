@@ -81,11 +81,7 @@ impl Service {
     fn slots_activity(&self, image: u32) -> Option<Activity> {
         match self.shared.slots().activity(image).ok()? {
             slots::Activity::Receiving { bytes, total } => Some(Activity::Receiving { image, bytes, total }),
-            slots::Activity::Verifying => Some(Activity::Verifying {
-                image,
-                bytes: 0,
-                total: 0,
-            }),
+            slots::Activity::Verifying { total } => Some(Activity::Verifying { image, bytes: 0, total }),
             slots::Activity::Trial {
                 phase: Phase::Loading, ..
             } => Some(Activity::SelfTest {

@@ -80,6 +80,8 @@ impl Input {
 /// A model that serves.
 #[derive(Debug, Clone)]
 pub struct Served {
+    /// Number of its role.
+    pub image: u32,
     /// What it says about itself.
     pub manifest: Arc<Manifest>,
     /// When its operating points were chosen at this site, RFC 3339, if they were.

@@ -7,15 +7,16 @@ use crate::text::words::Words;
 
 const MEGABYTE: f64 = 1e6;
 
-/// A model arrives: bytes so far, and of how many.
+/// A model arrives: bytes so far, and of how many; whether another one `serves` meanwhile.
 #[must_use]
-pub fn receiving(bytes: u64, total: u64, words: &Words) -> NoticeView {
+pub fn receiving(bytes: u64, total: u64, serves: bool, words: &Words) -> NoticeView {
     let updates = &words.updates;
     let progress = Some(in_bytes(bytes, total, words));
-    notice(Tone::Busy, updates.receiving, &[updates.old_works], progress, words)
+    let lines = [updates.old_works];
+    notice(Tone::Busy, updates.receiving, &lines[..serves.into()], progress, words)
 }
 
-/// A model is put together from its base and a difference: bytes so far, and of how many.
+/// A model is put together from its base, which serves, and a difference: bytes so far, and of how many.
 #[must_use]
 pub fn rebuilding(bytes: u64, total: u64, words: &Words) -> NoticeView {
     let updates = &words.updates;
@@ -31,18 +32,12 @@ pub fn verifying(bytes: u64, total: u64, words: &Words) -> NoticeView {
     notice(Tone::Busy, updates.verifying, &[updates.every_byte], progress, words)
 }
 
-/// A model runs its golden cases: cases so far, and of how many.
+/// A model runs its golden cases: cases so far, and of how many; 0 of 0 while it is being loaded.
 #[must_use]
 pub fn self_test(done: u64, total: u64, words: &Words) -> NoticeView {
     let updates = &words.updates;
-    let progress = (share(done, total), (updates.cases)(done, total));
-    notice(
-        Tone::Busy,
-        updates.self_test,
-        &[updates.golden_cases],
-        Some(progress),
-        words,
-    )
+    let progress = (total > 0).then(|| (share(done, total), (updates.cases)(done, total)));
+    notice(Tone::Busy, updates.self_test, &[updates.golden_cases], progress, words)
 }
 
 /// Something came to its end; its reason is for an engineer, and English. For a setback the model that is `serving` is
@@ -69,6 +64,15 @@ pub fn outcome(outcome: &Outcome, serving: Option<&str>, words: &Words) -> Notic
     });
     let lines: Vec<&str> = [&reason, &goes_on].into_iter().flatten().map(String::as_str).collect();
     notice(tone, headline, &lines, None, words)
+}
+
+/// The model that serves is being loaded.
+#[must_use]
+pub fn loading(words: &Words) -> NoticeView {
+    NoticeView {
+        status: words.status.working.to_owned(),
+        ..notice(Tone::Busy, words.updates.loading, &[], None, words)
+    }
 }
 
 /// There is no model yet.
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn progress_is_told_in_the_languages_numbers() {
         let said = |language: Language| {
-            receiving(12_100_000, 18_400_000, language.words())
+            receiving(12_100_000, 18_400_000, true, language.words())
                 .progress
                 .expect("progress")
                 .1
@@ -163,5 +167,13 @@ mod tests {
         );
         assert!(told(OutcomeKind::Confirmed, "").lines.is_empty());
         assert_eq!(no_model(Language::French.words()).status, "sans modèle");
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_model_or_of_cases_that_are_not_there() {
+        let words = Language::English.words();
+        assert!(receiving(1, 2, false, words).lines.is_empty());
+        assert_eq!(self_test(0, 0, words).progress, None);
+        assert!(self_test(0, 4, words).progress.is_some());
     }
 }

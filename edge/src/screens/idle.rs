@@ -49,12 +49,19 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
 
         let bottom = self.day(view, area, layout)?;
         for model in &view.models {
-            let height = self.model_height(model, room, layout);
-            if y + height > bottom {
+            let named = ModelRow {
+                on_trial: false,
+                ..model.clone()
+            };
+            // Where there is no room for more, at least its name.
+            let Some(model) = [model, &named]
+                .into_iter()
+                .find(|model| y + self.model_height(model, room, layout) <= bottom)
+            else {
                 break;
-            }
+            };
             self.model(model, Point::new(left, y), room, layout)?;
-            y += height + gap / 2;
+            y += self.model_height(model, room, layout) + gap / 2;
         }
         Ok(())
     }
@@ -73,8 +80,19 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         let sizes = layout.sizes;
         let name = self.fonts.face(Weight::Regular, sizes.body);
         let lines = wrap(&name, &model.name, room.max(0) as u32, 2).len() as i32;
-        let site = model.site_thresholds.as_ref().map_or(0, |_| sizes.small as i32 * 3 / 2);
-        lines * name.line_height() as i32 + site
+        let site = model.site_thresholds.as_ref().map_or(0, |_| step(layout));
+        lines * name.line_height() as i32 + self.trial_lines(model, room, layout).len() as i32 * step(layout) + site
+    }
+
+    /// What is said of a model on trial.
+    fn trial_lines(&self, model: &ModelRow, room: i32, layout: &Layout) -> Vec<String> {
+        let face = self.fonts.face(Weight::Regular, layout.sizes.small);
+        let said = if model.on_trial {
+            self.words.updates.on_trial
+        } else {
+            ""
+        };
+        wrap(&face, said, room.max(0) as u32, 2)
     }
 
     fn model(&mut self, model: &ModelRow, at: Point, room: i32, layout: &Layout) -> Result<(), D::Error> {
@@ -86,10 +104,14 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             self.write(&words, at.x, y + line / 2, room, Ink::text(sizes.body))?;
             y += line;
         }
+        let ink = Ink::muted(sizes.small);
+        for words in self.trial_lines(model, room, layout) {
+            self.write(&words, at.x, y + step(layout) / 2, room, ink)?;
+            y += step(layout);
+        }
         let Some(mark) = Self::site_line(model, self.words) else {
             return Ok(());
         };
-        let ink = Ink::muted(sizes.small);
         let in_words = self.mark_width(&mark, ink, true) <= room;
         self.mark(&mark, at.x, y + sizes.small as i32 * 2 / 3, ink, in_words)
             .map(|_| ())
@@ -175,4 +197,9 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             .saturating_sub(Size::new(2 * edge as u32, (height + edge) as u32));
         Ok(Rectangle::new(panel.top_left + Point::new(edge, height), size))
     }
+}
+
+/// From one small line to the next.
+fn step(layout: &Layout) -> i32 {
+    layout.sizes.small as i32 * 3 / 2
 }

@@ -232,6 +232,8 @@ pub struct IdleView {
 pub struct ModelRow {
     /// Name and version: "chest-xray 1.4.0".
     pub name: String,
+    /// It serves, and nobody has confirmed it.
+    pub on_trial: bool,
     /// The day on which its operating points were set at this site, if they were.
     pub site_thresholds: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use hardware::buttons::{Hand, Length, SimulatedButtons};
 use hardware::clock::Clock;
 use hardware::display::{Canvas, Display, DisplayError};
 use hardware::leds::SimulatedLeds;
-use hardware::slots::{FileCounter, Folder, Storage};
+use hardware::slots::{Chunk, FileCounter, Folder, Slots, Storage};
 use hardware::smp::{Identity, Information};
 use hardware::watchdog::SimulatedWatchdog;
 use onnx::runtime::SessionOptions;
@@ -23,6 +24,7 @@ use rusqlite::Connection;
 use scanside_edge::appliance::Appliance;
 use scanside_edge::config::Config;
 use scanside_edge::controls::{Action, Panel};
+use scanside_edge::daemon::gatekeeper::BundleGate;
 use scanside_edge::daemon::models::Loading;
 use scanside_edge::daemon::service::Description;
 use scanside_edge::daemon::{self, DaemonError, Ended, Parts};
@@ -203,4 +205,83 @@ pub fn count(site: &Site, sql: &str) -> i64 {
 
 pub fn text(site: &Site, sql: &str) -> String {
     database(site).query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// The slots of a service that does not run.
+pub fn slots(site: &Site) -> Slots {
+    let folder = |name: &str| Arc::new(Folder::open(site.path(name)).unwrap());
+    let gate = BundleGate::new(site.trusted(), Policy::default(), Appliance::here(&[]));
+    let counter = Arc::new(FileCounter::new(folder("state/monotonic")));
+    let roles = [bundle::example::manifest().role];
+    Slots::open(folder("state/slots"), &roles, Arc::new(gate), counter).unwrap()
+}
+
+/// Lets a bundle arrive that nobody has read back.
+pub fn receive(slots: &mut Slots, bundle: &[u8]) {
+    let chunk = Chunk {
+        image: 0,
+        offset: 0,
+        data: bundle,
+        length: Some(bundle.len() as u64),
+        sha: None,
+        upgrade: false,
+    };
+    assert_eq!(slots.upload(&chunk).unwrap().offset, bundle.len() as u64);
+}
+
+/// The folder of the slots, with something that is done before each read, and without renames if no record is to be
+/// written.
+pub struct Tampered {
+    folder: Folder,
+    before_read: Box<dyn Fn() + Send + Sync>,
+    renames: bool,
+}
+
+impl Tampered {
+    /// Takes the place of the folder itself, whose lock the parts hold.
+    pub fn put(parts: &mut Parts, path: &Path, renames: bool, before_read: impl Fn() + Send + Sync + 'static) {
+        parts.slots = parts.deltas.clone();
+        parts.slots = Arc::new(Self {
+            folder: Folder::open(path).unwrap(),
+            before_read: Box::new(before_read),
+            renames,
+        });
+    }
+}
+
+impl Storage for Tampered {
+    fn create(&self, name: &str) -> io::Result<()> {
+        self.folder.create(name)
+    }
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.folder.write_at(name, offset, bytes)
+    }
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.before_read)();
+        self.folder.read_at(name, offset, buffer)
+    }
+    fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        self.folder.length(name)
+    }
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.folder.sync(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        match self.renames {
+            true => self.folder.rename(from, to),
+            false => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        }
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+    fn sync_folder(&self) -> io::Result<()> {
+        self.folder.sync_folder()
+    }
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.folder.free_bytes()
+    }
 }

@@ -148,10 +148,12 @@ pub fn idle(words: &Words) -> IdleView {
         models: vec![
             ModelRow {
                 name: "chest-xray 1.4.0".to_owned(),
+                on_trial: false,
                 site_thresholds: Some("2026-11-20".to_owned()),
             },
             ModelRow {
                 name: "chest-ct 0.9.2".to_owned(),
+                on_trial: true,
                 site_thresholds: None,
             },
         ],
@@ -312,7 +314,7 @@ pub fn update(words: &Words) -> NoticeView {
     NoticeView {
         model: "chest-xray 1.4.0".to_owned(),
         time: "14:32".to_owned(),
-        ..notices::receiving(12_100_000, 18_400_000, words)
+        ..notices::receiving(12_100_000, 18_400_000, true, words)
     }
 }
 

@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use bundle::Manifest;
 use bundle::container::{self, PayloadFile};
+use bundle::manifest::{FileKind, GoldenCase};
 use bundle::sign::{self, NewKeys, SecretKey};
 use hardware::smp::port::Pty;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub use client::{KILLED, Service, State};
 
-use crate::support::{self, Says, chest, program, tiny};
+use crate::support::{self, Says, chest, of_width, program, tiny};
 
 /// Nothing takes that long; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -169,6 +170,24 @@ impl Site {
     /// A bundle that is like no other, after a change of its files.
     pub fn bundle(&self, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
         let (manifest, mut files) = tiny(Says::Finding);
+        change(&mut files);
+        self.pack(manifest, &files, &self.secret())
+    }
+
+    /// One that takes the service a while to read back, to load and to test, although it is not long.
+    pub fn slow(&self, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
+        let (mut manifest, mut files) = of_width(Says::Finding, 24);
+        let case = manifest.golden.remove(0);
+        let named = |number: usize| GoldenCase {
+            name: format!("a drawn input, {number}"),
+            ..case.clone()
+        };
+        manifest.golden = (1..=200).map(named).collect();
+        files.push(PayloadFile::new(
+            "report/zeros.bin",
+            FileKind::Report,
+            vec![0; 400_000_000],
+        ));
         change(&mut files);
         self.pack(manifest, &files, &self.secret())
     }

@@ -133,7 +133,12 @@ pub fn findings(output: &Output) -> Vec<serde_json::Value> {
 
 /// A bundle's manifest and payload: a small network with fixed random weights.
 pub fn tiny(says: Says) -> (Manifest, Vec<PayloadFile>) {
-    let model = network(says);
+    of_width(says, 4)
+}
+
+/// As [`tiny`], with a network of so many channels: 4 takes no time, 64 a while.
+pub fn of_width(says: Says, width: usize) -> (Manifest, Vec<PayloadFile>) {
+    let model = network(says, width);
     let mut manifest = Manifest {
         preprocess: PreprocessSpec::grey(SIDE),
         temperature: 1.0,
@@ -192,14 +197,14 @@ fn golden(model: &[u8], manifest: &Manifest) -> (GoldenCase, [PayloadFile; 2]) {
     (case, files)
 }
 
-fn network(says: Says) -> Vec<u8> {
+fn network(says: Says, width: usize) -> Vec<u8> {
     let config = SmallCnnConfig {
         image: ImageClassifier {
             classes: 3,
             channels: 1,
             size: [SIDE as usize; 2],
         },
-        width: 4,
+        width,
     };
     let plain = small_cnn(&config).unwrap();
     let features = plain.parameter("fc.weight").unwrap().shape[1];

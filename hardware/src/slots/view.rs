@@ -48,7 +48,10 @@ pub enum Activity {
         total: u64,
     },
     /// A file is whole and is to be read back.
-    Verifying,
+    Verifying {
+        /// Its length in bytes.
+        total: u64,
+    },
     /// An image is on trial.
     Trial {
         /// How far it is.
@@ -69,12 +72,11 @@ impl Role {
         if let Some((bytes, total)) = self.upload.progress() {
             return Activity::Receiving { bytes, total };
         }
-        let verifying = self
-            .record
-            .slots
-            .iter()
-            .any(|slot| matches!(slot, Slot::Received { .. }));
-        if verifying { Activity::Verifying } else { Activity::Idle }
+        let received = self.record.slots.iter().find_map(|slot| match slot {
+            Slot::Received { image, .. } => Some(image.total),
+            _ => None,
+        });
+        received.map_or(Activity::Idle, |total| Activity::Verifying { total })
     }
 
     pub fn states(&self, means: &Means) -> Vec<ImageState> {

@@ -1,12 +1,13 @@
 //! What stands where no case does: waiting, at work, an update, a fault.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local, NaiveTime, Utc};
-use hardware::slots::Activity;
+use hardware::slots::{Activity, Phase};
 
 use super::surface::Shown;
-use crate::daemon::board::{Part, Step};
+use crate::daemon::board::{Part, Progress, Step};
 use crate::daemon::shared::{Served, Shared, Work};
 use crate::presentation::cases::case_row;
 use crate::presentation::faults::{FaultKind, fault_view};
@@ -18,6 +19,8 @@ use crate::text::words::Words;
 
 /// How long the end of an update stays on the display.
 const NEWS: Duration = Duration::from_secs(20);
+/// An upload that has not moved for so long was left alone.
+const STILL: Duration = Duration::from_secs(30);
 /// Work that is over sooner needs no screen.
 const SOON: Duration = Duration::from_millis(200);
 /// Results that the idle screen has room for at most.
@@ -64,10 +67,17 @@ impl Day {
 
     /// The screen between results.
     #[must_use]
-    pub fn view(&self, served: &[Served], flagged: usize, now: DateTime<Utc>, edges: Edges) -> IdleView {
+    pub fn view(
+        &self,
+        shared: &Shared,
+        served: &[Served],
+        flagged: usize,
+        now: DateTime<Utc>,
+        edges: Edges,
+    ) -> IdleView {
         IdleView {
             date: date(now),
-            models: served.iter().map(model_row).collect(),
+            models: served.iter().map(|served| model_row(served, shared)).collect(),
             today: self.today,
             unacknowledged: flagged,
             last: self.last.clone(),
@@ -83,9 +93,10 @@ pub fn manifest_of<'a>(case: &crate::store::cases::CaseRecord, served: &'a [Serv
     manifests.into_iter().find(|manifest| name(manifest) == *model)
 }
 
-fn model_row(served: &Served) -> ModelRow {
+fn model_row(served: &Served, shared: &Shared) -> ModelRow {
     ModelRow {
         name: name(&served.manifest),
+        on_trial: matches!(shared.slots().activity(served.image), Ok(Activity::Trial { .. })),
         site_thresholds: served.site_thresholds.as_deref().map(day_of),
     }
 }
@@ -116,26 +127,68 @@ pub fn working(work: &Work, queue: Queue, edges: &Edges, words: &'static Words) 
     })
 }
 
+/// What arrives, and whether it still does: what was left alone waits to be gone on with, and is no news.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    /// Bytes by role, and when they became more.
+    seen: BTreeMap<u32, (u64, Option<Instant>)>,
+}
+
+impl Arrivals {
+    fn moves(&mut self, image: u32, bytes: u64, now: Instant) -> bool {
+        let (known, grew) = self.seen.entry(image).or_insert((bytes, None));
+        if *known != bytes {
+            (*known, *grew) = (bytes, Some(now));
+        }
+        grew.is_some_and(|grew| now.saturating_duration_since(grew) < STILL)
+    }
+}
+
 /// An update on its way, or its end.
 #[must_use]
-pub fn update(shared: &Shared, roles: usize, serving: Option<&str>, words: &Words) -> Option<NoticeView> {
-    for image in 0..u32::try_from(roles).unwrap_or(u32::MAX) {
-        if let Some(step) = shared.board().step(image) {
-            return Some(match step {
-                Step::Receiving(bytes) => notices::receiving(bytes.done, bytes.total, words),
-                Step::Rebuilding(bytes) => notices::rebuilding(bytes.done, bytes.total, words),
-                Step::Verifying(bytes) => notices::verifying(bytes.done, bytes.total, words),
-                Step::SelfTest(cases) => notices::self_test(cases.done, cases.total, words),
-            });
-        }
+pub fn update(shared: &Shared, roles: u32, arrivals: &mut Arrivals, words: &Words) -> Option<NoticeView> {
+    let now = Instant::now();
+    for image in 0..roles {
+        let step = shared.board().step(image);
         let activity = shared.slots().activity(image);
-        if let Ok(Activity::Receiving { bytes, total }) = activity {
-            return Some(notices::receiving(bytes, total, words));
+        let under_way = match (step, activity) {
+            (Some(Step::Rebuilding(bytes)), _) => Some(notices::rebuilding(bytes.done, bytes.total, words)),
+            (Some(Step::Verifying(bytes)), _) => Some(notices::verifying(bytes.done, bytes.total, words)),
+            (Some(Step::SelfTest(cases)), _) => Some(notices::self_test(cases.done, cases.total, words)),
+            (Some(Step::Receiving(Progress { done: bytes, total })), _)
+            | (None, Ok(Activity::Receiving { bytes, total })) => arrivals
+                .moves(image, bytes, now)
+                .then(|| notices::receiving(bytes, total, serving(shared, image).is_some(), words)),
+            (None, Ok(Activity::Verifying { total })) => Some(notices::verifying(0, total, words)),
+            (
+                None,
+                Ok(Activity::Trial {
+                    phase: Phase::Loading, ..
+                }),
+            ) => Some(notices::self_test(0, 0, words)),
+            _ => None,
+        };
+        if under_way.is_some() {
+            return under_way;
         }
     }
-    let board = shared.board();
-    let news = board.news(Instant::now(), NEWS);
-    news.map(|outcome| notices::outcome(outcome, serving, words))
+    let outcome = shared.board().news(now, NEWS).cloned()?;
+    let serving = serving(shared, outcome.image);
+    Some(notices::outcome(&outcome, serving.as_deref(), words))
+}
+
+/// Name and version of the model that the slots say is to serve a role: it may still be loading.
+fn serving(shared: &Shared, image: u32) -> Option<String> {
+    let states = shared.slots().states();
+    let active = states.iter().find(|state| state.image == image && state.active)?;
+    Some(format!("{} {}", active.facts.name, active.facts.version))
+}
+
+/// Whether a model is on its way from its slot into service.
+#[must_use]
+pub fn is_loading(shared: &Shared) -> bool {
+    let states = shared.slots().states();
+    states.iter().any(|state| state.active && !state.damaged)
 }
 
 /// A notice with its edges.
@@ -184,4 +237,21 @@ fn midnight(now: DateTime<Utc>) -> DateTime<Utc> {
     let day = now.with_timezone(&Local).date_naive().and_time(NaiveTime::MIN);
     let midnight = day.and_local_timezone(Local).earliest();
     midnight.map_or(now - chrono::TimeDelta::days(1), |time| time.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_alone_does_not_move() {
+        let begin = Instant::now();
+        let mut arrivals = Arrivals::default();
+        assert!(!arrivals.moves(0, 5, begin), "it was there before");
+        assert!(arrivals.moves(0, 6, begin));
+        assert!(arrivals.moves(0, 6, begin + STILL / 2));
+        assert!(!arrivals.moves(0, 6, begin + STILL));
+        assert!(!arrivals.moves(1, 6, begin + STILL), "another role");
+        assert!(arrivals.moves(0, 2, begin + STILL), "another upload");
+    }
 }

@@ -34,7 +34,7 @@ use archive::Archive;
 use case::OpenCase;
 use gauges::Gauges;
 use hardware::leds::{LedState, Leds};
-use home::Day;
+use home::{Arrivals, Day};
 use surface::{CaseShown, Shown, Surface};
 
 /// How long a result stays before a fault or the next step of an update may take its place.
@@ -55,7 +55,8 @@ pub struct Viewer<'a> {
     leds: Option<Box<dyn Leds>>,
     gauges: Gauges,
     day: Day,
-    roles: usize,
+    arrivals: Arrivals,
+    roles: u32,
     started: Instant,
     version: i64,
     open: Option<OpenCase>,
@@ -84,7 +85,7 @@ pub struct Fittings {
     /// Whether results leave the appliance.
     pub sends: bool,
     /// Number of roles.
-    pub roles: usize,
+    pub roles: u32,
 }
 
 impl<'a> Viewer<'a> {
@@ -101,6 +102,7 @@ impl<'a> Viewer<'a> {
             leds: fittings.leds,
             gauges: Gauges::new(fittings.thermal, fittings.sends),
             day: Day::default(),
+            arrivals: Arrivals::default(),
             roles: fittings.roles,
             started: Instant::now(),
             version: 0,
@@ -249,7 +251,7 @@ impl<'a> Viewer<'a> {
         let dimmed = self.night.is_on(time_of_day(time));
         let (served, words) = (self.shared.served(), self.surface.words());
         let edges = self.edges(&served, time, words);
-        if let Some(shown) = self.interruption(&served, &edges, now, words) {
+        if let Some(shown) = self.interruption(&edges, now, words) {
             return self.surface.show(shown, dimmed);
         }
         let shown = match self.navigation.place() {
@@ -261,7 +263,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// What takes the place of a case: a fault that nobody has seen, or an update while nobody is at the buttons.
-    fn interruption(&self, served: &[Served], edges: &Edges, now: Duration, words: &'static Words) -> Option<Shown> {
+    fn interruption(&mut self, edges: &Edges, now: Duration, words: &'static Words) -> Option<Shown> {
         if self.result_since.is_some_and(|since| now < since + RESULT) && self.navigation.place() != Place::Home {
             return None;
         }
@@ -274,14 +276,17 @@ impl<'a> Viewer<'a> {
         if attended {
             return None;
         }
-        let serving = served.first().map(|served| home::name(&served.manifest));
-        let update = home::update(&self.shared, self.roles, serving.as_deref(), words)?;
+        let update = home::update(&self.shared, self.roles, &mut self.arrivals, words)?;
         Some(home::notice(update, edges))
     }
 
     fn home(&mut self, served: &[Served], edges: Edges, time: DateTime<Utc>, words: &'static Words) -> Shown {
         if served.is_empty() {
-            return home::notice(notices::no_model(words), &edges);
+            let notice = match home::is_loading(&self.shared) {
+                true => notices::loading(words),
+                false => notices::no_model(words),
+            };
+            return home::notice(notice, &edges);
         }
         let work = self.shared.work();
         if let Some(view) = work.and_then(|work| home::working(&work, self.gauges.queue, &edges, words)) {
@@ -291,7 +296,7 @@ impl<'a> Viewer<'a> {
         self.day
             .refresh(&self.archive, self.version, served, sends, time, words);
         let flagged = self.gauges.unseen.flagged;
-        Shown::Idle(self.day.view(served, flagged, time, edges))
+        Shown::Idle(self.day.view(&self.shared, served, flagged, time, edges))
     }
 
     fn list(&self, case: CaseId, served: &[Served], edges: Edges, time: DateTime<Utc>, words: &Words) -> Shown {

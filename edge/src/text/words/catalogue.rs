@@ -301,6 +301,8 @@ catalogue! {
         reverted,
         /// Any other end.
         ended,
+        /// A model is being loaded.
+        loading,
         /// There is no model yet.
         no_model,
         /// How one comes here.

@@ -138,6 +138,7 @@ pub static WORDS: Words = Words {
         failed: "Self-test failed",
         reverted: "The new model was taken back",
         ended: "Update",
+        loading: "Loading the model",
         no_model: "No model yet",
         how_to_send: "An engineer sends one over the serial line with scanside-flash.",
         megabytes: |done, of, percent| format!("{done:.1} of {of:.1} MB, {percent:.0} %"),

@@ -149,6 +149,7 @@ pub static WORDS: Words = Words {
         failed: "Autotest échoué",
         reverted: "Le nouveau modèle a été retiré",
         ended: "Mise à jour",
+        loading: "Chargement du modèle",
         no_model: "Pas encore de modèle",
         how_to_send: "Un technicien en envoie un par la ligne série avec scanside-flash.",
         megabytes: |done, of, percent| format!("{done:.1} sur {of:.1} Mo, {percent:.0}\u{a0}%").replace('.', ","),

@@ -145,6 +145,7 @@ pub static WORDS: Words = Words {
         failed: "Autoprueba fallida",
         reverted: "Se retiró el modelo nuevo",
         ended: "Actualización",
+        loading: "Cargando el modelo",
         no_model: "Aún no hay modelo",
         how_to_send: "Un técnico envía uno por la línea serie con scanside-flash.",
         megabytes: |done, of, percent| format!("{done:.1} de {of:.1} MB, {percent:.0} %").replace('.', ","),

@@ -56,7 +56,8 @@ fn pieces_of_any_size_make_the_file() {
             let (_disk, mut slots) = installed();
             let reply = toy::send(&mut slots, &new.bytes, sha, piece).unwrap();
             assert_eq!(reply.matches, sha.map(|_| true));
-            assert_eq!(slots.activity(0).unwrap(), Activity::Verifying);
+            let total = new.bytes.len() as u64;
+            assert_eq!(slots.activity(0).unwrap(), Activity::Verifying { total });
             assert!(!toy::state(&slots, &new).unwrap().bootable);
             assert_eq!(
                 toy::verify(&mut slots, slice::from_ref(&new)),
