@@ -218,6 +218,11 @@ fn a_trial_that_is_taken_back_is_seen_with_the_model_that_goes_on() {
         taken_back(old),
     ];
     assert_order(&seen, &shown);
+    // From the first byte on there is always something to see of it.
+    let first = |notice: &Notice| seen.iter().position(|picture| notice.stands_on(picture)).unwrap();
+    let way = &seen[first(&shown[0])..first(&shown[2])];
+    let told = |picture: &RgbImage| shown[..2].iter().any(|notice| notice.stands_on(picture));
+    assert!(way.iter().all(told), "something else was shown on the way");
     assert_never(&seen, &taken_back(new));
     assert_never(&seen, &Notice::new("no model", &no_model(words())));
 }

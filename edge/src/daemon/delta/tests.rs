@@ -68,18 +68,7 @@ impl Device {
     }
 
     fn upload(&self, bundle: &[u8], from: usize, to: usize) {
-        let mut at = from;
-        while at < to {
-            let chunk = Chunk {
-                image: 0,
-                offset: at as u64,
-                data: &bundle[at..(at + PIECE).min(bundle.len())],
-                length: Some(bundle.len() as u64),
-                sha: None,
-                upgrade: false,
-            };
-            at = self.shared.slots().upload(&chunk).unwrap().offset as usize;
-        }
+        upload(&self.shared, bundle, from, to);
     }
 
     fn store(&self, bundle: &[u8]) {
@@ -167,6 +156,22 @@ impl Announced {
         let (reply, received) = self.send(device, &mut device.inbox(), usize::MAX).unwrap();
         assert_eq!(reply.matches, Some(true));
         received.expect("something to rebuild")
+    }
+}
+
+/// Uploads part of a bundle, in pieces.
+fn upload(shared: &Shared, bundle: &[u8], from: usize, to: usize) {
+    let mut at = from;
+    while at < to {
+        let chunk = Chunk {
+            image: 0,
+            offset: at as u64,
+            data: &bundle[at..(at + PIECE).min(bundle.len())],
+            length: Some(bundle.len() as u64),
+            sha: None,
+            upgrade: false,
+        };
+        at = shared.slots().upload(&chunk).unwrap().offset as usize;
     }
 }
 

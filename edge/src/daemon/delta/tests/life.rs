@@ -10,10 +10,10 @@ use bundle::Policy;
 use hardware::clock::Clock;
 use hardware::slots::simulated::Simulated;
 use hardware::slots::simulated::cuts::{Life, Stop};
-use hardware::slots::{Cause, Chunk, FileCounter, ImageState, Load, SecurityCounter, Slots, Storage, StorageReader};
+use hardware::slots::{Cause, FileCounter, ImageState, Load, SecurityCounter, Slots, Storage, StorageReader};
 use hardware::smp::{Code, DeltaBegin, DeltaChunk, OutcomeKind, UploadReply};
 
-use super::{Announced, PIECE, difference, digest, noise, packed, trusted};
+use super::{Announced, PIECE, difference, digest, noise, packed, trusted, upload};
 use crate::appliance::Appliance;
 use crate::daemon::delta::{Inbox, Received, rebuild};
 use crate::daemon::gatekeeper::BundleGate;
@@ -144,18 +144,7 @@ impl<'a> World<'a> {
         };
         let device = world.open().unwrap_or_else(|_| panic!("the slots can be opened"));
         let bundle = &models.models[0].bundle;
-        let mut at = 0;
-        while at < bundle.len() {
-            let chunk = Chunk {
-                image: 0,
-                offset: at as u64,
-                data: &bundle[at..(at + PIECE).min(bundle.len())],
-                length: Some(bundle.len() as u64),
-                sha: None,
-                upgrade: false,
-            };
-            at = device.shared.slots().upload(&chunk).unwrap().offset as usize;
-        }
+        upload(&device.shared, bundle, 0, bundle.len());
         world
             .read_back(&device)
             .unwrap_or_else(|_| panic!("it can be read back"));
