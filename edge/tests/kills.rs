@@ -176,7 +176,8 @@ impl Engineer<'_> {
             !serves && (self.counter..=self.counter + 1).contains(&bundle.counter)
         };
         let numbers: Vec<usize> = (0..self.bundles.len()).filter(|n| wanted(&self.bundles[*n])).collect();
-        if numbers.len() < CHOICE {
+        // Now and then another one, so that the counter goes on rising.
+        if numbers.len() < CHOICE || self.dice.below(8) == 0 {
             let number = self.bundles.len();
             let counter = self.counter + u32::from(self.dice.below(3) == 0);
             self.bundles.push(Known::new(self.site, number, counter));
