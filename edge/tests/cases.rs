@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use service::Site;
-use support::{EXPLICIT, Element, chest_values, code, program, stderr, stdout};
+use support::{CHEST, Said, code, program, stderr, stdout};
 
 /// xorshift64: repeatable from its seed.
 struct Dice(u64);
@@ -30,66 +30,6 @@ fn number(name: &str, default: u64) -> u64 {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(default)
-}
-
-/// What a radiograph of the tests says.
-#[derive(Clone, Copy)]
-struct Said<'a> {
-    uid: &'a str,
-    study: &'a str,
-    modality: &'a str,
-    body_part: &'a str,
-    name: &'a str,
-    /// Empty for a radiograph.
-    series: &'a str,
-    frames: usize,
-}
-
-const CHEST: Said<'static> = Said {
-    uid: "1.2.3.1",
-    study: "1.2.3",
-    modality: "DX",
-    body_part: "CHEST",
-    name: "Geheimrat^Ottilie",
-    series: "",
-    frames: 1,
-};
-
-impl Said<'_> {
-    fn bytes(self) -> Vec<u8> {
-        let (height, width) = (200, 180);
-        let pixels = chest_values(height, width);
-        let frame: Vec<u8> = pixels
-            .iter()
-            .flat_map(|v| ((v * 4095.0) as u16).to_le_bytes())
-            .collect();
-        let frames = self.frames.to_string();
-        support::dicom(
-            EXPLICIT,
-            &[
-                Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
-                Element::text(8, 0x18, *b"UI", self.uid),
-                Element::text(8, 0x60, *b"CS", self.modality),
-                Element::text(0x10, 0x10, *b"PN", self.name),
-                Element::text(0x10, 0x20, *b"LO", "VERTRAULICH-77"),
-                Element::text(0x10, 0x1010, *b"AS", "054Y"),
-                Element::text(0x18, 0x15, *b"CS", self.body_part),
-                Element::text(0x18, 0x5101, *b"CS", "PA"),
-                Element::text(0x20, 0x0d, *b"UI", self.study),
-                Element::text(0x20, 0x0e, *b"UI", self.series),
-                Element::number(0x28, 2, 1),
-                Element::text(0x28, 4, *b"CS", "MONOCHROME2"),
-                Element::text(0x28, 8, *b"IS", &frames),
-                Element::number(0x28, 0x10, height as u16),
-                Element::number(0x28, 0x11, width as u16),
-                Element::number(0x28, 0x100, 16),
-                Element::number(0x28, 0x101, 12),
-                Element::number(0x28, 0x102, 11),
-                Element::number(0x28, 0x103, 0),
-                Element::new(0x7fe0, 0x10, *b"OW", frame.repeat(self.frames)),
-            ],
-        )
-    }
 }
 
 /// Puts a file into the inbox as whole files come: by rename.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use service::Site;
-use support::{Element, chest_values, code, program, stderr, stdout};
+use support::{CHEST, Said, code, program, stderr, stdout};
 
 /// dcmtk's programs, or a line that says what to install; in CI they must be there.
 fn has_dcmtk() -> bool {
@@ -169,35 +169,12 @@ fn nothing_that_was_accepted_is_lost_when_the_power_goes() {
 
 /// A frontal radiograph of a study of its own, as a scanner makes it.
 fn radiograph(number: usize) -> Vec<u8> {
-    let (height, width) = (300, 260);
-    let values = chest_values(height, width);
-    let stored = values
-        .iter()
-        .flat_map(|v| ((v * 4095.0) as u16).to_le_bytes())
-        .collect();
     let uid = |kind: usize| format!("1.2.826.0.1.3680043.8.498.{kind}.{number}");
-    support::dicom(
-        support::EXPLICIT,
-        &[
-            Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
-            Element::text(8, 0x18, *b"UI", &uid(1)),
-            Element::text(8, 0x60, *b"CS", "DX"),
-            Element::text(0x10, 0x10, *b"PN", "Doe^Jane"),
-            Element::text(0x10, 0x20, *b"LO", "4711"),
-            Element::text(0x10, 0x1010, *b"AS", "054Y"),
-            Element::text(0x18, 0x15, *b"CS", "CHEST"),
-            Element::text(0x18, 0x5101, *b"CS", "PA"),
-            Element::text(0x20, 0x0d, *b"UI", &uid(2)),
-            Element::text(0x20, 0x0e, *b"UI", &uid(3)),
-            Element::number(0x28, 2, 1),
-            Element::text(0x28, 4, *b"CS", "MONOCHROME2"),
-            Element::number(0x28, 0x10, height as u16),
-            Element::number(0x28, 0x11, width as u16),
-            Element::number(0x28, 0x100, 16),
-            Element::number(0x28, 0x101, 12),
-            Element::number(0x28, 0x102, 11),
-            Element::number(0x28, 0x103, 0),
-            Element::new(0x7fe0, 0x10, *b"OW", stored),
-        ],
-    )
+    let said = Said {
+        uid: &uid(1),
+        study: &uid(2),
+        series: &uid(3),
+        ..CHEST
+    };
+    said.bytes()
 }

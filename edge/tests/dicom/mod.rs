@@ -101,6 +101,12 @@ pub fn config(lines: &str) -> DicomConfig {
     config
 }
 
+impl From<&Port> for SocketAddr {
+    fn from(port: &Port) -> Self {
+        port.address
+    }
+}
+
 impl Port {
     pub fn open(lines: &str) -> Self {
         Self::open_in(lines, None)
@@ -191,8 +197,12 @@ pub fn said(output: &Output) -> String {
 
 /// The data set of a DICOM file as it lies behind the file meta information.
 pub fn data_set(path: &Path) -> Vec<u8> {
-    let bytes = fs::read(path).unwrap();
-    assert_eq!(&bytes[128..132], b"DICM", "{}", path.display());
+    data_set_of(&fs::read(path).unwrap())
+}
+
+/// As [`data_set`], of the bytes of a file.
+pub fn data_set_of(bytes: &[u8]) -> Vec<u8> {
+    assert_eq!(&bytes[128..132], b"DICM");
     // Group length is the first element of the meta information (PS3.10 section 7.1).
     assert_eq!(&bytes[132..140], b"\x02\0\0\0UL\x04\0");
     let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;

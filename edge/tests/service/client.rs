@@ -119,7 +119,10 @@ impl Service<'_> {
     }
 
     pub fn upload(&mut self, bundle: &[u8]) {
-        self.try_upload(bundle).expect("the bundle is taken");
+        if let Err(rc) = self.try_upload(bundle) {
+            let log = fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
+            panic!("the bundle is refused with rc {rc}:\n{log}");
+        }
     }
 
     /// Uploads a whole bundle; gives the `rc` if it is refused.
@@ -219,6 +222,15 @@ impl Service<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Sets the clock, to `2026-01-31T23:59:59`; gives the reason if it is refused.
+    pub fn set_time(&mut self, time: &str) -> Result<(), String> {
+        let answer = self.ask(true, 0, 4, vec![text("datetime", time)]);
+        if answer.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{answer:?}"))
     }
 
     pub fn test(&mut self, hash: &[u8]) {
@@ -395,6 +407,20 @@ impl Service<'_> {
     /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).
     pub fn forget_peak_memory(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        self.entries("fd")
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    fn entries(&self, of: &str) -> usize {
+        fs::read_dir(format!("/proc/{}/{of}", self.child.id())).unwrap().count()
     }
 
     /// A path as the service sees it, also on a disk of its own.

@@ -38,6 +38,10 @@ pub struct Site {
     pub onnxruntime: RefCell<Option<PathBuf>>,
     /// More sections of the config.
     pub extra: String,
+    /// Width and height of the display.
+    pub display: (u32, u32),
+    /// More of the display's section.
+    pub display_lines: &'static str,
     /// Modalities that bundles are for, if not those of the example.
     pub modalities: Vec<&'static str>,
     /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
@@ -61,6 +65,8 @@ impl Site {
             trial_inferences: None,
             onnxruntime: RefCell::new(None),
             extra: String::new(),
+            display: (800, 480),
+            display_lines: "",
             modalities: Vec::new(),
             disk_megabytes: None,
             environment: Vec::new(),
@@ -96,14 +102,17 @@ impl Site {
         let library = library.as_ref().map(|path| format!("onnxruntime = {path:?}\n"));
         let config = format!(
             "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
-             [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = 800\nheight = 480\n\
-             [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
+             [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = {width}\nheight = {height}\n\
+             {lines}[appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
             keys = self.path("keys"),
             state = self.path("state"),
             screen = self.path("screen.png"),
             inbox = self.path("inbox"),
             trial = trial.unwrap_or_default(),
             library = library.unwrap_or_default(),
+            width = self.display.0,
+            height = self.display.1,
+            lines = self.display_lines,
             extra = self.extra,
         );
         fs::write(self.path("edge.toml"), config).unwrap();
@@ -112,6 +121,11 @@ impl Site {
     /// Starts the service.
     pub fn spawn(&self) -> Service<'_> {
         self.write_config();
+        self.spawn_as_configured()
+    }
+
+    /// Starts the service on the config that is there.
+    pub fn spawn_as_configured(&self) -> Service<'_> {
         let log = fs::File::options()
             .create(true)
             .append(true)
