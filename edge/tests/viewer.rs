@@ -1,73 +1,29 @@
 //! The service with a display, buttons, lights and a watchdog that the test owns: what people see, and what comes of
 //! what they press.
 
+mod inside;
 mod service;
 mod support;
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use bundle::Policy;
-use embedded_graphics::geometry::{OriginDimensions, Size};
-use embedded_graphics::primitives::Rectangle;
-use hardware::buttons::{Hand, Length, SimulatedButtons};
-use hardware::clock::Clock;
-use hardware::display::{Canvas, Display, DisplayError};
-use hardware::leds::{LedState, SimulatedLeds};
-use hardware::slots::{FileCounter, Folder, Storage};
-use hardware::smp::{Identity, Information};
-use hardware::watchdog::{News, SimulatedWatchdog};
-use onnx::runtime::SessionOptions;
-use rusqlite::Connection;
-use scanside_edge::appliance::Appliance;
-use scanside_edge::config::Config;
-use scanside_edge::controls::{Action, Panel};
-use scanside_edge::daemon::models::Loading;
-use scanside_edge::daemon::service::Description;
+use embedded_graphics::geometry::Size;
+use hardware::display::Canvas;
+use hardware::leds::LedState;
+use hardware::watchdog::News;
+use inside::{Running, Setup, body, count, picture, site, text};
+use scanside_edge::controls::Action;
+use scanside_edge::daemon::config::ApplianceConfig;
 use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing};
-use scanside_edge::daemon::{self, DaemonError, Ended, Outgoing, Parts};
+use scanside_edge::daemon::{DaemonError, Ended, Outgoing};
 use scanside_edge::outbox::Kind;
 use scanside_edge::screens::layout::Layout;
 use service::Site;
 use support::{code, program, stderr, stdout};
 
 const SIZE: Size = Size::new(800, 480);
-/// Longer than anything that the display does by itself once a second.
-const SETTLED: Duration = Duration::from_millis(1300);
-/// Nobody's attention ends within a test.
-const CONTROLS: &str = "[appliance.controls]\nkind = \"terminal\"\nreturn_seconds = 3600\n";
-
-/// A display that a test looks at.
-#[derive(Clone)]
-struct Glass {
-    shown: Arc<Mutex<Canvas>>,
-    dirty: Arc<Mutex<Vec<Rectangle>>>,
-    moves: bool,
-}
-
-impl Display for Glass {
-    fn describe(&self) -> String {
-        "glass".to_owned()
-    }
-
-    fn size(&self) -> Size {
-        SIZE
-    }
-
-    fn flush(&mut self, canvas: &Canvas, dirty: &[Rectangle]) -> Result<(), DisplayError> {
-        *self.shown.lock().unwrap() = canvas.clone();
-        self.dirty.lock().unwrap().extend(dirty);
-        Ok(())
-    }
-
-    fn shows_motion(&self) -> bool {
-        self.moves
-    }
-}
 
 /// A maker that brings its thread down.
 struct Bomb;
@@ -78,163 +34,36 @@ impl ObjectMaker for Bomb {
     }
 }
 
-/// The service on a thread of the test.
-struct Running<'a> {
-    site: &'a Site,
-    hand: Hand,
-    glass: Glass,
-    leds: SimulatedLeds,
-    watchdog: SimulatedWatchdog,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Ended, DaemonError>>,
-}
-
-/// Starts the service in this process, on what a service before left.
-fn start(site: &Site, moves: bool, has_bomb: bool) -> Running<'_> {
-    site.write_config();
-    let (buttons, hand) = SimulatedButtons::new();
-    let glass = Glass {
-        shown: Arc::new(Mutex::new(Canvas::new(SIZE))),
-        dirty: Arc::default(),
-        moves,
+/// The service with a maker that brings its thread down.
+fn with_bomb(site: &Site) -> Running<'_> {
+    let outgoing = |_: &ApplianceConfig| Outgoing {
+        kinds: vec![Kind::Json],
+        maker: Box::new(Bomb),
     };
-    let leds = SimulatedLeds::default();
-    let watchdog = SimulatedWatchdog::with_interval(Duration::from_millis(400));
-    let stop = Arc::new(AtomicBool::new(false));
-    let parts = (glass.clone(), leds.clone(), watchdog.clone(), stop.clone());
-    let (path, trusted) = (site.path("edge.toml"), site.trusted());
-    let thread = thread::spawn(move || {
-        let (glass, leds, watchdog, stop) = parts;
-        let (_, config) = Config::load_appliance(&path).unwrap();
-        let folder = |path: &Path| -> Arc<dyn Storage> { Arc::new(Folder::open(path).unwrap()) };
-        let monotonic = folder(&config.monotonic());
-        let meanings = Action::ALL.iter().map(|action| [Some(*action), None]).collect();
-        let parts = Parts {
-            slots: folder(&config.slots()),
-            counter: Arc::new(FileCounter::new(monotonic.clone())),
-            clock: Clock::open(monotonic.clone(), Duration::ZERO),
-            monotonic,
-            line: None,
-            display: Some(Box::new(glass)),
-            panel: Some(Panel::new(Box::new(buttons), meanings)),
-            leds: Some(Box::new(leds)),
-            watchdog: Box::new(watchdog),
-            thermal: path.join("no-sensors"),
-            loading: Loading {
-                keys: trusted,
-                policy: Policy::default(),
-                onnxruntime: None,
-                session: SessionOptions::default(),
-                appliance: Appliance::here(&[]),
-            },
-            tasks: Vec::new(),
-            outgoing: has_bomb.then(|| Outgoing {
-                kinds: vec![Kind::Json],
-                maker: Box::new(Bomb),
-            }),
-        };
-        let description = Description {
-            roles: config.roles.clone(),
-            identity: Identity::default(),
-            information: Information::default(),
-            trial_inferences: None,
-        };
-        daemon::run(&config, parts, description, &|| stop.load(Ordering::SeqCst))
-    });
-    Running {
-        site,
-        hand,
-        glass,
-        leds,
-        watchdog,
-        stop,
-        thread,
-    }
+    let setup = Setup {
+        outgoing: Some(Box::new(outgoing)),
+        ..Setup::new(site)
+    };
+    setup.start()
 }
 
-impl Running<'_> {
-    fn press(&self, action: Action) {
-        let button = Action::ALL.iter().position(|one| *one == action).unwrap();
-        self.hand.press(button, Length::Short);
-    }
-
-    fn canvas(&self) -> Canvas {
-        self.glass.shown.lock().unwrap().clone()
-    }
-
-    /// The screen, once it stays as it is.
-    fn settled(&self) -> Canvas {
-        self.site.wait("the screen to come to rest", || {
-            let before = self.canvas();
-            thread::sleep(SETTLED);
-            (body(&before) == body(&self.canvas())).then_some(before)
-        })
-    }
-
-    /// Presses a button, and gives the screen that comes of it.
-    fn after(&self, action: Action) -> Canvas {
-        self.press(action);
-        self.settled()
-    }
-
-    /// Lets an image arrive and waits for its result; gives the number of its case.
-    fn image(&self, name: &str) -> String {
-        let before = count(self.site, "SELECT count(*) FROM results");
-        self.site.image(name);
-        self.site.wait("the result", || {
-            (count(self.site, "SELECT count(*) FROM results") > before).then_some(())
-        });
-        text(self.site, "SELECT number FROM cases ORDER BY id DESC LIMIT 1")
-    }
-
-    fn stop(self) -> Ended {
-        self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().unwrap().unwrap()
-    }
-}
-
-/// Everything between the upper and the lower edge, where the time and the queue do not stand.
-fn body(canvas: &Canvas) -> Vec<u8> {
-    let layout = Layout::new(canvas.size(), 1);
-    let rows = layout.status.size.height..layout.footer.top_left.y as u32;
-    rows.flat_map(|y| canvas.row(y, 0, SIZE.width).to_vec()).collect()
-}
-
-/// The left third of that: the picture of a result.
-fn picture(canvas: &Canvas) -> Vec<u8> {
-    let layout = Layout::new(canvas.size(), 1);
-    let rows = layout.status.size.height..layout.footer.top_left.y as u32;
-    rows.flat_map(|y| canvas.row(y, 0, SIZE.width / 3).to_vec()).collect()
+/// The service with a display that shows what moves.
+fn moving(site: &Site) -> Running<'_> {
+    let setup = Setup {
+        moves: Some(Duration::ZERO),
+        ..Setup::new(site)
+    };
+    setup.start()
 }
 
 fn brightness(canvas: &Canvas) -> u64 {
     canvas.rgb().iter().map(|value| u64::from(*value)).sum()
 }
 
-fn database(site: &Site) -> Connection {
-    Connection::open(site.path("state/store.sqlite")).unwrap()
-}
-
-fn count(site: &Site, sql: &str) -> i64 {
-    database(site).query_row(sql, [], |row| row.get(0)).unwrap()
-}
-
-fn text(site: &Site, sql: &str) -> String {
-    database(site).query_row(sql, [], |row| row.get(0)).unwrap()
-}
-
-/// A place with a model that serves, and no service.
-fn site() -> Option<Site> {
-    let mut site = Site::new()?;
-    site.extra = CONTROLS.to_owned();
-    site.with_confirmed_model().stop();
-    Some(site)
-}
-
 #[test]
 fn cases_are_leafed_through_and_a_verdict_is_that_of_the_case_on_the_screen() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, false);
+    let running = Setup::new(&site).start();
     let idle = running.settled();
     let numbers: Vec<String> = ["a.png", "b.png", "c.png"].map(|name| running.image(name)).to_vec();
     for _ in 0..3 {
@@ -291,7 +120,7 @@ fn cases_are_leafed_through_and_a_verdict_is_that_of_the_case_on_the_screen() {
 #[test]
 fn a_new_result_is_shown_unless_somebody_looks_at_another_one_and_then_it_is_announced() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, false);
+    let running = Setup::new(&site).start();
     let idle = running.settled();
     let first = running.image("a.png");
     let alone = running.settled();
@@ -316,7 +145,7 @@ fn a_new_result_is_shown_unless_somebody_looks_at_another_one_and_then_it_is_ann
 #[test]
 fn lights_say_what_somebody_has_to_look_at() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, false);
+    let running = Setup::new(&site).start();
     running.settled();
     assert_eq!(running.leds.states().last(), Some(&LedState::Ready));
     running.image("a.png");
@@ -337,7 +166,7 @@ fn lights_say_what_somebody_has_to_look_at() {
 #[test]
 fn the_screen_is_seen_to_live_and_is_dimmed_at_night() {
     let Some(site) = site() else { return };
-    let running = start(&site, true, false);
+    let running = moving(&site);
     let beat = Layout::new(SIZE, 1).beat;
     running.site.wait("a mark that moves in its own few pixels", || {
         running.glass.dirty.lock().unwrap().clear();
@@ -362,7 +191,7 @@ fn the_screen_is_seen_to_live_and_is_dimmed_at_night() {
 #[test]
 fn the_watchdog_is_told_until_a_thread_is_lost() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, true);
+    let running = with_bomb(&site);
     let mut told = Vec::new();
     running.site.wait("signs of life", || {
         told.extend(running.watchdog.told());
@@ -377,7 +206,7 @@ fn the_watchdog_is_told_until_a_thread_is_lost() {
     // Its object for the outbox ends the filing thread.
     site.image("a.png");
     let watchdog = running.watchdog.clone();
-    let lost = running.thread.join().unwrap().unwrap_err();
+    let lost = running.ended();
     assert!(matches!(lost, DaemonError::Lost), "{lost}");
     let _ = watchdog.told();
     thread::sleep(Duration::from_secs(1));

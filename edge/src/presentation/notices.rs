@@ -71,6 +71,16 @@ pub fn outcome(outcome: &Outcome, serving: Option<&str>, words: &Words) -> Notic
     notice(tone, headline, &lines, None, words)
 }
 
+/// The models are being loaded.
+#[must_use]
+pub fn starting(words: &Words) -> NoticeView {
+    let updates = &words.updates;
+    NoticeView {
+        status: words.status.starting.to_owned(),
+        ..notice(Tone::Busy, updates.starting, &[updates.loading], None, words)
+    }
+}
+
 /// There is no model yet.
 #[must_use]
 pub fn no_model(words: &Words) -> NoticeView {
