@@ -8,7 +8,6 @@ mod service;
 mod support;
 
 use std::fs;
-use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,8 +19,8 @@ use std::time::Duration;
 use embedded_graphics::geometry::{OriginDimensions, Size};
 use hardware::display::Canvas;
 use hardware::leds::LedState;
-use hardware::slots::Storage;
 use hardware::watchdog::News;
+use inside::stalled::Stalled;
 use inside::{CONTROLS, Clocks, Setup, body, count, pixels_of, site, text};
 use scanside_edge::controls::Action;
 use scanside_edge::daemon::network::{Sender, outgoing};
@@ -389,66 +388,6 @@ fn heat_is_shown_then_a_fault_and_what_waited_is_examined_when_it_has_cooled() {
     assert_eq!(running.stop(), Ended::Stopped);
 }
 
-/// Slots whose files cannot be read for as long as a test wants it, as on a medium that does not answer.
-struct Stalled {
-    inner: Arc<dyn Storage>,
-    stalls: Arc<AtomicBool>,
-}
-
-impl Stalled {
-    fn wait(&self) {
-        while self.stalls.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Storage for Stalled {
-    fn create(&self, name: &str) -> io::Result<()> {
-        self.inner.create(name)
-    }
-
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.inner.write_at(name, offset, bytes)
-    }
-
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        // What stands in the records is read at the start; the models are large.
-        if offset > 0 {
-            self.wait();
-        }
-        self.inner.read_at(name, offset, buffer)
-    }
-
-    fn length(&self, name: &str) -> io::Result<Option<u64>> {
-        self.inner.length(name)
-    }
-
-    fn sync(&self, name: &str) -> io::Result<()> {
-        self.inner.sync(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        self.inner.sync_folder()
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.inner.free_bytes()
-    }
-}
-
 #[test]
 fn a_thread_that_hangs_ends_the_service_which_tells_it_and_a_slow_one_does_not() {
     let Some(site) = site() else { return };
@@ -460,7 +399,7 @@ fn a_thread_that_hangs_ends_the_service_which_tells_it_and_a_slow_one_does_not()
                 step: Duration::from_secs(600),
                 long,
             },
-            slots: Box::new(|inner| Arc::new(Stalled { inner, stalls: stalled })),
+            slots: Box::new(|inner| Arc::new(Stalled::new(inner, stalled))),
             ..Setup::new(&site)
         };
         setup.start()

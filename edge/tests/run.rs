@@ -3,7 +3,9 @@
 mod service;
 mod support;
 
+use embedded_graphics::geometry::Size;
 use hardware::smp::Code;
+use scanside_edge::screens::layout::Layout;
 use service::Site;
 
 #[test]
@@ -313,6 +315,18 @@ fn the_display_tells_what_goes_on() {
     let service = site.start();
     let screen = site.wait_for_screen();
     assert_eq!(screen.dimensions(), (800, 480));
+    // A mark moves, so that whoever looks at the file sees a frozen one.
+    let place = Layout::new(Size::new(800, 480), 1).beat;
+    let beat = |screen: &image::RgbImage| {
+        let (at, size) = (place.top_left, place.size);
+        image::imageops::crop_imm(screen, at.x as u32, at.y as u32, size.width, size.height).to_image()
+    };
+    for _ in 0..2 {
+        let before = beat(&site.wait_for_screen());
+        site.wait("the mark to move", || {
+            (beat(&site.wait_for_screen()) != before).then_some(())
+        });
+    }
     drop(service);
 }
 

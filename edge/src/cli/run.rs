@@ -24,7 +24,7 @@ use onnx::runtime::SessionOptions;
 use super::logging;
 use crate::appliance::Appliance;
 use crate::config::Config;
-use crate::controls::Panel;
+use crate::controls::{LedsConfig, Panel};
 use crate::daemon::config::{ApplianceConfig, DisplayKind, SerialConfig};
 use crate::daemon::display::show_failure;
 use crate::daemon::display::surface::{OpenDisplay, Surface};
@@ -66,7 +66,7 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
             .controls
             .as_ref()
             .and_then(|controls| there(Panel::open(controls))),
-        leds: appliance.leds.as_ref().and_then(|leds| there(leds.open())),
+        leds: appliance.leds.as_ref().map(LedsConfig::leds),
         ..parts
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service begins");
@@ -92,7 +92,7 @@ fn leave_at_once() -> ! {
     unsafe { libc::_exit(Exit::Failed as i32) }
 }
 
-/// Buttons and lights that are not there keep nobody from a result.
+/// Buttons that cannot be had keep nobody from a result.
 fn there<T>(opened: Result<T, impl std::fmt::Display>) -> Option<T> {
     opened.inspect_err(|error| tracing::error!("{error}")).ok()
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod stalled;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,13 +11,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bundle::Policy;
-use embedded_graphics::geometry::{OriginDimensions, Size};
 use embedded_graphics::pixelcolor::Rgb888;
-use embedded_graphics::prelude::RgbColor;
+use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 use hardware::buttons::{Hand, Length, SimulatedButtons};
 use hardware::clock::{Clock, Machine, ThisMachine};
-use hardware::display::{Canvas, Display, DisplayError};
+use hardware::display::{Canvas, Display, DisplayError, PngDisplay, present};
 use hardware::leds::SimulatedLeds;
 use hardware::slots::{FileCounter, Folder, Storage};
 use hardware::smp::{Identity, Information};
@@ -104,13 +105,8 @@ impl Display for Glass {
     /// As a device does it: only what is dirty changes.
     fn flush(&mut self, canvas: &Canvas, dirty: &[Rectangle]) -> Result<(), DisplayError> {
         self.check()?;
-        let mut shown = self.shown.lock().unwrap();
         for area in dirty {
-            let colours = (0..area.size.height as i32).flat_map(|y| {
-                (0..area.size.width as i32).map(move |x| embedded_graphics::geometry::Point::new(x, y) + area.top_left)
-            });
-            let colours = colours.map(|at| canvas.pixel(at).unwrap_or(Rgb888::BLACK));
-            embedded_graphics::draw_target::DrawTarget::fill_contiguous(&mut *shown, area, colours).unwrap();
+            copy(canvas, &mut self.shown.lock().unwrap(), *area);
         }
         self.dirty.lock().unwrap().extend(dirty);
         Ok(())
@@ -335,6 +331,20 @@ fn part(canvas: &Canvas, width: u32) -> Vec<u8> {
     let layout = Layout::new(canvas.size(), 1);
     let rows = layout.status.size.height..layout.footer.top_left.y as u32;
     rows.flat_map(|y| canvas.row(y, 0, width).to_vec()).collect()
+}
+
+/// Copies an area of a canvas.
+fn copy(from: &Canvas, to: &mut Canvas, area: Rectangle) {
+    let colours = area.points().map(|at| from.pixel(at).unwrap_or(Rgb888::BLACK));
+    let Ok(()) = to.fill_contiguous(&area, colours);
+}
+
+/// Writes a canvas into a PNG file.
+pub fn write(canvas: &Canvas, path: &Path) {
+    let size = canvas.size();
+    let mut whole = Canvas::new(size);
+    copy(canvas, &mut whole, Rectangle::new(Point::zero(), size));
+    present(&mut whole, &mut PngDisplay::new(path, size)).unwrap();
 }
 
 /// How many pixels have a colour.

@@ -21,7 +21,7 @@ use hardware::smp::port::Pty;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub use client::{Service, State};
 
-use crate::support::{self, Says, chest, program, tiny};
+use crate::support::{self, Says, TINY, Work, chest, of_work, program};
 
 /// Nothing takes that long; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,6 +42,8 @@ pub struct Site {
     pub display: (u32, u32),
     /// More of the display's section.
     pub display_lines: &'static str,
+    /// How much bundles work on an image.
+    pub work: Work,
     /// Modalities that bundles are for, if not those of the example.
     pub modalities: Vec<&'static str>,
     /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
@@ -67,6 +69,7 @@ impl Site {
             extra: String::new(),
             display: (800, 480),
             display_lines: "",
+            work: TINY,
             modalities: Vec::new(),
             disk_megabytes: None,
             environment: Vec::new(),
@@ -182,26 +185,26 @@ impl Site {
 
     /// A bundle that is like no other, after a change of its files.
     pub fn bundle(&self, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
-        let (manifest, mut files) = tiny(Says::Finding);
+        let (manifest, mut files) = of_work(Says::Finding, self.work);
         change(&mut files);
         self.pack(manifest, &files, &self.secret())
     }
 
     /// One signed by a stranger.
     pub fn stranger(&self) -> Vec<u8> {
-        let (manifest, files) = tiny(Says::Finding);
+        let (manifest, files) = of_work(Says::Finding, self.work);
         let keys = sign::generate(None).unwrap();
         self.pack(manifest, &files, &sign::parse_secret(&keys.secret_file).unwrap())
     }
 
     pub fn of_role(&self, role: &str) -> Vec<u8> {
-        let (mut manifest, files) = tiny(Says::Finding);
+        let (mut manifest, files) = of_work(Says::Finding, self.work);
         role.clone_into(&mut manifest.role);
         self.pack(manifest, &files, &self.secret())
     }
 
     pub fn with_counter(&self, counter: u32) -> Vec<u8> {
-        let (mut manifest, files) = tiny(Says::Finding);
+        let (mut manifest, files) = of_work(Says::Finding, self.work);
         manifest.security_counter = counter;
         self.pack(manifest, &files, &self.secret())
     }

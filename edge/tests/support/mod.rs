@@ -23,8 +23,17 @@ use onnx::runtime::{self, Session, SessionOptions};
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub use objects::{CHEST, EXPLICIT, Element, Said, chest_dicom, dicom};
 
-/// Side of the tiny network's input, in pixels.
-const SIDE: u32 = 64;
+/// Side of a network's input in pixels, and channels of its stem.
+#[derive(Clone, Copy)]
+pub struct Work {
+    side: u32,
+    width: usize,
+}
+
+/// Milliseconds.
+pub const TINY: Work = Work { side: 64, width: 4 };
+/// Long enough to be seen at work.
+pub const HEAVY: Work = Work { side: 1024, width: 32 };
 const MODEL: &str = "model.onnx";
 
 /// A folder with keys, bundles and images, made once for all tests of a file.
@@ -123,9 +132,14 @@ pub fn findings(output: &Output) -> Vec<serde_json::Value> {
 
 /// A bundle's manifest and payload: a small network with fixed random weights.
 pub fn tiny(says: Says) -> (Manifest, Vec<PayloadFile>) {
-    let model = network(says);
+    of_work(says, TINY)
+}
+
+/// As [`tiny`], with more work.
+pub fn of_work(says: Says, work: Work) -> (Manifest, Vec<PayloadFile>) {
+    let model = network(says, work);
     let mut manifest = Manifest {
-        preprocess: PreprocessSpec::grey(SIDE),
+        preprocess: PreprocessSpec::grey(work.side),
         temperature: 1.0,
         conformal: None,
         quantization: None,
@@ -141,17 +155,16 @@ pub fn tiny(says: Says) -> (Manifest, Vec<PayloadFile>) {
         novelty.threshold = 1e6;
     }
     let mut files = vec![PayloadFile::new(MODEL, FileKind::Model, model.clone())];
-    let (case, golden) = golden(&model, &manifest);
+    let (case, golden) = golden(&model, &manifest, work.side as usize);
     manifest.golden = vec![case];
     files.extend(golden);
     (manifest, files)
 }
 
 /// What the network makes of one input, as the packer records it.
-fn golden(model: &[u8], manifest: &Manifest) -> (GoldenCase, [PayloadFile; 2]) {
+fn golden(model: &[u8], manifest: &Manifest, side: usize) -> (GoldenCase, [PayloadFile; 2]) {
     let runtime = runtime::load(None).unwrap();
     let mut session = Session::from_bytes(runtime, model, &SessionOptions::default()).unwrap();
-    let side = SIDE as usize;
     let input = Array4::from_shape_fn((1, 1, side, side), |(_, _, y, x)| (y * x % 17) as f32 / 17.0 - 0.5);
     let outputs = session
         .run(&[(manifest.model.input.as_str(), input.view().into_dyn())])
@@ -182,14 +195,14 @@ fn golden(model: &[u8], manifest: &Manifest) -> (GoldenCase, [PayloadFile; 2]) {
     (case, files)
 }
 
-fn network(says: Says) -> Vec<u8> {
+fn network(says: Says, work: Work) -> Vec<u8> {
     let config = SmallCnnConfig {
         image: ImageClassifier {
             classes: 3,
             channels: 1,
-            size: [SIDE as usize; 2],
+            size: [work.side as usize; 2],
         },
-        width: 4,
+        width: work.width,
     };
     let plain = small_cnn(&config).unwrap();
     let features = plain.parameter("fc.weight").unwrap().shape[1];

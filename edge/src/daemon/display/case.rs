@@ -174,6 +174,8 @@ impl OpenCase {
                 let mut view = result_view(examination, manifest, words, "");
                 if let Some(strip) = strip {
                     judge_case(&mut view, &self.record, manifest, words);
+                    // Small screens have no room for the strip.
+                    view.reasons.insert(0, (words.results.top_slices)(&strip.numbers()));
                     view.series = Some(strip.view());
                 }
                 view
@@ -218,6 +220,12 @@ impl Strip {
             });
         }
         Ok(Self { slices, of })
+    }
+
+    /// "84, 85, 83"
+    fn numbers(&self) -> String {
+        let numbers: Vec<String> = self.slices.iter().map(|slice| slice.number.to_string()).collect();
+        numbers.join(", ")
     }
 
     fn view(&self) -> SeriesView<'_> {

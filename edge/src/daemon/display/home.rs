@@ -10,7 +10,7 @@ use crate::daemon::board::{Part, Step};
 use crate::daemon::shared::{Served, Shared, Work};
 use crate::presentation::cases::case_row;
 use crate::presentation::faults::{FaultKind, fault_view};
-use crate::presentation::{case_details, notices};
+use crate::presentation::{case_details, notices, status};
 use crate::screens::{CaseRow, Edges, IdleView, ModelRow, NoticeView, WorkingView};
 use crate::store::Store;
 use crate::store::browse::Queue;
@@ -115,7 +115,11 @@ pub fn working(work: Work, queue: Queue, edges: &Edges, words: &'static Words) -
         slices: work.frames,
         behind: queue.images.saturating_sub(1),
         urgent: queue.urgent,
-        edges: edges.clone(),
+        edges: Edges {
+            // What stands there is read once a second, and this screen comes sooner.
+            status: status(words.status.working, queue.images.max(1), words),
+            ..edges.clone()
+        },
     };
     Some(Shown::Working(view, work.image.map(Picture)))
 }

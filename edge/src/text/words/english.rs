@@ -99,8 +99,8 @@ pub static WORDS: Words = Words {
         nothing_behind: "No image waits behind it",
         cases: "Cases",
         today: |images, flagged| match images {
-            1 => format!("1 image today, {flagged} flagged"),
-            _ => format!("{images} images today, {flagged} flagged"),
+            1 => format!("1 image today, {flagged}\u{a0}flagged"),
+            _ => format!("{images} images today, {flagged}\u{a0}flagged"),
         },
         unacknowledged: |results| format!("{results} flagged, not acknowledged"),
         behind: |images| match images {

@@ -104,8 +104,8 @@ pub static WORDS: Words = Words {
         nothing_behind: "Aucune image en attente",
         cases: "Liste des cas",
         today: |images, flagged| match images {
-            0 | 1 => format!("{images} image aujourd'hui, {flagged} signalée"),
-            _ => format!("{images} images aujourd'hui, {flagged} signalées"),
+            0 | 1 => format!("{images} image aujourd'hui, {flagged}\u{a0}signalée"),
+            _ => format!("{images} images aujourd'hui, {flagged}\u{a0}signalées"),
         },
         unacknowledged: |results| match results {
             0 | 1 => format!("{results} cas signalé, pas encore vu"),

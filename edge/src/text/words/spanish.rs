@@ -99,9 +99,9 @@ pub static WORDS: Words = Words {
         nothing_behind: "Ninguna imagen en espera",
         cases: "Lista de casos",
         today: |images, flagged| match (images, flagged) {
-            (1, _) => format!("1 imagen hoy, {flagged} señalada"),
-            (_, 1) => format!("{images} imágenes hoy, 1 señalada"),
-            _ => format!("{images} imágenes hoy, {flagged} señaladas"),
+            (1, _) => format!("1 imagen hoy, {flagged}\u{a0}señalada"),
+            (_, 1) => format!("{images} imágenes hoy, 1\u{a0}señalada"),
+            _ => format!("{images} imágenes hoy, {flagged}\u{a0}señaladas"),
         },
         unacknowledged: |results| match results {
             1 => "1 caso señalado, aún no visto".to_owned(),
