@@ -204,12 +204,15 @@ pub fn through_trial(
         match seen.state {
             Some(state) if state.active && state.confirmed => return Ok(Ending::Confirmed),
             _ if testing => watch.show(status, "self-test", "the device runs the bundle's golden cases")?,
-            Some(state) if state.active && !permanent => {
-                let trial = status.and_then(|status| status.activity(subject.image, "trial"));
-                return Ok(Ending::OnTrial {
-                    left: trial.and_then(|trial| trial.left),
-                });
-            }
+            Some(state) if state.active && !permanent => match status {
+                // It runs; of other devices no more is known.
+                None => return Ok(Ending::OnTrial { left: None }),
+                Some(status) => match status.activity(subject.image, "trial") {
+                    Some(trial) => return Ok(Ending::OnTrial { left: trial.left }),
+                    // The status is older than the states: the self-test has begun since.
+                    None => watch.not_for_ever("self-test")?,
+                },
+            },
             Some(state) if state.active => watch.show(status, "trial", "the new model serves, not yet confirmed")?,
             Some(state) if state.pending => {
                 if !restarted && watch.same.elapsed() >= LOST_AFTER {
