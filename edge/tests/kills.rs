@@ -8,25 +8,7 @@ mod support;
 use std::time::Duration;
 
 use service::{Service, Site};
-
-/// xorshift64: where the service is killed, repeatable from its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
+use support::dice::{Dice, number};
 
 /// One step of an update towards `bundle`, from where the device is.
 fn step(service: &mut Service<'_>, bundle: &[u8], dice: &mut Dice) {
@@ -52,7 +34,7 @@ fn step(service: &mut Service<'_>, bundle: &[u8], dice: &mut Dice) {
 fn whenever_it_is_killed_a_valid_model_serves_afterwards() {
     let Some(site) = Site::new() else { return };
     let (kills, seed) = (number("SCANSIDE_KILLS", 8), number("SCANSIDE_SEED", 1));
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     let bundles: Vec<Vec<u8>> = (0..4).map(|_| site.bundle(|_| ())).collect();
     drop(site.with_confirmed_model());
     let mut served = Vec::new();

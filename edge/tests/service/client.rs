@@ -29,6 +29,8 @@ pub struct Service<'a> {
     site: &'a Site,
     child: Child,
     sequence: u8,
+    /// The role that uploads are for.
+    image: u32,
     /// The longest that an answer took.
     pub slowest: Duration,
 }
@@ -41,6 +43,7 @@ impl<'a> Service<'a> {
             site,
             child,
             sequence: 0,
+            image: 0,
             slowest: Duration::ZERO,
         }
     }
@@ -118,6 +121,17 @@ impl Service<'_> {
         images.into_iter().map(state).collect()
     }
 
+    /// Brings a role's first model to where it is confirmed.
+    pub fn serve(&mut self, image: u32, bundle: &[u8]) {
+        self.image = image;
+        self.upload(bundle);
+        let hash = self.wait_for_bootable();
+        self.test(&hash);
+        self.restart();
+        self.wait_for_outcome("passed");
+        self.confirm(&hash);
+    }
+
     pub fn upload(&mut self, bundle: &[u8]) {
         if let Err(rc) = self.try_upload(bundle) {
             let log = fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
@@ -152,9 +166,11 @@ impl Service<'_> {
     }
 
     fn send(&mut self, bundle: &[u8], until: u64) -> Result<u64, u64> {
-        let mut offset = 0;
+        let (mut offset, mut pieces) = (0, 0);
         while offset < until {
             offset = self.piece(bundle, offset)?;
+            pieces += 1;
+            assert!(pieces <= 100 + bundle.len() / PIECE, "the upload stands at {offset}");
         }
         Ok(offset)
     }
@@ -166,6 +182,7 @@ impl Service<'_> {
         if offset == 0 {
             body.push((Value::from("len"), Value::from(bundle.len() as u64)));
             body.push(bytes("sha", &Sha256::digest(bundle)));
+            body.push((Value::from("image"), Value::from(self.image)));
         }
         let answer = self.ask(true, 1, 1, body);
         match get(&answer, "off") {
@@ -402,6 +419,11 @@ impl Service<'_> {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibibytes * 1024
+    }
+
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).

@@ -17,6 +17,7 @@ use bundle::Manifest;
 use bundle::container::{self, PayloadFile};
 use bundle::sign::{self, NewKeys, SecretKey};
 use hardware::smp::port::Pty;
+use rusqlite::Connection;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub use client::{Service, State};
@@ -44,6 +45,8 @@ pub struct Site {
     pub display_lines: &'static str,
     /// How much bundles work on an image.
     pub work: Work,
+    /// Roles, if not the one that is there by itself.
+    pub roles: Vec<&'static str>,
     /// Modalities that bundles are for, if not those of the example.
     pub modalities: Vec<&'static str>,
     /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
@@ -70,6 +73,7 @@ impl Site {
             display: (800, 480),
             display_lines: "",
             work: TINY,
+            roles: Vec::new(),
             modalities: Vec::new(),
             disk_megabytes: None,
             environment: Vec::new(),
@@ -101,10 +105,12 @@ impl Site {
         let trial = self
             .trial_inferences
             .map(|n| format!("[appliance.update]\ntrial_inferences = {n}\n"));
+        let roles = Some(&self.roles).filter(|roles| !roles.is_empty());
+        let roles = roles.map(|roles| format!("roles = {roles:?}\n")).unwrap_or_default();
         let library = self.onnxruntime.borrow();
         let library = library.as_ref().map(|path| format!("onnxruntime = {path:?}\n"));
         let config = format!(
-            "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
+            "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n{roles}[appliance.serial]\nport = {port:?}\n\
              [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = {width}\nheight = {height}\n\
              {lines}[appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
             keys = self.path("keys"),
@@ -134,10 +140,10 @@ impl Site {
             .append(true)
             .open(self.path("stderr"))
             .unwrap();
-        let mut command = match self.disk_megabytes {
+        let mut command = support::tied(match self.disk_megabytes {
             Some(megabytes) => self.on_a_disk(megabytes),
             None => program(),
-        };
+        });
         let child = command
             .arg("run")
             .arg("--config")
@@ -174,12 +180,19 @@ impl Site {
     /// A service whose first model is confirmed, with security counter 1.
     pub fn with_confirmed_model(&self) -> Service<'_> {
         let mut service = self.start();
-        service.upload(&self.bundle(|_| ()));
-        let hash = service.wait_for_bootable();
-        service.test(&hash);
-        service.restart();
-        service.wait_for_outcome("passed");
-        service.confirm(&hash);
+        service.serve(0, &self.bundle(|_| ()));
+        service
+    }
+
+    /// A service with a model for each of these roles, which the config must name, and the modalities that it is for.
+    pub fn with_models(&self, roles: &[(&str, &[&str])]) -> Service<'_> {
+        let mut service = self.start();
+        for (image, (role, modalities)) in (0..).zip(roles) {
+            let (mut manifest, files) = of_work(Says::Finding, self.work);
+            (*role).clone_into(&mut manifest.role);
+            manifest.intended_use.modalities = modalities.iter().map(|name| (*name).to_owned()).collect();
+            service.serve(image, &self.pack(manifest, &files, &self.secret()));
+        }
         service
     }
 
@@ -220,6 +233,11 @@ impl Site {
     /// Whose bundles the service believes.
     pub fn trusted(&self) -> bundle::TrustedKeys {
         bundle::TrustedKeys::new(vec![self.keys.public.clone()])
+    }
+
+    /// A bundle of a model that is not the tiny one.
+    pub fn bundle_of(&self, manifest: Manifest, files: &[PayloadFile]) -> Vec<u8> {
+        self.pack(manifest, files, &self.secret())
     }
 
     fn secret(&self) -> SecretKey {
@@ -281,6 +299,71 @@ impl Site {
     pub fn wait_for_screen(&self) -> image::RgbImage {
         let screen = self.path("screen.png");
         self.wait("a picture", || image::open(&screen).ok()).to_rgb8()
+    }
+
+    /// The service's database.
+    pub fn database(&self) -> Connection {
+        Connection::open(self.path("state/store.sqlite")).unwrap()
+    }
+
+    /// The number that a query of the database gives.
+    pub fn count(&self, sql: &str) -> i64 {
+        self.database().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The texts that a query of the database gives.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        let connection = self.database();
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// So many images are in the store, each once and each with one result, and database, trail and files are sound.
+    pub fn assert_each_once(&self, images: i64) {
+        for what in [
+            "SELECT count(*) FROM images",
+            "SELECT count(*) FROM images WHERE state = 'done'",
+            "SELECT count(*) FROM results",
+            "SELECT count(DISTINCT detail ->> 'image') FROM audit WHERE event = 'image-received'",
+            "SELECT count(*) FROM audit WHERE event = 'image-received'",
+            "SELECT count(DISTINCT detail ->> 'image') FROM audit WHERE event = 'result'",
+            "SELECT count(*) FROM audit WHERE event = 'result'",
+        ] {
+            assert_eq!(self.count(what), images, "{what}");
+        }
+        assert_eq!(self.texts("PRAGMA integrity_check"), ["ok"]);
+        let mut command = program();
+        command
+            .args(["audit", "verify", "--config"])
+            .arg(self.path("edge.toml"));
+        let verified = command.output().unwrap();
+        assert!(verified.status.success(), "{}", support::stdout(&verified));
+        let names = |folder: &str| fs::read_dir(self.path("state").join(folder)).unwrap().count() as i64;
+        assert_eq!(names("incoming"), 0);
+        let kept = self.count("SELECT count(*) FROM images WHERE file IS NOT NULL");
+        assert_eq!(names("images"), kept, "no file without a row");
+    }
+
+    /// Looks until as much is done as is wanted; it may take as long as it likes while it gets on.
+    pub fn wait_for_all(&self, what: &str, wanted: i64, mut done: impl FnMut() -> i64) {
+        let (mut seen, mut since) = (i64::MIN, Instant::now());
+        loop {
+            let now = done();
+            if now >= wanted {
+                return;
+            }
+            if now > seen {
+                (seen, since) = (now, Instant::now());
+            }
+            let log = || fs::read_to_string(self.path("stderr")).unwrap_or_default();
+            assert!(
+                since.elapsed() < PATIENCE,
+                "waited for {what}: {now} of {wanted}\n{}",
+                log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Looks until there is something to see.

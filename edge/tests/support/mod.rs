@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod dice;
 mod objects;
 
 use std::fs;
@@ -110,6 +111,20 @@ impl Place {
 /// The built program.
 pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_scanside-edge"))
+}
+
+/// Lets a program end with the thread that starts it, also when that is killed: what stays behind would answer on the
+/// ports and lines of later tests.
+pub fn tied(mut command: Command) -> Command {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: prctl is async-signal-safe and touches nothing of ours.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    command
 }
 
 pub fn stderr(output: &Output) -> String {

@@ -7,10 +7,14 @@ pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 
 /// A DICOM file, explicit VR little endian: `elements` behind a file meta group with `transfer_syntax`.
 pub fn dicom(transfer_syntax: &str, elements: &[Element]) -> Vec<u8> {
+    let of = |tag: (u16, u16), otherwise: &str| {
+        let found = elements.iter().find(|element| element.tag == tag);
+        found.map_or_else(|| otherwise.as_bytes().to_vec(), |element| element.value.clone())
+    };
     let mut meta = Vec::new();
     meta.extend(Element::new(2, 1, *b"OB", vec![0, 1]).bytes());
-    meta.extend(Element::text(2, 2, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1").bytes());
-    meta.extend(Element::text(2, 3, *b"UI", "1.2.3.4").bytes());
+    meta.extend(Element::new(2, 2, *b"UI", of((8, 0x16), "1.2.840.10008.5.1.4.1.1.1.1\0")).bytes());
+    meta.extend(Element::new(2, 3, *b"UI", of((8, 0x18), "1.2.3.4\0")).bytes());
     meta.extend(Element::text(2, 0x10, *b"UI", transfer_syntax).bytes());
     let mut file = vec![0; 128];
     file.extend(b"DICM");
