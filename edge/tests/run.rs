@@ -39,6 +39,19 @@ fn a_first_model_arrives_is_tried_confirmed_and_stays() {
 }
 
 #[test]
+fn each_role_gets_the_model_that_names_it_with_its_first_piece() {
+    let Some(mut site) = Site::new() else { return };
+    site.roles = vec!["chest-xray", "chest-ct"];
+    let mut service = site.with_models(&[("chest-xray", &["DX"]), ("chest-ct", &["CT"])]);
+    let states = service.states();
+    assert!(
+        states.len() == 2 && states.iter().all(|state| state.active && state.confirmed),
+        "{states:?}"
+    );
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
 fn a_model_that_fails_its_self_test_leaves_the_old_one_serving() {
     let Some(site) = Site::new() else { return };
     let mut service = site.with_confirmed_model();
