@@ -421,11 +421,6 @@ impl Service<'_> {
         kibibytes * 1024
     }
 
-    /// How many files and connections it has open.
-    pub fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
-    }
-
     /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).
     pub fn forget_peak_memory(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();

@@ -132,6 +132,8 @@ pub struct Said<'a> {
     /// Empty for a radiograph.
     pub series: &'a str,
     pub frames: usize,
+    /// Rows and columns.
+    pub size: [usize; 2],
 }
 
 /// A frontal radiograph.
@@ -143,22 +145,36 @@ pub const CHEST: Said<'static> = Said {
     name: "Geheimrat^Ottilie",
     series: "",
     frames: 1,
+    size: [200, 180],
 };
 
 impl Said<'_> {
-    /// The file.
-    pub fn bytes(self) -> Vec<u8> {
-        let (height, width) = (200, 180);
-        let pixels = chest_values(height, width);
-        let frame: Vec<u8> = pixels
+    /// The pixels of a frame: 12 bits stored in 16.
+    pub fn pixels(self) -> Vec<u8> {
+        let values = chest_values(self.size[0], self.size[1]);
+        values
             .iter()
             .flat_map(|v| ((v * 4095.0) as u16).to_le_bytes())
-            .collect();
+            .collect()
+    }
+
+    /// The file.
+    pub fn bytes(self) -> Vec<u8> {
+        self.with(&self.pixels())
+    }
+
+    /// The file with these pixels in each frame.
+    pub fn with(self, frame: &[u8]) -> Vec<u8> {
+        let class = match self.modality {
+            "CT" => "1.2.840.10008.5.1.4.1.1.2",
+            _ => "1.2.840.10008.5.1.4.1.1.1.1",
+        };
+        let [height, width] = self.size;
         let frames = self.frames.to_string();
         dicom(
             EXPLICIT,
             &[
-                Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
+                Element::text(8, 0x16, *b"UI", class),
                 Element::text(8, 0x18, *b"UI", self.uid),
                 Element::text(8, 0x60, *b"CS", self.modality),
                 Element::text(0x10, 0x10, *b"PN", self.name),
