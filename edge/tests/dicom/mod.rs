@@ -95,7 +95,12 @@ pub struct Port {
 
 /// The config of a port that takes objects from `TEST_SCU`, with more lines.
 pub fn config(lines: &str) -> DicomConfig {
-    let text = format!("address = \"127.0.0.1:11112\"\ncalling = [\"TEST_SCU\"]\n{lines}");
+    config_for("TEST_SCU", lines)
+}
+
+/// The config of a port that takes objects from one sender, with more lines.
+pub fn config_for(calling: &str, lines: &str) -> DicomConfig {
+    let text = format!("address = \"127.0.0.1:11112\"\ncalling = [\"{calling}\"]\n{lines}");
     let config: DicomConfig = toml::from_str(&text).unwrap();
     config.check().unwrap();
     config
