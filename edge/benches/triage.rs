@@ -5,6 +5,7 @@
 //! Cold: the program from its start to its first result, by the median, and its peak memory. Warm, the best of many
 //! rounds counts, because the machine's other work only ever adds. More than is promised ends with an error.
 
+mod model;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -15,18 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use bundle::container::{self, PayloadFile};
-use bundle::manifest::{FileKind, Manifest};
-use bundle::{TrustedKeys, example, sign};
+use bundle::{TrustedKeys, container, sign};
 use chrono::Utc;
 use embedded_graphics::geometry::Size;
 use hardware::display::Canvas;
-use imaging::PreprocessSpec;
 use imaging::decode::{Limits, decode_bytes};
-use ndarray::Array4;
-use onnx::heads::{Heads, Novelty, classifier};
-use onnx::networks::{ImageClassifier, resnet};
-use onnx::quantize::{ImageError, QuantizeOptions, quantize};
 use onnx::runtime::{self, SessionOptions};
 use scanside_edge::appliance::Appliance;
 use scanside_edge::examination::{Examination, Examiner, Request};
@@ -35,11 +29,8 @@ use scanside_edge::inference::ReadBundle;
 use scanside_edge::presentation::result_view;
 use scanside_edge::screens::ResultScreen;
 use scanside_edge::text::words::Language;
-use support::Says;
 
-const SIDE: usize = 224;
 const IMAGES: [&str; 2] = ["8 bit 1024 x 1024.png", "16 bit 2048 x 2500.png"];
-const CALIBRATION_IMAGES: usize = 8;
 const WARM_ROUNDS: usize = 60;
 const COLD_ROUNDS: usize = 12;
 /// Limits of the design: seconds from the start to the first result, MB of peak memory, and two ratios.
@@ -81,47 +72,15 @@ fn promised(kept: bool) -> Result<(), Box<dyn Error>> {
 
 /// Writes `model.scanside` and `site.pub`.
 fn pack(folder: &Path) -> Result<TrustedKeys, Box<dyn Error>> {
-    let image = ImageClassifier {
-        classes: 3,
-        channels: 3,
-        size: [SIDE, SIDE],
-    };
-    let plain = resnet(18, &image)?;
-    let heads = Heads {
-        temperature: 1.0,
-        top_k: 2,
-        novelty: Some(Novelty::placeholder(512, 32, 3)),
-    };
-    let graph = classifier(plain, &heads)?;
-    let float = onnx::export::export(&graph, &support::parameters(&graph))?;
-    let mut noise = 1_u32;
-    let mut images = (0..CALIBRATION_IMAGES).map(|_| {
-        Ok::<_, ImageError>(Array4::from_shape_simple_fn((1, 3, SIDE, SIDE), || {
-            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (noise >> 8) as f32 / (1 << 23) as f32 - 1.0
-        }))
-    });
-    let options = QuantizeOptions {
-        compared_images: 0,
-        ..QuantizeOptions::default()
-    };
-    let quantized = quantize(runtime::load(None)?, &float, &mut images, &options)?;
-    let (tiny, _) = support::tiny(Says::Finding);
-    let mut manifest = Manifest {
-        preprocess: PreprocessSpec::imagenet(SIDE as u32),
-        golden: Vec::new(),
-        ..tiny
-    };
-    manifest.model.precision = "int8-u8s8".to_owned();
-    let model = PayloadFile::new(&manifest.model.file, FileKind::Model, quantized.model);
+    let (manifest, files) = model::resnet18()?;
     let keys = sign::generate(None)?;
     fs::write(folder.join("site.pub"), &keys.public_file)?;
     let secret = sign::parse_secret(&keys.secret_file)?;
     let file = fs::File::create(folder.join("model.scanside"))?;
-    let packed = container::write(&manifest, &[model], &secret, file)?;
+    let packed = container::write(&manifest, &files, &secret, file)?;
     println!(
         "{} {}: bundle of {} KiB",
-        example::manifest().name,
+        manifest.name,
         manifest.version,
         packed.file_bytes / 1024
     );

@@ -1,6 +1,7 @@
 //! From a file to a finding: decode, quality gate, intended use, network, decision.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,6 +21,7 @@ pub struct Examiner {
     model: Model,
     engine: Engine,
     limits: Limits,
+    has_run: bool,
 }
 
 /// Which image to examine.
@@ -41,7 +43,7 @@ pub struct Examination {
     /// The finding; for a file that was refused the decision is "not readable" with the decoder's code.
     pub finding: Finding,
     /// The image, if it could be decoded.
-    pub image: Option<GreyImage>,
+    pub image: Option<Arc<GreyImage>>,
     /// Why there is no image.
     pub refused: Option<DecodeError>,
 }
@@ -50,21 +52,36 @@ pub struct Examination {
 #[derive(Debug)]
 pub struct Decoded {
     /// The image, and how many frames its file has.
-    image: Result<(GreyImage, usize), DecodeError>,
+    image: Result<(Arc<GreyImage>, usize), DecodeError>,
     /// Whether its other frames are left out.
     others_left_out: bool,
     /// How long it took.
     milliseconds: f64,
 }
 
+/// What an examination comes to next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The image's quality.
+    Quality,
+    /// The network.
+    Network,
+}
+
 impl Decoded {
+    /// The image, if it could be decoded.
+    #[must_use]
+    pub fn image(&self) -> Option<&Arc<GreyImage>> {
+        self.image.as_ref().ok().map(|(image, _)| image)
+    }
+
     /// Reads a file and decodes its frame `frame`, counted from 0.
     #[must_use]
     pub fn read(path: &Path, frame: usize, limits: &Limits) -> Self {
         let start = Instant::now();
         let image = decode::decode_path(path, limits).and_then(|source| {
             let image = source.frame(frame).map_err(|e| e.in_file(path))?;
-            Ok((image, source.frame_count()))
+            Ok((Arc::new(image), source.frame_count()))
         });
         Self {
             image,
@@ -79,7 +96,7 @@ impl Decoded {
         let start = Instant::now();
         let image = source.frame(frame).map_err(|e| e.in_file(path));
         Self {
-            image: image.map(|image| (image, source.frame_count())),
+            image: image.map(|image| (Arc::new(image), source.frame_count())),
             others_left_out: false,
             milliseconds: milliseconds(start),
         }
@@ -100,7 +117,18 @@ impl Examiner {
     /// An examiner with a loaded model.
     #[must_use]
     pub fn new(model: Model, engine: Engine, limits: Limits) -> Self {
-        Self { model, engine, limits }
+        Self {
+            model,
+            engine,
+            limits,
+            has_run: false,
+        }
+    }
+
+    /// Whether the model ran here before: the first time may take minutes with some providers.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        self.has_run
     }
 
     /// The model.
@@ -128,6 +156,19 @@ impl Examiner {
     /// # Errors
     /// As [`examine`](Self::examine).
     pub fn judge(&mut self, request: Request<'_>, decoded: Decoded) -> Result<Examination, ModelError> {
+        self.judge_in_stages(request, decoded, &|_| ())
+    }
+
+    /// As [`judge`](Self::judge); `tell` hears what comes next.
+    ///
+    /// # Errors
+    /// As [`examine`](Self::examine).
+    pub fn judge_in_stages(
+        &mut self,
+        request: Request<'_>,
+        decoded: Decoded,
+        tell: &dyn Fn(Stage),
+    ) -> Result<Examination, ModelError> {
         let start = Instant::now();
         let file = request.path.display().to_string();
         let mut finding = self.blank(request, ImageSource::undecoded(file.clone(), request.frame));
@@ -147,7 +188,7 @@ impl Examiner {
         let size = [image.height(), image.width()];
         finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
         finding.warnings = warnings(&image, if decoded.others_left_out { frames } else { 1 });
-        self.assess(&image, &mut finding)?;
+        self.assess(&image, &mut finding, tell)?;
         finding.timings_ms.total += milliseconds(start);
         Ok(Examination {
             finding,
@@ -158,7 +199,8 @@ impl Examiner {
 
     /// Intended use, quality gate, network, decision. An image of another kind than the model's may well fail a gate that
     /// is made for the model's: then its kind is told first.
-    fn assess(&mut self, image: &GreyImage, finding: &mut Finding) -> Result<(), ModelError> {
+    fn assess(&mut self, image: &GreyImage, finding: &mut Finding, tell: &dyn Fn(Stage)) -> Result<(), ModelError> {
+        tell(Stage::Quality);
         let start = Instant::now();
         let quality = quality::assess(image);
         let reasons = quality.reasons(&self.model.manifest().quality);
@@ -171,6 +213,7 @@ impl Examiner {
             finding.decision = not_readable(usage.outside.into_iter().chain(reasons).collect());
             return Ok(());
         }
+        tell(Stage::Network);
         let prediction = self.predict(image, &mut finding.timings_ms)?;
         let manifest = self.model.manifest();
         finding.decision = decide(manifest, &prediction.probabilities, prediction.novelty, &usage.outside);
@@ -188,6 +231,7 @@ impl Examiner {
         let start = Instant::now();
         let prediction = self.model.run()?;
         timings.inference = milliseconds(start);
+        self.has_run = true;
         Ok(prediction)
     }
 

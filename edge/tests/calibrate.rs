@@ -1,11 +1,13 @@
 //! Operating points of a site: derived from labelled cases, taken up by the running service, undone, and left alone by
 //! another model.
 
+mod inside;
 mod service;
 mod support;
 
 use std::fs;
 
+use inside::{Setup, body};
 use serde_json::Value;
 use service::Site;
 use support::{code, program, stderr, stdout};
@@ -107,6 +109,22 @@ fn a_site_calibrates_sees_it_and_takes_it_back() {
     assert_eq!(third["decision"]["kind"], "flagged");
     assert!(third["site_thresholds"].is_null());
     assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn the_screen_tells_of_the_sites_thresholds_before_the_next_image_comes() {
+    let Some(site) = inside::site() else { return };
+    let running = Setup::new(&site).start();
+    site.image("first.png");
+    let cases = labelled(&site, &site.wait_for_result(), 60);
+    running.stop();
+    let running = Setup::new(&site).start();
+    let before = running.settled();
+    assert_eq!(calibrate(&site, &["--cases", &cases]).0, 0);
+    running.wait_for_screen("their day", |canvas| body(canvas) != body(&before));
+    assert_eq!(calibrate(&site, &["--undo"]).0, 0);
+    running.wait_for_screen("their end", |canvas| body(canvas) == body(&before));
+    running.stop();
 }
 
 #[test]

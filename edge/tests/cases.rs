@@ -9,88 +9,9 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use service::Site;
-use support::{EXPLICIT, Element, chest_values, code, program, stderr, stdout};
-
-/// xorshift64: repeatable from its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
-
-/// What a radiograph of the tests says.
-#[derive(Clone, Copy)]
-struct Said<'a> {
-    uid: &'a str,
-    study: &'a str,
-    modality: &'a str,
-    body_part: &'a str,
-    name: &'a str,
-    /// Empty for a radiograph.
-    series: &'a str,
-    frames: usize,
-}
-
-const CHEST: Said<'static> = Said {
-    uid: "1.2.3.1",
-    study: "1.2.3",
-    modality: "DX",
-    body_part: "CHEST",
-    name: "Geheimrat^Ottilie",
-    series: "",
-    frames: 1,
-};
-
-impl Said<'_> {
-    fn bytes(self) -> Vec<u8> {
-        let (height, width) = (200, 180);
-        let pixels = chest_values(height, width);
-        let frame: Vec<u8> = pixels
-            .iter()
-            .flat_map(|v| ((v * 4095.0) as u16).to_le_bytes())
-            .collect();
-        let frames = self.frames.to_string();
-        support::dicom(
-            EXPLICIT,
-            &[
-                Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
-                Element::text(8, 0x18, *b"UI", self.uid),
-                Element::text(8, 0x60, *b"CS", self.modality),
-                Element::text(0x10, 0x10, *b"PN", self.name),
-                Element::text(0x10, 0x20, *b"LO", "VERTRAULICH-77"),
-                Element::text(0x10, 0x1010, *b"AS", "054Y"),
-                Element::text(0x18, 0x15, *b"CS", self.body_part),
-                Element::text(0x18, 0x5101, *b"CS", "PA"),
-                Element::text(0x20, 0x0d, *b"UI", self.study),
-                Element::text(0x20, 0x0e, *b"UI", self.series),
-                Element::number(0x28, 2, 1),
-                Element::text(0x28, 4, *b"CS", "MONOCHROME2"),
-                Element::text(0x28, 8, *b"IS", &frames),
-                Element::number(0x28, 0x10, height as u16),
-                Element::number(0x28, 0x11, width as u16),
-                Element::number(0x28, 0x100, 16),
-                Element::number(0x28, 0x101, 12),
-                Element::number(0x28, 0x102, 11),
-                Element::number(0x28, 0x103, 0),
-                Element::new(0x7fe0, 0x10, *b"OW", frame.repeat(self.frames)),
-            ],
-        )
-    }
-}
+use support::dice::{Dice, number};
+use support::{CHEST, Said, code, program, stderr, stdout};
 
 /// Puts a file into the inbox as whole files come: by rename.
 fn put(site: &Site, name: &str, bytes: &[u8]) -> PathBuf {
@@ -113,14 +34,6 @@ fn lines(output: &Output) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn database(site: &Site) -> Connection {
-    Connection::open(site.path("state/store.sqlite")).unwrap()
-}
-
-fn count(site: &Site, sql: &str) -> i64 {
-    database(site).query_row(sql, [], |row| row.get(0)).unwrap()
-}
-
 fn names(folder: PathBuf) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -137,7 +50,7 @@ fn whenever_it_is_killed_every_image_is_there_once_and_gets_its_result() {
         number("SCANSIDE_IMAGES", 60),
         number("SCANSIDE_SEED", 1),
     );
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     site.with_confirmed_model().stop();
     let mut sent = 0;
     let mut send = |until: u64| {
@@ -170,23 +83,7 @@ fn whenever_it_is_killed_every_image_is_there_once_and_gets_its_result() {
     });
     assert_eq!(service.stop(), 0);
     assert_eq!(names(inbox.join("done")).len() as u64, images);
-    let images = images as i64;
-    assert_eq!(count(&site, "SELECT count(*) FROM images WHERE state = 'done'"), images);
-    assert_eq!(count(&site, "SELECT count(*) FROM images"), images);
-    assert_eq!(count(&site, "SELECT count(*) FROM results"), images);
-    let told = "SELECT count(DISTINCT detail ->> 'image') FROM audit WHERE event = 'result'";
-    assert_eq!(count(&site, told), images);
-    assert_eq!(
-        count(&site, "SELECT count(*) FROM audit WHERE event = 'result'"),
-        images
-    );
-    let sound: String = database(&site)
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(sound, "ok");
-    let verified = verb(&site, &["audit", "verify"]);
-    assert_eq!(code(&verified), 0, "{}", stdout(&verified));
-    assert!(names(site.path("state/incoming")).is_empty());
+    site.assert_each_once(images as i64);
     println!("{kills} kills from seed {seed} over {images} images");
 }
 
@@ -280,7 +177,7 @@ fn the_slices_of_a_series_are_one_case_with_one_result_file() {
         assert_eq!(shown["results"].as_array().unwrap().len(), results, "the strip");
     }
     assert_eq!(names(site.path("state/results")).len(), 2);
-    assert_eq!(count(&site, "SELECT count(*) FROM results"), 14);
+    assert_eq!(site.count("SELECT count(*) FROM results"), 14);
 }
 
 #[test]
@@ -303,10 +200,7 @@ fn an_image_that_no_model_is_for_is_kept_told_and_put_away() {
     assert!(text.contains("no model for this kind of image"), "{text}");
     assert!(text.contains("not readable [not-an-image]"), "{text}");
     assert_eq!(
-        count(
-            &site,
-            "SELECT count(*) FROM images WHERE state = 'no-model' AND file IS NOT NULL"
-        ),
+        site.count("SELECT count(*) FROM images WHERE state = 'no-model' AND file IS NOT NULL"),
         1
     );
 }
@@ -322,9 +216,9 @@ fn the_same_image_again_is_put_away_without_a_second_result() {
         });
     }
     service.stop();
-    assert_eq!(count(&site, "SELECT count(*) FROM results"), 1);
+    assert_eq!(site.count("SELECT count(*) FROM results"), 1);
     assert_eq!(
-        count(&site, "SELECT count(*) FROM audit WHERE event = 'image-repeated'"),
+        site.count("SELECT count(*) FROM audit WHERE event = 'image-repeated'"),
         1
     );
 }
@@ -344,7 +238,7 @@ fn images_on_a_medium_are_copied_in_and_the_medium_is_left_as_it_is() {
     let result = site.wait_for_result();
     assert_eq!(result["source"]["sop_instance_uid"], "1.2.3.1");
     service.stop();
-    assert_eq!(count(&site, "SELECT count(*) FROM images"), 1);
+    assert_eq!(site.count("SELECT count(*) FROM images"), 1);
     assert_eq!(names(stick), before);
 }
 

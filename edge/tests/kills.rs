@@ -14,30 +14,12 @@ use bundle::container::{PayloadFile, hexadecimal};
 use bundle::manifest::FileKind;
 use hardware::slots::{FileCounter, Folder, SecurityCounter};
 use service::{Service, Site, State};
+use support::dice::{Dice, number};
 
 /// Bytes in which no two bundles agree, so that a delta is not there in one piece.
 const UNLIKE: usize = 60_000;
 /// Bundles that are not too old yet among which the engineer chooses.
 const CHOICE: usize = 4;
-
-/// xorshift64: where the service is killed, repeatable from its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
-}
 
 /// A bundle with what the engineer knows of it.
 struct Known {
@@ -221,7 +203,7 @@ fn whenever_it_is_killed_a_valid_model_serves_afterwards() {
     let mut engineer = Engineer {
         bundles: Vec::new(),
         site: &site,
-        dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        dice: Dice::new(seed),
         confirmed: first.states().remove(0).hash,
         asked: Vec::new(),
         counter: 0,

@@ -13,7 +13,7 @@ use hardware::smp::{Outcome, OutcomeKind};
 use pictures::{SIZES, compare};
 use scanside_edge::daemon::gatekeeper::refusal;
 use scanside_edge::daemon::models::{ON_TRIAL, ServeError};
-use scanside_edge::presentation::notices::{no_model, outcome, receiving, self_test, verifying};
+use scanside_edge::presentation::notices::{no_model, outcome, receiving, self_test, starting, verifying};
 use scanside_edge::screens::{NoticeView, Screens, View, layout::Layout, palette};
 use scanside_edge::text::words::{Language, Words};
 
@@ -41,6 +41,7 @@ fn notices() -> Vec<(&'static str, NoticeView)> {
     };
     let too_old = refusal(&BundleError::SecurityCounter { found: 3, lowest: 5 });
     vec![
+        ("starting", starting(words())),
         ("no-model", no_model(words())),
         ("receiving", receiving(12_100_000, 18_400_000, true, words())),
         ("verifying", verifying(3_000_000, 18_400_000, words())),

@@ -3,7 +3,9 @@
 mod service;
 mod support;
 
+use embedded_graphics::geometry::Size;
 use hardware::smp::Code;
+use scanside_edge::screens::layout::Layout;
 use service::Site;
 
 #[test]
@@ -33,6 +35,19 @@ fn a_first_model_arrives_is_tried_confirmed_and_stays() {
     service.kill();
     let mut service = site.start();
     service.wait_for("the confirmed model", |states| states[0].active && states[0].confirmed);
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn each_role_gets_the_model_that_names_it_with_its_first_piece() {
+    let Some(mut site) = Site::new() else { return };
+    site.roles = vec!["chest-xray", "chest-ct"];
+    let mut service = site.with_models(&[("chest-xray", &["DX"]), ("chest-ct", &["CT"])]);
+    let states = service.states();
+    assert!(
+        states.len() == 2 && states.iter().all(|state| state.active && state.confirmed),
+        "{states:?}"
+    );
     assert_eq!(service.stop(), 0);
 }
 
@@ -307,6 +322,18 @@ fn the_display_tells_what_goes_on() {
     let service = site.start();
     let screen = site.wait_for_screen();
     assert_eq!(screen.dimensions(), (800, 480));
+    // A mark moves, so that whoever looks at the file sees a frozen one.
+    let place = Layout::new(Size::new(800, 480), 1).beat;
+    let beat = |screen: &image::RgbImage| {
+        let (at, size) = (place.top_left, place.size);
+        image::imageops::crop_imm(screen, at.x as u32, at.y as u32, size.width, size.height).to_image()
+    };
+    for _ in 0..2 {
+        let before = beat(&site.wait_for_screen());
+        site.wait("the mark to move", || {
+            (beat(&site.wait_for_screen()) != before).then_some(())
+        });
+    }
     drop(service);
 }
 

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use embedded_graphics::geometry::OriginDimensions;
+use embedded_graphics::geometry::Size;
 use hardware::display::Canvas;
 use hardware::leds::LedState;
-use inside::{SIZE, Tampered, body, count, receive, site, slots, start, text};
+use inside::tampered::Tampered;
+use inside::{Running, Setup, body, count, picture, receive, site, slots, text};
 use scanside_edge::controls::Action;
 use scanside_edge::daemon::Ended;
 use scanside_edge::presentation::notices;
@@ -23,11 +24,15 @@ use scanside_edge::text::words::Language;
 use service::Site;
 use support::{code, program, stderr, stdout};
 
-/// The left third of that: the picture of a result.
-fn picture(canvas: &Canvas) -> Vec<u8> {
-    let layout = Layout::new(canvas.size(), 1);
-    let rows = layout.status.size.height..layout.footer.top_left.y as u32;
-    rows.flat_map(|y| canvas.row(y, 0, SIZE.width / 3).to_vec()).collect()
+const SIZE: Size = Size::new(800, 480);
+
+/// The service with a display that shows what moves.
+fn moving(site: &Site) -> Running<'_> {
+    let setup = Setup {
+        moves: Some(Duration::ZERO),
+        ..Setup::new(site)
+    };
+    setup.start()
 }
 
 fn brightness(canvas: &Canvas) -> u64 {
@@ -37,7 +42,7 @@ fn brightness(canvas: &Canvas) -> u64 {
 #[test]
 fn cases_are_leafed_through_and_a_verdict_is_that_of_the_case_on_the_screen() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, |_| ());
+    let running = Setup::new(&site).start();
     let idle = running.settled();
     let numbers: Vec<String> = ["a.png", "b.png", "c.png"].map(|name| running.image(name)).to_vec();
     for _ in 0..3 {
@@ -94,7 +99,7 @@ fn cases_are_leafed_through_and_a_verdict_is_that_of_the_case_on_the_screen() {
 #[test]
 fn a_new_result_is_shown_unless_somebody_looks_at_another_one_and_then_it_is_announced() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, |_| ());
+    let running = Setup::new(&site).start();
     let idle = running.settled();
     let first = running.image("a.png");
     let alone = running.settled();
@@ -119,7 +124,7 @@ fn a_new_result_is_shown_unless_somebody_looks_at_another_one_and_then_it_is_ann
 #[test]
 fn lights_say_what_somebody_has_to_look_at() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, |_| ());
+    let running = Setup::new(&site).start();
     running.settled();
     assert_eq!(running.leds.states().last(), Some(&LedState::Ready));
     running.image("a.png");
@@ -140,7 +145,7 @@ fn lights_say_what_somebody_has_to_look_at() {
 #[test]
 fn the_screen_is_seen_to_live_and_is_dimmed_at_night() {
     let Some(site) = site() else { return };
-    let running = start(&site, true, |_| ());
+    let running = moving(&site);
     let beat = Layout::new(SIZE, 1).beat;
     running.site.wait("a mark that moves in its own few pixels", || {
         running.glass.dirty.lock().unwrap().clear();
@@ -165,13 +170,17 @@ fn the_screen_is_seen_to_live_and_is_dimmed_at_night() {
 /// The notice stands on the display while the serving thread waits to read a model, and is gone when it has one.
 fn is_shown_while_loading(site: &Site, notice: &NoticeView) {
     let held = Arc::new(AtomicBool::new(true));
-    let (path, holds) = (site.path("state/slots"), held.clone());
+    let holds = held.clone();
     let before_read = move || {
         while holds.load(Ordering::SeqCst) && thread::current().name() == Some("serving") {
             thread::sleep(Duration::from_millis(10));
         }
     };
-    let running = start(site, false, move |parts| Tampered::put(parts, &path, true, before_read));
+    let setup = Setup {
+        parts: Box::new(move |parts| Tampered::put(parts, true, before_read)),
+        ..Setup::new(site)
+    };
+    let running = setup.start();
     let mut drawn = Canvas::new(SIZE);
     let Ok(()) = Screens::new(Language::English).draw(View::Notice(notice), &mut drawn);
     assert!(body(&running.settled()) == body(&drawn), "{}", notice.headline);
@@ -186,7 +195,7 @@ fn is_shown_while_loading(site: &Site, notice: &NoticeView) {
 fn nobody_is_told_that_there_is_no_model_while_one_is_loaded() {
     let Some(site) = site() else { return };
     let words = Language::English.words();
-    is_shown_while_loading(&site, &notices::loading(words));
+    is_shown_while_loading(&site, &notices::starting(words));
     let new = site.bundle(|_| ());
     let mut slots = slots(&site);
     receive(&mut slots, &new);

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use hardware::watchdog::News;
-use inside::{Tampered, receive, site, slots, start};
+use inside::tampered::Tampered;
+use inside::{Setup, receive, site, slots};
 use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing};
 use scanside_edge::daemon::{DaemonError, Outgoing, Parts};
 use scanside_edge::outbox::Kind;
@@ -50,7 +51,11 @@ impl Write for BadLine {
 
 /// Waits for signs of life, lets a thread end, and looks whether there are any after that.
 fn loses_a_thread(site: &Site, change: impl FnOnce(&mut Parts) + Send + 'static, end: impl FnOnce()) {
-    let running = start(site, false, change);
+    let setup = Setup {
+        parts: Box::new(change),
+        ..Setup::new(site)
+    };
+    let running = setup.start();
     let mut told = Vec::new();
     running.site.wait("signs of life", || {
         told.extend(running.watchdog.told());
@@ -70,7 +75,7 @@ fn loses_a_thread(site: &Site, change: impl FnOnce(&mut Parts) + Send + 'static,
 #[test]
 fn it_hears_what_goes_on() {
     let Some(site) = site() else { return };
-    let running = start(&site, false, |_| ());
+    let running = Setup::new(&site).start();
     let serves = |news: &News| matches!(news, News::Status(line) if line.starts_with("serving "));
     running.site.wait("what goes on", || {
         running.watchdog.told().iter().any(serves).then_some(())
@@ -107,13 +112,13 @@ fn it_hears_no_more_once_the_verifier_is_lost() {
     let Some(site) = site() else { return };
     receive(&mut slots(&site), &site.bundle(|_| ()));
     let ends = Arc::new(AtomicBool::new(false));
-    let (path, told) = (site.path("state/slots"), ends.clone());
+    let told = ends.clone();
     let before_read = move || {
         let ends = told.load(Ordering::SeqCst) && thread::current().name() == Some("verifier");
         assert!(!ends, "the test wants this thread to end");
     };
     // What is read back cannot be written down, so it is read back again and again.
-    let change = move |parts: &mut Parts| Tampered::put(parts, &path, false, before_read);
+    let change = move |parts: &mut Parts| Tampered::put(parts, false, before_read);
     loses_a_thread(&site, change, || ends.store(true, Ordering::SeqCst));
 }
 

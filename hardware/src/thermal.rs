@@ -24,6 +24,9 @@ pub struct Thermal {
     /// How far the zone is below the first trip point at which something is done about the heat, in degrees; absent
     /// where the zone names none.
     pub margin: Option<f32>,
+    /// How far the zone that is nearest to it is below the temperature at which the machine switches itself off, in
+    /// degrees; absent where no zone names one.
+    pub to_critical: Option<f32>,
 }
 
 /// Reads zones and cooling devices below `root` ([`SYSFS`], or a folder like it). What cannot be read is left out: a
@@ -39,11 +42,15 @@ pub fn read(root: &Path) -> Thermal {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         if name.starts_with("thermal_zone") {
-            let Some(zone) = zone(&path).filter(|zone| hottest.is_none_or(|most| zone.0 > most)) else {
+            let Some(zone) = zone(&path) else { continue };
+            let nearest = [thermal.to_critical, zone.to_critical.map(degrees)];
+            thermal.to_critical = nearest.into_iter().flatten().reduce(f32::min);
+            if hottest.is_some_and(|most| zone.temperature <= most) {
                 continue;
-            };
-            hottest = Some(zone.0);
-            (thermal.celsius, thermal.zone, thermal.margin) = (Some(degrees(zone.0)), zone.1, zone.2.map(degrees));
+            }
+            hottest = Some(zone.temperature);
+            thermal.celsius = Some(degrees(zone.temperature));
+            (thermal.zone, thermal.margin) = (zone.kind, zone.margin.map(degrees));
         } else if name.starts_with("cooling_device") {
             thermal.throttled |= slows(&path);
         }
@@ -51,21 +58,38 @@ pub fn read(root: &Path) -> Thermal {
     thermal
 }
 
-/// Temperature, kind and margin of a zone.
-fn zone(path: &Path) -> Option<(i64, String, Option<i64>)> {
-    let temperature = number(&path.join("temp")).filter(|value| PLAUSIBLE.contains(value))?;
-    let kind = text(&path.join("type")).unwrap_or_default();
-    let trip = (0..).map_while(|index| trip(path, index)).flatten().min();
-    Some((temperature, kind, trip.map(|trip| trip - temperature)))
+/// A zone, in thousandths of a degree.
+struct Zone {
+    temperature: i64,
+    kind: String,
+    /// To the first trip point that acts.
+    margin: Option<i64>,
+    to_critical: Option<i64>,
 }
 
-/// A trip point of a zone: the outer `None` where there are no more, the inner where it is none that acts.
-fn trip(zone: &Path, index: usize) -> Option<Option<i64>> {
+fn zone(path: &Path) -> Option<Zone> {
+    let temperature = number(&path.join("temp")).filter(|value| PLAUSIBLE.contains(value))?;
+    let trips: Vec<(String, i64)> = (0..).map_while(|index| trip(path, index)).collect();
+    // An active trip point only starts a fan; zero and below stand for a trip point that is not set.
+    let first = |kinds: &[&str]| {
+        let of_kind = trips
+            .iter()
+            .filter(|(kind, at)| kinds.contains(&kind.as_str()) && *at > 0);
+        of_kind.map(|(_, at)| at - temperature).min()
+    };
+    Some(Zone {
+        temperature,
+        kind: text(&path.join("type")).unwrap_or_default(),
+        margin: first(&["passive", "hot", "critical"]),
+        to_critical: first(&["critical"]),
+    })
+}
+
+/// Kind and temperature of a trip point of a zone; `None` where there are no more.
+fn trip(zone: &Path, index: usize) -> Option<(String, i64)> {
     let kind = text(&zone.join(format!("trip_point_{index}_type")))?;
     let temperature = number(&zone.join(format!("trip_point_{index}_temp")));
-    // An active trip point only starts a fan; zero and below stand for a trip point that is not set.
-    let acts = ["passive", "hot", "critical"].contains(&kind.as_str());
-    Some(temperature.filter(|value| acts && *value > 0))
+    Some((kind, temperature.unwrap_or_default()))
 }
 
 fn slows(path: &Path) -> bool {
@@ -119,6 +143,15 @@ mod tests {
                     ("trip_point_2_temp", "100000"),
                 ],
             ),
+            (
+                "thermal_zone5",
+                &[
+                    ("type", "board"),
+                    ("temp", "52000"),
+                    ("trip_point_0_type", "critical"),
+                    ("trip_point_0_temp", "85000"),
+                ],
+            ),
             ("thermal_zone2", &[("type", "modem"), ("temp", "-274000")]),
             ("thermal_zone3", &[("type", "battery"), ("temp", "255000")]),
             ("thermal_zone4", &[("type", "nothing")]),
@@ -131,6 +164,7 @@ mod tests {
                 zone: "cpu-thermal".to_owned(),
                 throttled: false,
                 margin: Some(18.75),
+                to_critical: Some(33.0),
             }
         );
     }

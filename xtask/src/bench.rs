@@ -42,8 +42,13 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "receive",
-        what: "images received over DICOM, against Orthanc (needs dcmtk and orthanc)",
+        what: "images received and triaged over DICOM, against Orthanc (needs dcmtk and orthanc)",
         command: &["bench", "--package", "scanside-edge", "--bench", "receive"],
+    },
+    Bench {
+        name: "latency",
+        what: "from the last byte of an image to its result on the display (needs dcmtk)",
+        command: &["bench", "--package", "scanside-edge", "--bench", "latency"],
     },
     Bench {
         name: "line",

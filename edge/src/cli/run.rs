@@ -13,7 +13,7 @@ use bundle::Policy;
 use bundle::cli::TrustArgs;
 use clap::Args;
 use hardware::clock::Clock;
-use hardware::display::{Display, FramebufferDisplay, PngDisplay};
+use hardware::display::{FramebufferDisplay, PngDisplay};
 use hardware::slots::{FileCounter, Folder, Storage};
 use hardware::smp::port::{FlowControl, Port, PortOptions, Pty};
 use hardware::smp::{Identity, Information};
@@ -24,13 +24,16 @@ use onnx::runtime::SessionOptions;
 use super::logging;
 use crate::appliance::Appliance;
 use crate::config::Config;
-use crate::controls::Panel;
+use crate::controls::{LedsConfig, Panel};
 use crate::daemon::config::{ApplianceConfig, DisplayKind, SerialConfig};
+use crate::daemon::display::show_failure;
+use crate::daemon::display::surface::{OpenDisplay, Surface};
 use crate::daemon::models::Loading;
 use crate::daemon::network::{self, DicomPort, Sender};
+use crate::daemon::pulse::Patience;
 use crate::daemon::service::Description;
 use crate::daemon::tasks::Task;
-use crate::daemon::{self, Ended, Line, Parts};
+use crate::daemon::{self, DaemonError, Ended, Line, Parts};
 use crate::exit::Exit;
 
 /// No appliance was there before 2026: a clock that says so was never set.
@@ -53,20 +56,29 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> Result<Exit> {
     let (config, appliance) = Config::load_appliance(&args.config)?;
     let stopped = stop_signal()?;
-    let loading = loading(args, &config)?;
-    let parts = parts(&appliance, loading).context("the service cannot begin")?;
-    let _log = logging::begin(&appliance.logs());
+    let mut surface = Surface::new(display(&appliance.display.kind), appliance.display.language);
+    let parts = loading(args, &config)
+        .and_then(|loading| parts(&appliance, loading).context("the service cannot begin"))
+        .inspect_err(|error| show_failure(&mut surface, error.as_ref(), &format!("{error:#}")))?;
+    let log = logging::begin(&appliance.logs());
     let parts = Parts {
         panel: appliance
             .controls
             .as_ref()
             .and_then(|controls| there(Panel::open(controls))),
-        leds: appliance.leds.as_ref().and_then(|leds| there(leds.open())),
+        leds: appliance.leds.as_ref().map(LedsConfig::leds),
         ..parts
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the service begins");
     let description = description(&appliance, &parts);
-    let ended = daemon::run(&appliance, parts, description, &|| stopped.load(Ordering::SeqCst))?;
+    let stop = || stopped.load(Ordering::SeqCst);
+    let ended = daemon::run(&appliance, parts, description, &mut surface, &stop);
+    if let Err(error @ DaemonError::Stuck { .. }) = &ended {
+        tracing::error!("{error}");
+        drop(log);
+        leave_at_once();
+    }
+    let ended = ended?;
     tracing::info!(?ended, "the service ends");
     match ended {
         Ended::Stopped => Ok(Exit::Done),
@@ -74,7 +86,13 @@ pub fn run(args: &RunArgs) -> Result<Exit> {
     }
 }
 
-/// Buttons and lights that are not there keep nobody from a result.
+/// Ends this process though a thread of it hangs, which an end in order would wait for: in a library's code, say.
+fn leave_at_once() -> ! {
+    // SAFETY: _exit takes any number, and nothing of this process runs after it.
+    unsafe { libc::_exit(Exit::Failed as i32) }
+}
+
+/// Buttons that cannot be had keep nobody from a result.
 fn there<T>(opened: Result<T, impl std::fmt::Display>) -> Option<T> {
     opened.inspect_err(|error| tracing::error!("{error}")).ok()
 }
@@ -129,10 +147,10 @@ fn parts(config: &ApplianceConfig, loading: Loading) -> Result<Parts> {
         clock: Clock::open(monotonic.clone(), NOT_BEFORE),
         monotonic,
         line: config.serial.as_ref().map(line).transpose()?,
-        display: display(&config.display.kind)?,
         panel: None,
         leds: None,
         watchdog: Box::new(SystemdWatchdog),
+        patience: Patience::default(),
         thermal: PathBuf::from(thermal::SYSFS),
         loading,
         tasks: network_tasks(config),
@@ -184,23 +202,19 @@ fn pseudo_terminal(link: &Path) -> Result<Box<dyn Line>> {
     Ok(Box::new(pty))
 }
 
-fn display(kind: &DisplayKind) -> Result<Option<Box<dyn Display>>> {
-    Ok(match kind {
+fn display(kind: &DisplayKind) -> Option<OpenDisplay> {
+    match kind.clone() {
         DisplayKind::None => None,
-        DisplayKind::Framebuffer { device } => Some(Box::new(FramebufferDisplay::open(device)?)),
+        DisplayKind::Framebuffer { device } => Some(Box::new(move || Ok(Box::new(FramebufferDisplay::open(&device)?)))),
         DisplayKind::Png { path, width, height } => {
-            let size = embedded_graphics::geometry::Size::new(*width, *height);
-            Some(Box::new(PngDisplay::new(path.clone(), size)))
+            let size = embedded_graphics::geometry::Size::new(width, height);
+            Some(Box::new(move || Ok(Box::new(PngDisplay::new(path.clone(), size)))))
         }
-    })
+    }
 }
 
 fn description(config: &ApplianceConfig, parts: &Parts) -> Description {
     let software = format!("scanside-edge {}", env!("CARGO_PKG_VERSION"));
-    let display = parts
-        .display
-        .as_ref()
-        .map_or_else(|| "none".to_owned(), |display| display.describe());
     let providers: Vec<String> = parts
         .loading
         .session
@@ -208,7 +222,10 @@ fn description(config: &ApplianceConfig, parts: &Parts) -> Description {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let details = [("display", display), ("providers", providers.join(", "))];
+    let details = [
+        ("display", config.display.kind.to_string()),
+        ("providers", providers.join(", ")),
+    ];
     Description {
         roles: config.roles.clone(),
         identity: Identity {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hardware::buttons::{Length, Timing, Wired, key_code, terminal_key};
-use hardware::leds::{GpioLamps, GpioLeds, Lamps, Leds, LedsError, SYSFS, SysfsLeds};
+use hardware::leds::{GpioLamps, GpioLeds, Lamps, Leds, SYSFS, SysfsLeds};
 use serde::Deserialize;
 
 use super::{Action, Times};
@@ -312,11 +312,9 @@ impl LedsConfig {
         Ok(())
     }
 
-    /// The lights.
-    ///
-    /// # Errors
-    /// [`LedsError`].
-    pub fn open(&self) -> Result<Box<dyn Leds>, LedsError> {
+    /// The lights. Those that are not there are told when they are to shine, and looked for.
+    #[must_use]
+    pub fn leds(&self) -> Box<dyn Leds> {
         match self.kind {
             LedsKind::Sysfs => {
                 let names = Lamps {
@@ -324,7 +322,7 @@ impl LedsConfig {
                     amber: self.amber.clone(),
                     red: self.red.clone(),
                 };
-                Ok(Box::new(SysfsLeds::open(Path::new(SYSFS), &names)?))
+                Box::new(SysfsLeds::new(Path::new(SYSFS), &names))
             }
             LedsKind::Gpio => {
                 let line = |lamp: &Option<String>| lamp.as_ref()?.parse().ok();
@@ -337,7 +335,7 @@ impl LedsConfig {
                         red: line(&self.red),
                     },
                 };
-                Ok(Box::new(GpioLeds::open(lamps)?))
+                Box::new(GpioLeds::new(lamps))
             }
         }
     }
@@ -345,6 +343,8 @@ impl LedsConfig {
 
 #[cfg(test)]
 mod tests {
+    use hardware::leds::LedState;
+
     use super::*;
 
     fn controls(text: &str) -> Result<ControlsConfig, String> {
@@ -449,11 +449,11 @@ mod tests {
 
     #[test]
     fn lights_that_are_not_there_are_told() {
-        let absent = leds("kind = \"sysfs\"\ngreen = \"no-such-lamp\"").unwrap().open();
-        assert!(absent.err().expect("no lamp").to_string().contains("no-such-lamp"));
-        let absent = leds("kind = \"gpio\"\nchip = \"/dev/no-chip\"\ngreen = \"5\"")
-            .unwrap()
-            .open();
-        assert!(absent.err().expect("no chip").to_string().contains("/dev/no-chip"));
+        let told = |text: &str| {
+            let shown = leds(text).unwrap().leds().show(LedState::Ready, Duration::ZERO);
+            shown.unwrap_err().to_string()
+        };
+        assert!(told("kind = \"sysfs\"\ngreen = \"no-such-lamp\"").contains("no-such-lamp"));
+        assert!(told("kind = \"gpio\"\nchip = \"/dev/no-chip\"\ngreen = \"5\"").contains("/dev/no-chip"));
     }
 }

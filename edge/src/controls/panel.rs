@@ -30,17 +30,17 @@ pub enum PanelError {
 }
 
 impl Panel {
-    /// Opens the buttons that a config names.
+    /// The buttons that a config names. A device that is not there is told by [`poll`](Self::poll), and looked for.
     ///
     /// # Errors
-    /// [`PanelError`].
+    /// [`PanelError::Config`]; of a terminal [`PanelError::Buttons`].
     pub fn open(config: &ControlsConfig) -> Result<Self, PanelError> {
         config.check().map_err(PanelError::Config)?;
         match config.kind {
             ControlsKind::Evdev => {
                 let (keys, meanings) = split(config.keys())?;
                 let device = config.device.as_deref().unwrap_or_default();
-                let buttons = EvdevButtons::open(device, &keys, config.timing())?;
+                let buttons = EvdevButtons::new(device, &keys, config.timing());
                 Ok(Self::new(Box::new(buttons), meanings))
             }
             ControlsKind::Gpio => {
@@ -50,7 +50,7 @@ impl Panel {
                     active_low: config.active_low,
                     lines,
                 };
-                let buttons = GpioButtons::open(wiring, config.timing())?;
+                let buttons = GpioButtons::new(wiring, config.timing());
                 Ok(Self::new(Box::new(buttons), meanings))
             }
             ControlsKind::Terminal => {
@@ -150,7 +150,10 @@ mod tests {
     fn buttons_that_are_not_there_are_told_with_what_to_do() {
         let open = |text: &str| {
             let config: ControlsConfig = toml::from_str(text).expect("a config");
-            Panel::open(&config).unwrap_err().to_string()
+            match Panel::open(&config) {
+                Ok(mut panel) => panel.poll(Duration::ZERO).unwrap_err().to_string(),
+                Err(error) => error.to_string(),
+            }
         };
         let evdev = open("kind = \"evdev\"\ndevice = \"/dev/input/no-event\"");
         assert!(evdev.contains("/dev/input/no-event"), "{evdev}");

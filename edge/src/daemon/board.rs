@@ -51,10 +51,16 @@ pub enum Part {
     Store,
     /// The disk is full.
     Disk,
+    /// What is written beside the database: results, pictures, objects.
+    Files,
     /// The slots of the models.
     Slots,
-    /// A model, or the library that runs it.
+    /// The library that runs models.
+    Library,
+    /// A model.
     Models,
+    /// It is too warm.
+    Heat,
     /// The DICOM port.
     Dicom,
     /// The watched folder.
@@ -128,6 +134,12 @@ impl Board {
     /// A part is well.
     pub fn clear_fault(&mut self, part: Part) {
         self.faults.remove(&part);
+    }
+
+    /// Whether a part has a fault.
+    #[must_use]
+    pub fn has_fault(&self, part: Part) -> bool {
+        self.faults.contains_key(&part)
     }
 
     /// The gravest fault of the appliance.

@@ -97,6 +97,16 @@ pub enum DisplayKind {
     },
 }
 
+impl std::fmt::Display for DisplayKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Framebuffer { device } => write!(f, "framebuffer {}", device.display()),
+            Self::Png { path, width, height } => write!(f, "PNG file {}, {width} x {height}", path.display()),
+        }
+    }
+}
+
 /// The section as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -12,6 +12,7 @@ use hardware::whole_file;
 use imaging::decode::{self, Limits};
 
 use super::board::Part;
+use super::pulse::Doing;
 use super::shared::Shared;
 use super::tasks::{ObjectMaker, OwedImage, Owing};
 use crate::examination::Examination;
@@ -78,9 +79,13 @@ pub struct Filing {
     head: Arc<Mutex<AuditHead>>,
     maker: Option<Box<dyn ObjectMaker>>,
     tidied: Option<Instant>,
+    /// Whether the last try failed.
+    is_untidy: bool,
     headed: Instant,
     /// Whether space is short and nothing more may go.
     short: bool,
+    /// What went wrong the last time, if anything did.
+    told: Option<String>,
 }
 
 impl Filing {
@@ -106,8 +111,10 @@ impl Filing {
             head,
             maker,
             tidied: None,
+            is_untidy: false,
             headed: Instant::now(),
             short: false,
+            told: None,
         };
         (filing, tray)
     }
@@ -115,22 +122,42 @@ impl Filing {
     /// Files until the service ends; what is left then is filed by the next start.
     pub fn run(mut self) {
         while !self.shared.is_ending() {
+            self.shared.filing_pulse().at(Doing::Step);
             let item = match self.receiver.recv_timeout(REST) {
                 Ok(item) => item,
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            match self.pass(item) {
-                Ok(()) if self.short => self.shared.board().set_fault(Part::Disk, SHORT),
-                Ok(()) => self.shared.board().clear_fault(Part::Disk),
-                Err(error) => {
-                    tracing::error!("{error}");
-                    self.shared.board().set_fault(Part::Disk, error.to_string());
-                    // It will be the same at once.
-                    std::thread::sleep(REST);
-                }
+            let passed = self.pass(item);
+            self.tell(&passed);
+            if passed.is_err() {
+                // It will be the same at once.
+                std::thread::sleep(REST);
             }
         }
+    }
+
+    fn tell(&mut self, passed: &Result<(), StoreError>) {
+        let problem = passed.as_ref().err().map(ToString::to_string);
+        let is_full = passed.as_ref().is_err_and(StoreError::is_full);
+        let mut board = self.shared.board();
+        let (disk, files) = match &problem {
+            None if self.short => (Some(SHORT), None),
+            Some(problem) if is_full => (Some(problem.as_str()), None),
+            other => (None, other.as_deref()),
+        };
+        for (part, fault) in [(Part::Disk, disk), (Part::Files, files)] {
+            match fault {
+                Some(fault) => board.set_fault(part, fault),
+                None => board.clear_fault(part),
+            }
+        }
+        drop(board);
+        // What stays as it is is told once.
+        if let Some(problem) = problem.as_ref().filter(|_| problem != self.told) {
+            tracing::error!("{problem}");
+        }
+        self.told = problem;
     }
 
     fn pass(&mut self, item: Option<(i64, Arc<Examination>)>) -> Result<(), StoreError> {
@@ -145,13 +172,16 @@ impl Filing {
         }
         self.make_objects()?;
         self.store.release_files()?;
+        // What failed is tried again with the next pass, and is a fault until then.
         if self.headed.elapsed() >= HEAD {
-            self.headed = Instant::now();
             keep_head(&self.store, &self.head)?;
+            self.headed = Instant::now();
         }
         let interval = if self.short { TIDY_AGAIN } else { TIDY };
-        if self.tidied.is_none_or(|tidied| tidied.elapsed() >= interval) {
+        if self.is_untidy || self.tidied.is_none_or(|tidied| tidied.elapsed() >= interval) {
+            self.is_untidy = true;
             self.tidy()?;
+            self.is_untidy = false;
         }
         Ok(())
     }
@@ -159,6 +189,7 @@ impl Filing {
     fn tidy(&mut self) -> Result<(), StoreError> {
         let elapsed = self.tidied.map(|tidied| tidied.elapsed());
         self.tidied = Some(Instant::now());
+        self.shared.filing_pulse().at(Doing::Tidying);
         let tidied = self.store.tidy(self.shared.now(), elapsed)?;
         if tidied.too_old + tidied.for_space > 0 {
             tracing::info!(
@@ -177,6 +208,7 @@ impl Filing {
     /// Writes the JSON of a case's results, and pictures where they are kept and missing.
     fn file(&self, case: &ToFile) -> Result<(), StoreError> {
         for result in &case.results {
+            self.shared.filing_pulse().at(Doing::Step);
             let path = self.store.folders().result(&case.number, result.member);
             let text = serde_json::to_vec_pretty(&result.finding).map_err(|e| StoreError::Senseless {
                 what: "finding",
@@ -190,6 +222,7 @@ impl Filing {
         }
         if self.store.config().keep == Keep::Pictures {
             for result in &case.without_picture {
+                self.shared.filing_pulse().at(Doing::Step);
                 // Taken up from the tray in the meantime, or a file that cannot be decoded: its result says so.
                 if let Some(examination) = self.examination(result)? {
                     self.keep_picture(result.image, &examination.examination)?;
@@ -203,7 +236,7 @@ impl Filing {
         if self.store.config().keep != Keep::Pictures {
             return Ok(());
         }
-        let picture = examination.image.as_ref().and_then(small_picture);
+        let picture = examination.image.as_deref().and_then(small_picture);
         match picture {
             Some(png) => self.store.keep_picture(image, &png),
             None => Ok(()),
@@ -219,7 +252,7 @@ impl Filing {
         let decoded = decode::decode_path(&path, &Limits::default()).and_then(|file| file.frame(result.frame as usize));
         let examination = Examination {
             finding: result.finding.clone(),
-            image: decoded.ok(),
+            image: decoded.ok().map(Arc::new),
             refused: None,
         };
         Ok(Some(OwedImage {
@@ -245,6 +278,7 @@ impl Filing {
             if self.shared.is_ending() {
                 break;
             }
+            self.shared.filing_pulse().at(Doing::Step);
             self.make(maker, owed)?;
         }
         Ok(())

@@ -1,8 +1,12 @@
-//! Tells whoever watches the service that it is ready, alive, at what, and about to end.
+//! Tells whoever watches the service that it is ready, alive, at what, and about to end; looks whether it is alive.
 
 use std::time::{Duration, Instant};
 
 use hardware::watchdog::{News, Watchdog};
+
+use super::DaemonError;
+use super::pulse::{Patience, Stuck, Watch};
+use super::shared::Shared;
 
 /// The watchdog with what it was told.
 pub struct Liveness {
@@ -59,6 +63,41 @@ impl Liveness {
             tracing::warn!("the service manager cannot be told how the service is: {error}");
         }
         self.failed = told.is_err();
+    }
+}
+
+/// Looks whether the threads get on that the appliance cannot do without.
+pub struct Keeper {
+    serving: Watch,
+    filing: Watch,
+}
+
+impl Keeper {
+    /// From now on.
+    #[must_use]
+    pub fn new(patience: Patience) -> Self {
+        Self {
+            serving: Watch::new(patience),
+            filing: Watch::new(patience),
+        }
+    }
+
+    /// Looks, which is to be done several times a second.
+    ///
+    /// # Errors
+    /// [`DaemonError::Stuck`].
+    pub fn look(&mut self, shared: &Shared) -> Result<(), DaemonError> {
+        let stuck = |thread, Stuck { doing, waited }: Stuck, case| DaemonError::Stuck {
+            thread,
+            doing,
+            seconds: waited.as_secs(),
+            case,
+        };
+        let case = || shared.work().map(|work| work.case_number);
+        let serving = self.serving.look(shared.serving_pulse());
+        serving.map_err(|found| stuck("serving", found, case()))?;
+        let filing = self.filing.look(shared.filing_pulse());
+        filing.map_err(|found| stuck("filing", found, None))
     }
 }
 

@@ -12,30 +12,28 @@ use super::{DaemonError, Ended};
 const REST: Duration = Duration::from_millis(150);
 
 /// Serves display, buttons, lights and watchdog until `stop`, a restart that was asked for over the line, or the loss of
-/// a thread that the appliance cannot do without, of which `is_alive` knows. The watchdog hears that the service lives
-/// only from here.
+/// a thread that the appliance cannot do without, which `check` finds. The watchdog hears that the service lives only
+/// from here.
 ///
 /// # Errors
-/// [`DaemonError::Lost`].
+/// What `check` says.
 pub fn run(
     shared: &Arc<Shared>,
     viewer: &mut Viewer<'_>,
     liveness: &mut Liveness,
     stop: &dyn Fn() -> bool,
-    is_alive: &dyn Fn() -> bool,
+    check: &mut dyn FnMut() -> Result<(), DaemonError>,
 ) -> Result<Ended, DaemonError> {
     loop {
         if stop() {
             return Ok(Ended::Stopped);
         }
         // Looked at first: with a restart, threads end behind it.
-        let lives = is_alive();
+        let checked = check();
         if shared.is_restarting() {
             return Ok(Ended::Restart);
         }
-        if !lives {
-            return Err(DaemonError::Lost);
-        }
+        checked?;
         liveness.alive(&viewer.status());
         viewer.turn(shared.wait_for_input(REST));
     }

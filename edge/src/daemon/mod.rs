@@ -9,7 +9,8 @@
 //! serial thread    SMP server -> service -> slots, board, wishes
 //! verifier thread  slots -> read back -> slots, board
 //! ```
-//! Port, clock, storage, display, buttons, lights, watchdog, tasks and stop signal come in as [`Parts`], so that tests own them.
+//! Port, clock, storage, buttons, lights, watchdog and tasks come in as [`Parts`], display and stop signal beside them, so
+//! that tests own them.
 
 pub mod board;
 mod buttons;
@@ -23,6 +24,7 @@ mod liveness;
 pub mod main_loop;
 pub mod models;
 pub mod network;
+pub mod pulse;
 pub mod routing;
 mod self_test;
 pub mod service;
@@ -41,7 +43,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use hardware::clock::Clock;
-use hardware::display::Display;
 use hardware::leds::Leds;
 use hardware::slots::{SecurityCounter, SlotError, Slots, Storage};
 use hardware::smp::{Parameters, Server};
@@ -63,8 +64,9 @@ use display::{Fittings, Viewer};
 use files::ReadableFiles;
 use filing::Filing;
 use gatekeeper::BundleGate;
-use liveness::Liveness;
+use liveness::{Keeper, Liveness};
 use models::{Loading, Models};
+use pulse::{Doing, Patience};
 use serde_json::json;
 use service::{Description, Service};
 use serving::Serving;
@@ -95,14 +97,14 @@ pub struct Parts {
     pub clock: Clock,
     /// The serial line; without one no model can be flashed.
     pub line: Option<Box<dyn Line>>,
-    /// The display.
-    pub display: Option<Box<dyn Display>>,
     /// What people press.
     pub panel: Option<Panel>,
     /// What shines.
     pub leds: Option<Box<dyn Leds>>,
     /// Whoever starts the service again when it hangs.
     pub watchdog: Box<dyn Watchdog>,
+    /// How long a step of a thread may take before the thread is held to hang.
+    pub patience: Patience,
     /// Where the kernel shows temperatures: [`hardware::thermal::SYSFS`].
     pub thermal: PathBuf,
     /// What models are loaded with.
@@ -158,22 +160,37 @@ pub enum DaemonError {
     /// A thread ended that the appliance cannot do without.
     #[error("a thread of the service was lost; its log says why, and a supervisor starts the service again")]
     Lost,
+    /// A thread hangs that the appliance cannot do without.
+    #[error(
+        "the {thread} thread hangs: {doing} without an end for {seconds} s{}; a supervisor starts the service again",
+        case.as_ref().map(|case| format!(", at case {case}")).unwrap_or_default()
+    )]
+    Stuck {
+        /// Its name.
+        thread: &'static str,
+        /// What it is at.
+        doing: Doing,
+        /// How long nothing came of it.
+        seconds: u64,
+        /// The case at work, if it is the thread that works on cases.
+        case: Option<String>,
+    },
 }
 
 /// Serves until `stop` says so or a restart is asked for over the line.
 ///
 /// # Errors
-/// [`DaemonError`] if it cannot begin, which the display shows too; once it runs, nothing that happens to an image or a
+/// [`DaemonError`] if it cannot begin, which `surface` shows too; once it runs, nothing that happens to an image or a
 /// model ends it.
 pub fn run(
     config: &ApplianceConfig,
-    mut parts: Parts,
+    parts: Parts,
     description: Description,
+    surface: &mut Surface,
     stop: &dyn Fn() -> bool,
 ) -> Result<Ended, DaemonError> {
-    let mut surface = Surface::new(parts.display.take(), config.display.language);
-    serve(config, parts, description, &mut surface, stop)
-        .inspect_err(|error| display::show_failure(&mut surface, &error.to_string()))
+    serve(config, parts, description, surface, stop)
+        .inspect_err(|error| display::show_failure(surface, error, &error.to_string()))
 }
 
 fn serve(
@@ -242,17 +259,26 @@ fn serve(
     if let Some(panel) = parts.panel {
         threads.add(buttons::spawn(shared.clone(), panel))?;
     }
-    let is_alive = || threads.are_well();
+    let mut keeper = Keeper::new(parts.patience);
+    let mut check = || match threads.are_well() {
+        true => keeper.look(&shared),
+        false => Err(DaemonError::Lost),
+    };
     let mut liveness = Liveness::new(parts.watchdog);
     let mut viewer = Viewer::new(surface, shared.clone(), store.clone(), fittings);
     liveness.ready();
-    let ended = main_loop::run(&shared, &mut viewer, &mut liveness, stop, &is_alive);
+    let ended = main_loop::run(&shared, &mut viewer, &mut liveness, stop, &mut check);
     // After a restart the same process goes on: for whoever watches it nothing stops.
     if !matches!(ended, Ok(Ended::Restart)) {
         liveness.stopping();
     }
     viewer.end();
-    end(&shared, &store, &head, threads);
+    if matches!(ended, Err(DaemonError::Stuck { .. })) {
+        // Whoever hangs is not waited for, nor what it may hold: the next start finds what a power cut leaves.
+        shared.end();
+    } else {
+        end(&shared, &store, &head, threads);
+    }
     ended
 }
 

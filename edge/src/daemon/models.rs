@@ -13,6 +13,7 @@ use imaging::decode::Limits;
 use onnx::runtime::{Runtime, SessionOptions};
 
 use super::board::{Part, Progress, Step};
+use super::pulse::Doing;
 use super::shared::{Served, Shared};
 use super::site::{Seen, Site};
 use crate::appliance::Appliance;
@@ -87,6 +88,14 @@ struct Serving {
     calibration: Seen,
 }
 
+impl Serving {
+    fn refresh(&mut self, image: u32, site: &Site, shared: &Shared) {
+        if site.refresh(&mut self.examiner, &mut self.calibration) {
+            shared.set_serving(image, Some(served(image, &self.examiner)));
+        }
+    }
+}
+
 /// What others know of a model that serves.
 fn served(image: u32, examiner: &Examiner) -> Served {
     Served {
@@ -121,10 +130,15 @@ impl Models {
     /// The model of a role, with the operating points that hold at this moment.
     pub fn examiner(&mut self, image: u32) -> Option<&mut Examiner> {
         let serving = self.serving.get_mut(&image)?;
-        if self.site.refresh(&mut serving.examiner, &mut serving.calibration) {
-            self.shared.set_serving(image, Some(served(image, &serving.examiner)));
-        }
+        serving.refresh(image, &self.site, &self.shared);
         Some(&mut serving.examiner)
+    }
+
+    /// Takes up operating points that changed while no image came, so that the screens tell of them.
+    pub fn refresh(&mut self) {
+        for (image, serving) in &mut self.serving {
+            serving.refresh(*image, &self.site, &self.shared);
+        }
     }
 
     /// Serves what `load` says, or what the slots name instead if that does not load or fails its self-test. The
@@ -240,6 +254,7 @@ impl Models {
     }
 
     fn load(&self, image: u32, side: Side) -> Result<Loaded, ServeError> {
+        self.shared.serving_pulse().at(Doing::Loading);
         let reader = self.shared.slots().reader(image, side)?.ok_or(ServeError::Empty)?;
         let Loading {
             keys,
@@ -266,6 +281,7 @@ impl Models {
         let total = model.manifest().golden.len() as u64;
         let tell = |done: usize| {
             let done = done as u64;
+            self.shared.serving_pulse().at(Doing::Loading);
             self.shared
                 .board()
                 .begin(image, Step::SelfTest(Progress { done, total }));
@@ -286,7 +302,11 @@ impl Models {
     /// The confirmed model does not load.
     fn fall_back(&self, image: u32, error: &ServeError) -> Option<Load> {
         tracing::error!(image, "the confirmed model does not load: {error}");
-        self.fault(error);
+        let part = match error {
+            ServeError::Library(_) => Part::Library,
+            _ => Part::Models,
+        };
+        self.shared.board().set_fault(part, error.to_string());
         let message = error.to_string();
         let next = self.shared.slots().fall_back(image, &message);
         self.next(next)
@@ -311,12 +331,8 @@ impl Models {
     fn next(&self, next: Result<Load, hardware::slots::SlotError>) -> Option<Load> {
         next.inspect_err(|error| {
             tracing::error!("the slots cannot say what to serve instead: {error}");
-            self.fault(error);
+            self.shared.board().set_fault(Part::Models, error.to_string());
         })
         .ok()
-    }
-
-    fn fault(&self, error: &dyn std::fmt::Display) {
-        self.shared.board().set_fault(Part::Models, error.to_string());
     }
 }

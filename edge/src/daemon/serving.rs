@@ -9,6 +9,7 @@ use hardware::smp::OutcomeKind;
 
 use super::board::Part;
 use super::models::Models;
+use super::pulse::Doing;
 use super::self_test;
 use super::shared::{Shared, Wish};
 use super::triage::{Looked, Triage, TriageError};
@@ -16,6 +17,8 @@ use crate::store::Store;
 
 /// How long to rest when nothing waits; an image that comes ends it.
 const REST: Duration = Duration::from_millis(100);
+/// How often to look for other operating points while nothing waits.
+const REFRESH: Duration = Duration::from_secs(1);
 /// After a fault of a model an image is tried again, not at once.
 const PAUSE_AFTER_MODEL: Duration = Duration::from_secs(1);
 /// After a fault of the store.
@@ -32,6 +35,7 @@ pub struct Serving {
     triage: Triage,
     doctor: PathBuf,
     not_before: Instant,
+    refreshed: Instant,
 }
 
 impl Serving {
@@ -45,22 +49,34 @@ impl Serving {
             triage,
             doctor,
             not_before: Instant::now(),
+            refreshed: Instant::now(),
         }
     }
 
     /// Starts what the slots name, then serves until the service ends.
     pub fn run(mut self) {
         self.start();
+        self.shared.set_started();
         while !self.shared.is_ending() {
+            self.shared.serving_pulse().at(Doing::Step);
             self.carry_out_wishes();
             self.tell_problems();
             match self.look() {
                 Ok(Looked::Busy) => {}
-                Ok(Looked::Rest) => self.store.wait_for_arrival(REST),
+                Ok(Looked::Rest) => self.rest(),
                 // The next start looks through the database, and begins a new one if need be.
                 Err(Damaged) => return self.store.suspect(),
             }
         }
+    }
+
+    /// Nothing waits.
+    fn rest(&mut self) {
+        if self.refreshed.elapsed() >= REFRESH {
+            self.refreshed = Instant::now();
+            self.models.refresh();
+        }
+        self.store.wait_for_arrival(REST);
     }
 
     fn start(&mut self) {
@@ -113,7 +129,8 @@ impl Serving {
 
     /// Deals with the next image, unless a fault was just now.
     fn look(&mut self) -> Result<Looked, Damaged> {
-        if Instant::now() < self.not_before {
+        // Work would make it warmer still; what waits is examined once it has cooled.
+        if Instant::now() < self.not_before || self.shared.board().has_fault(Part::Heat) {
             return Ok(Looked::Rest);
         }
         let error = match self.triage.next(&mut self.models) {

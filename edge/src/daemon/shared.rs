@@ -9,9 +9,11 @@ use bundle::Manifest;
 use chrono::{DateTime, Utc};
 use hardware::clock::Clock;
 use hardware::slots::{Load, Slots};
+use imaging::GreyImage;
 
 use super::board::{Board, Step};
 use super::delta::Received;
+use super::pulse::Pulse;
 use crate::controls::Action;
 use crate::examination::Examination;
 use crate::finding::ImageSource;
@@ -48,12 +50,14 @@ pub enum News {
 }
 
 /// The image that is examined.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Work {
     /// The number of its case.
     pub case_number: String,
     /// What is known of it before it is decoded.
     pub source: ImageSource,
+    /// The image, once it is decoded.
+    pub image: Option<Arc<GreyImage>>,
     /// What is done with it.
     pub step: WorkStep,
     /// The frame at work, from 1, and how many there are, if there are several.
@@ -99,6 +103,9 @@ pub struct Shared {
     input: Mutex<Input>,
     has_input: Condvar,
     work: Mutex<Option<Work>>,
+    serving_pulse: Pulse,
+    filing_pulse: Pulse,
+    started: AtomicBool,
     clock: Clock,
     restart: AtomicBool,
     ended: AtomicBool,
@@ -117,6 +124,9 @@ impl Shared {
             input: Mutex::default(),
             has_input: Condvar::new(),
             work: Mutex::default(),
+            serving_pulse: Pulse::default(),
+            filing_pulse: Pulse::default(),
+            started: AtomicBool::new(false),
             clock,
             restart: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -131,6 +141,18 @@ impl Shared {
     /// The board; held for one short operation.
     pub fn board(&self) -> MutexGuard<'_, Board> {
         lock(&self.board)
+    }
+
+    /// What the serving thread says of itself.
+    #[must_use]
+    pub fn serving_pulse(&self) -> &Pulse {
+        &self.serving_pulse
+    }
+
+    /// What the filing thread says of itself.
+    #[must_use]
+    pub fn filing_pulse(&self) -> &Pulse {
+        &self.filing_pulse
     }
 
     /// The clock.
@@ -170,6 +192,17 @@ impl Shared {
         };
     }
 
+    /// Every role was looked after: which models serve is known.
+    pub fn set_started(&self) {
+        self.started.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether every role was looked after since the start.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::SeqCst)
+    }
+
     /// Something for the display; what it was too slow for is replaced.
     pub fn show(&self, news: News) {
         lock(&self.input).news = Some(news);
@@ -202,10 +235,10 @@ impl Shared {
         *lock(&self.work) = work;
     }
 
-    /// The image that is examined is one step further.
-    pub fn work_step(&self, step: WorkStep, frames: Option<[usize; 2]>) {
+    /// Something of the image that is examined is known now, or it is one step further.
+    pub fn advance_work(&self, advance: impl FnOnce(&mut Work)) {
         if let Some(work) = &mut *lock(&self.work) {
-            (work.step, work.frames) = (step, frames);
+            advance(work);
         }
     }
 

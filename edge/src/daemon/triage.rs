@@ -14,10 +14,11 @@ use imaging::decode::{self, Limits, Source};
 use super::board::Part;
 use super::filing::Tray;
 use super::models::Models;
+use super::pulse::Doing;
 use super::routing::{Kind, Route, route};
 use super::shared::{News, Shared, Wish, Work};
 use crate::decision::DecisionKind;
-use crate::examination::{Decoded, Examination, Request};
+use crate::examination::{Decoded, Examination, Request, Stage};
 use crate::finding::{Finding, ImageSource};
 use crate::inference::ModelError;
 use crate::screens::WorkStep;
@@ -124,9 +125,11 @@ impl Triage {
         self.shared.set_work(Some(work(&waiting)));
         let ahead = self.ahead.take().filter(|ahead| ahead.waiting.image == waiting.image);
         let current = ahead.unwrap_or_else(|| Opened::read(waiting));
+        self.shared.serving_pulse().at(Doing::Step);
         let examined = thread::scope(|scope| {
             let ahead = next.map(|next| scope.spawn(move || Opened::read(next)));
             let examined = self.examine_frames(current, image, models);
+            self.shared.serving_pulse().at(Doing::Step);
             // A thread that failed is no loss: its image is decoded when its turn comes.
             self.ahead = ahead.and_then(|thread| thread.join().ok());
             examined
@@ -186,8 +189,17 @@ impl Triage {
             return Ok(());
         };
         let several = (frames > 1).then_some([frame as usize + 1, frames as usize]);
-        self.shared.work_step(WorkStep::Model, several);
-        let examined = examiner.judge(request, decoded);
+        let picture = decoded.image().cloned();
+        self.shared
+            .advance_work(|work| (work.image, work.frames) = (picture, several));
+        let first = if examiner.has_run() {
+            Doing::Step
+        } else {
+            Doing::Loading
+        };
+        let tell = |stage| self.tell(stage, first);
+        let examined = examiner.judge_in_stages(request, decoded, &tell);
+        self.shared.serving_pulse().at(Doing::Step);
         let mut examination = match examined {
             Ok(examination) => examination,
             Err(error) => return Err(self.model_failed(waiting, image, error)),
@@ -207,6 +219,16 @@ impl Triage {
         }
         self.publish(waiting, image, examination)?;
         Ok(())
+    }
+
+    /// The examination is at a stage; the network is at `network` then.
+    fn tell(&self, stage: Stage, network: Doing) {
+        let (step, doing) = match stage {
+            Stage::Quality => (WorkStep::Checking, Doing::Step),
+            Stage::Network => (WorkStep::Model, network),
+        };
+        self.shared.advance_work(|work| work.step = step);
+        self.shared.serving_pulse().at(doing);
     }
 
     /// The result is safe: it is shown, counted and filed.
@@ -234,7 +256,7 @@ impl Triage {
         self.count(&examination.finding);
         self.faults = 0;
         let mut board = self.shared.board();
-        for part in [Part::Models, Part::Slots, Part::Store] {
+        for part in [Part::Library, Part::Models, Part::Slots, Part::Store] {
             board.clear_fault(part);
         }
         drop(board);
@@ -355,6 +377,7 @@ fn work(waiting: &Waiting) -> Work {
             view: waiting.view.clone(),
             ..ImageSource::default()
         },
+        image: None,
         step: WorkStep::Reading,
         frames: None,
         since: Instant::now(),

@@ -9,6 +9,7 @@ use crate::decision::DecisionKind;
 use crate::finding::ImageSource;
 use crate::screens::{CaseMarks, CaseRow, Edges, News, OutboxMark, ResultState, ResultView};
 use crate::store::cases::{CaseRecord, Summary};
+use crate::store::images::GivenUp;
 use crate::store::verdicts::Opinion;
 use crate::text::words::Words;
 
@@ -97,12 +98,45 @@ pub fn judge_case(view: &mut ResultView<'_>, case: &CaseRecord, manifest: &Manif
     }
 }
 
-/// A case of which an image was given up, for a reason that an engineer understands.
+/// Why a case has no result that can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// An image of it was given up.
+    GivenUp(GivenUp),
+    /// It has a result, and the model that made it is not known any more.
+    Model,
+    /// Nothing of it is there.
+    Everything,
+}
+
+impl Lack {
+    fn reason(self, words: &Words) -> Option<&'static str> {
+        let results = &words.results;
+        match self {
+            Self::GivenUp(GivenUp::EndedTheService) => Some(results.ended_the_service),
+            Self::GivenUp(GivenUp::ModelFailed) => Some(results.model_failed),
+            Self::GivenUp(GivenUp::FileGone) => Some(results.file_gone),
+            Self::Model => Some(results.model_gone),
+            Self::Everything => None,
+        }
+    }
+
+    fn steps(self, words: &Words) -> Vec<String> {
+        let again = (self == Self::GivenUp(GivenUp::FileGone)).then_some(words.steps.file);
+        again
+            .into_iter()
+            .chain([words.steps.clinician])
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// A case without a result that can be shown.
 #[must_use]
-pub fn given_up_view(
+pub fn without_result_view(
     case: &CaseRecord,
     source: &ImageSource,
-    problem: &str,
+    lack: Lack,
     words: &'static Words,
 ) -> ResultView<'static> {
     ResultView {
@@ -114,8 +148,8 @@ pub fn given_up_view(
         heatmap: None,
         series: None,
         bars: Vec::new(),
-        reasons: vec![problem.to_owned()],
-        what_to_do: vec![words.steps.clinician.to_owned()],
+        reasons: lack.reason(words).into_iter().map(str::to_owned).collect(),
+        what_to_do: lack.steps(words),
         case_id: case.number.clone(),
         case_time: String::new(),
         case_details: super::case_details(source, words),

@@ -1,6 +1,11 @@
 //! What fails, and what helps.
 
+use std::error::Error;
+use std::io;
+
+use crate::intake::watch_folder::WatchError;
 use crate::screens::{Edges, FaultView};
+use crate::store::StoreError;
 use crate::text::words::Words;
 
 /// Kinds of faults: each has its sentence and its steps.
@@ -19,21 +24,49 @@ pub enum FaultKind {
     IntakeFails,
     /// Too warm to work.
     TooHot,
+    /// A part of the service does not get on.
+    Hangs,
     /// Anything else.
     Other,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoRuntime,
         Self::ModelFails,
         Self::StorageFull,
         Self::StorageFails,
         Self::IntakeFails,
         Self::TooHot,
+        Self::Hangs,
         Self::Other,
     ];
+
+    /// The kind of an error that keeps the service from beginning, by the first of its causes that has one.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+        causes.find_map(Self::of_cause).unwrap_or(Self::Other)
+    }
+
+    fn of_cause(cause: &(dyn Error + 'static)) -> Option<Self> {
+        if cause.is::<WatchError>() {
+            return Some(Self::IntakeFails);
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return Some(if error.is_full() {
+                Self::StorageFull
+            } else {
+                Self::StorageFails
+            });
+        }
+        match cause.downcast_ref::<io::Error>()?.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Self::StorageFull),
+            io::ErrorKind::ReadOnlyFilesystem => Some(Self::StorageFails),
+            _ => None,
+        }
+    }
 
     /// What failed, in one sentence.
     #[must_use]
@@ -46,6 +79,7 @@ impl FaultKind {
             Self::StorageFails => faults.storage_fails,
             Self::IntakeFails => faults.intake_fails,
             Self::TooHot => faults.too_hot,
+            Self::Hangs => faults.hangs,
             Self::Other => faults.other,
         }
     }
@@ -59,7 +93,9 @@ impl FaultKind {
             Self::StorageFull => &[faults.make_room],
             Self::IntakeFails => &[faults.check_cable, faults.call_engineer],
             Self::TooHot => &[faults.cool_down],
-            Self::ModelFails | Self::StorageFails | Self::Other => &[faults.restart, faults.call_engineer],
+            Self::ModelFails | Self::StorageFails | Self::Hangs | Self::Other => {
+                &[faults.restart, faults.call_engineer]
+            }
         };
         first.iter().chain(&[faults.read_as_always]).copied().collect()
     }
@@ -87,6 +123,22 @@ pub fn fault_view(kind: FaultKind, since: &str, detail: &str, words: &Words, edg
 mod tests {
     use super::*;
     use crate::text::words::Language;
+
+    #[test]
+    fn an_error_is_of_the_kind_of_its_first_cause_that_has_one() {
+        let read_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let inner: Box<dyn Error + Send + Sync> = Box::new(StoreError::File {
+            path: "/state".into(),
+            action: "write",
+            source: io::ErrorKind::StorageFull.into(),
+        });
+        let wrapped = anyhow::Error::new(read_only())
+            .context("folder /state")
+            .context("the service");
+        assert_eq!(FaultKind::of(wrapped.as_ref()), FaultKind::StorageFails);
+        assert_eq!(FaultKind::of(&*inner), FaultKind::StorageFull);
+        assert_eq!(FaultKind::of(&io::Error::other("a thread")), FaultKind::Other);
+    }
 
     #[test]
     fn every_fault_says_what_helps_and_that_work_goes_on() {

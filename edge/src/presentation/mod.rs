@@ -57,7 +57,7 @@ pub fn result_view<'a>(
         headline: headline(finding, Some(manifest), words),
         next_step: next_step(finding.decision.kind, words).to_owned(),
         code: finding.decision.reasons.first().map(|reason| reason.code.clone()),
-        image: examination.image.as_ref(),
+        image: examination.image.as_deref(),
         heatmap: heatmap_view(examination, manifest, words),
         series: None,
         bars: bars(finding, manifest, words),
@@ -163,7 +163,7 @@ pub fn next_step(kind: DecisionKind, words: &Words) -> &'static str {
 /// The overlay of the image and the heatmap that the screen shows; `None` without an image or a map.
 #[must_use]
 pub fn heatmap_picture(examination: &Examination, manifest: &Manifest) -> Option<RgbPicture> {
-    let image = examination.image.as_ref()?;
+    let image = examination.image.as_deref()?;
     let view = heatmap_view(examination, manifest, Language::English.words())?;
     let size = [image.height(), image.width()];
     let picture = if size.iter().all(|side| *side <= PICTURE_SIDE) {
@@ -220,7 +220,7 @@ fn shown_heatmap(finding: &Finding) -> Option<&Heatmap> {
 }
 
 fn heatmap_view(examination: &Examination, manifest: &Manifest, words: &Words) -> Option<HeatmapView> {
-    let image: &GreyImage = examination.image.as_ref()?;
+    let image: &GreyImage = examination.image.as_deref()?;
     let heatmap = shown_heatmap(&examination.finding)?;
     let cam = heatmap.to_array()?;
     let field = manifest.preprocess.source_rect(image.height(), image.width()).ok()?;

@@ -66,12 +66,13 @@ pub fn outcome(outcome: &Outcome, serving: Option<&str>, words: &Words) -> Notic
     notice(tone, headline, &lines, None, words)
 }
 
-/// The model that serves is being loaded.
+/// The models are being loaded.
 #[must_use]
-pub fn loading(words: &Words) -> NoticeView {
+pub fn starting(words: &Words) -> NoticeView {
+    let updates = &words.updates;
     NoticeView {
-        status: words.status.working.to_owned(),
-        ..notice(Tone::Busy, words.updates.loading, &[], None, words)
+        status: words.status.starting.to_owned(),
+        ..notice(Tone::Busy, updates.starting, &[updates.loading], None, words)
     }
 }
 

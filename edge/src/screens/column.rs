@@ -115,6 +115,9 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
             let position = if fits { long } else { format!("{number}/{of}") };
             room = self.write_to(&position, cursor.right, middle, room, ink)? - layout.gap / 2 - cursor.left;
         }
+        // A number that is cut is no number: the word before it gives way.
+        let fits = self.width(&title, Ink::bold(sizes.small)) <= room;
+        let title = if fits { title } else { view.case_id.clone() };
         let ink = self.bold_that_fits(&title, room, [sizes.small, sizes.title]);
         self.write(&title, cursor.left, middle, room, ink)?;
         cursor.y += cap + layout.gap * 2 / 3;

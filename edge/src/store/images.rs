@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::folders::Folders;
+use super::queue::{FAULTS_TO_GIVE_UP, INTERRUPTIONS_TO_GIVE_UP};
 use super::results;
 use super::{StoreError, time};
 use crate::decision::DecisionKind;
@@ -49,6 +50,17 @@ impl ImageState {
     }
 }
 
+/// Why an image will have no result although a model is for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The service ended each time it examined it.
+    EndedTheService,
+    /// The model failed on it, and did well on others.
+    ModelFailed,
+    /// Its file is gone.
+    FileGone,
+}
+
 /// An image of a case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ImageRecord {
@@ -61,7 +73,10 @@ pub struct ImageRecord {
     pub key: String,
     /// How far it is.
     pub state: ImageState,
-    /// Why it was given up, or what went wrong so far.
+    /// Why it was given up, if it was.
+    #[serde(skip)]
+    pub given_up: Option<GivenUp>,
+    /// Why it was given up in an engineer's words, or what went wrong so far.
     pub problem: Option<String>,
     /// Whether it was tagged as urgent.
     pub urgent: bool,
@@ -94,7 +109,8 @@ pub struct ImageRecord {
 }
 
 const COLUMNS: &str = "id, member, key, state, problem, urgent, received, finished, origin, name, file, picture, \
-                       sop_class_uid, transfer_syntax_uid, modality, body_part, view, instance_number, latency_ms";
+                       sop_class_uid, transfer_syntax_uid, modality, body_part, view, instance_number, latency_ms, \
+                       interruptions, faults";
 
 /// The images of a case in the order in which they came.
 ///
@@ -128,11 +144,19 @@ pub fn find(connection: &Connection, folders: &Folders, image: i64) -> Result<Op
 fn record(row: &Row<'_>, folders: &Folders) -> Result<ImageRecord, StoreError> {
     let file: Option<String> = row.get(10)?;
     let picture: Option<String> = row.get(11)?;
+    let state = ImageState::from_text(&row.get::<_, String>(3)?)?;
+    let given_up = match (row.get::<_, u32>(19)?, row.get::<_, u32>(20)?) {
+        _ if state != ImageState::Failed => None,
+        (INTERRUPTIONS_TO_GIVE_UP.., _) => Some(GivenUp::EndedTheService),
+        (_, FAULTS_TO_GIVE_UP..) => Some(GivenUp::ModelFailed),
+        _ => Some(GivenUp::FileGone),
+    };
     Ok(ImageRecord {
         id: row.get(0)?,
         member: row.get(1)?,
         key: row.get(2)?,
-        state: ImageState::from_text(&row.get::<_, String>(3)?)?,
+        state,
+        given_up,
         problem: row.get(4)?,
         urgent: row.get(5)?,
         received: time(row.get(6)?),

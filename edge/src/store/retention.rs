@@ -2,7 +2,8 @@
 //!
 //! A case stays, whatever its age and however little space there is, while one of its images waits for its result or
 //! something of it is unsent. Age is counted on a clock of its own that a jump of the appliance's clock moves by a week
-//! at most: an engineer's wrong year must not delete everything.
+//! at most, and from then on by no more than four days a day: an engineer's wrong year must not delete everything, and a
+//! right one is caught up in the end.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -17,10 +18,13 @@ use super::audit::{self, Event};
 use super::folders::{Folders, failed};
 use super::{Store, StoreError, millis};
 
-/// How far the clock of retention follows a jump of the appliance's clock.
+/// How far the clock of retention follows a jump of the appliance's clock at once.
 const MOST_JUMP: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Name of that clock in the table `facts`.
+/// How much of that comes back with the time that passes: an appliance that is on for five hours a day keeps up.
+const REGAINED: u32 = 4;
+/// Names in the table `facts`: that clock, and how far it may jump, both in milliseconds.
 const CLOCK: &str = "retention-clock";
+const MAY_JUMP: &str = "retention-may-jump";
 /// Cases that are deleted before the space is looked at again.
 const BATCH: u32 = 16;
 
@@ -154,16 +158,31 @@ fn candidates(transaction: &Transaction<'_>, before: Option<i64>) -> Result<Vec<
 
 /// Moves the clock of retention to `now`, or as far as it may go; gives it.
 fn advance(transaction: &Transaction<'_>, now: DateTime<Utc>, elapsed: Option<Duration>) -> Result<i64, StoreError> {
-    let now = millis(now);
-    let sql = "SELECT value FROM facts WHERE name = ?";
-    let last: Option<String> = transaction.query_row(sql, [CLOCK], |row| row.get(0)).optional()?;
-    let last = last.and_then(|text| text.parse::<i64>().ok());
-    let may = elapsed.unwrap_or_default() + MOST_JUMP;
-    let may = i64::try_from(may.as_millis()).unwrap_or(i64::MAX);
-    let clock = last.map_or(now, |last| now.clamp(last, last.saturating_add(may)));
-    let sql = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
-    transaction.execute(sql, params![CLOCK, clock.to_string()])?;
+    let in_millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let (now, elapsed) = (millis(now), elapsed.unwrap_or_default());
+    let most = in_millis(MOST_JUMP);
+    let regained = in_millis(elapsed.saturating_mul(REGAINED));
+    let may_jump = number(transaction, MAY_JUMP)?.unwrap_or(most);
+    let may_jump = may_jump.saturating_add(regained).clamp(0, most);
+    let last = number(transaction, CLOCK)?.unwrap_or(now);
+    let passed = in_millis(elapsed);
+    let clock = now.clamp(last, last.saturating_add(passed).saturating_add(may_jump));
+    let jumped = (clock - last - passed).max(0);
+    keep(transaction, CLOCK, clock)?;
+    keep(transaction, MAY_JUMP, may_jump - jumped)?;
     Ok(clock)
+}
+
+fn number(transaction: &Transaction<'_>, name: &str) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT value FROM facts WHERE name = ?";
+    let text: Option<String> = transaction.query_row(sql, [name], |row| row.get(0)).optional()?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+fn keep(transaction: &Transaction<'_>, name: &str, value: i64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2";
+    transaction.execute(sql, params![name, value.to_string()])?;
+    Ok(())
 }
 
 fn usage(connection: &Connection, free: u64) -> Result<Usage, StoreError> {

@@ -95,10 +95,21 @@ pub struct Port {
 
 /// The config of a port that takes objects from `TEST_SCU`, with more lines.
 pub fn config(lines: &str) -> DicomConfig {
-    let text = format!("address = \"127.0.0.1:11112\"\ncalling = [\"TEST_SCU\"]\n{lines}");
+    config_for("TEST_SCU", lines)
+}
+
+/// The config of a port that takes objects from one sender, with more lines.
+pub fn config_for(calling: &str, lines: &str) -> DicomConfig {
+    let text = format!("address = \"127.0.0.1:11112\"\ncalling = [\"{calling}\"]\n{lines}");
     let config: DicomConfig = toml::from_str(&text).unwrap();
     config.check().unwrap();
     config
+}
+
+impl From<&Port> for SocketAddr {
+    fn from(port: &Port) -> Self {
+        port.address
+    }
 }
 
 impl Port {
@@ -191,8 +202,12 @@ pub fn said(output: &Output) -> String {
 
 /// The data set of a DICOM file as it lies behind the file meta information.
 pub fn data_set(path: &Path) -> Vec<u8> {
-    let bytes = fs::read(path).unwrap();
-    assert_eq!(&bytes[128..132], b"DICM", "{}", path.display());
+    data_set_of(&fs::read(path).unwrap())
+}
+
+/// As [`data_set`], of the bytes of a file.
+pub fn data_set_of(bytes: &[u8]) -> Vec<u8> {
+    assert_eq!(&bytes[128..132], b"DICM");
     // Group length is the first element of the meta information (PS3.10 section 7.1).
     assert_eq!(&bytes[132..140], b"\x02\0\0\0UL\x04\0");
     let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;

@@ -1,7 +1,7 @@
 //! A sender whose every byte is the test's own.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use dicom_ul::Pdu;
@@ -9,10 +9,11 @@ use dicom_ul::pdu::{
     AssociationRQ, PDataValue, PDataValueType, PresentationContextProposed, UserVariableItem, read_pdu, write_pdu,
 };
 
-use super::{PATIENCE, Port};
+use super::PATIENCE;
 
 pub const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub const CR: &str = "1.2.840.10008.5.1.4.1.1.1";
+pub const DX: &str = "1.2.840.10008.5.1.4.1.1.1.1";
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -28,8 +29,8 @@ pub struct Peer {
 
 impl Peer {
     /// Connected, and no more.
-    pub fn connect(port: &Port) -> Self {
-        let stream = TcpStream::connect(port.address).unwrap();
+    pub fn connect(port: impl Into<SocketAddr>) -> Self {
+        let stream = TcpStream::connect(port.into()).unwrap();
         stream
             .set_read_timeout(Some(std::time::Duration::from_millis(100)))
             .unwrap();
@@ -40,7 +41,7 @@ impl Peer {
     }
 
     /// With an association.
-    pub fn associate(port: &Port) -> Self {
+    pub fn associate(port: impl Into<SocketAddr>) -> Self {
         let mut peer = Self::connect(port);
         peer.send(&request());
         let answer = peer.receive();
@@ -117,6 +118,20 @@ impl Peer {
         self.status()
     }
 
+    /// As [`store`](Self::store); `None` if the association ended meanwhile.
+    pub fn try_store(&mut self, command: &[u8], data: &[u8]) -> Option<u16> {
+        let fragments = data.chunks(16 << 10);
+        let last = fragments.len();
+        let fragments = fragments.zip(1..).map(|(part, n)| data_pdu(IN_CT, part, n == last));
+        for pdu in std::iter::once(command_pdu(IN_CT, command)).chain(fragments) {
+            self.stream.write_all(&encoded(&pdu)).ok()?;
+        }
+        match self.receive()? {
+            Pdu::PData { data } => number(&data.first()?.data, 0x0900),
+            _ => None,
+        }
+    }
+
     /// A data set in fragments of 16 KiB.
     pub fn send_data(&mut self, data: &[u8]) {
         let mut rest = data;
@@ -145,17 +160,22 @@ pub fn encoded(pdu: &Pdu) -> Vec<u8> {
 
 /// A request of TEST_SCU for CT in explicit little endian, and for Verification.
 pub fn request() -> Pdu {
-    let context = |id, class: &str, syntax: &str| PresentationContextProposed {
-        id,
-        abstract_syntax: class.to_owned(),
-        transfer_syntaxes: vec![syntax.to_owned()],
+    request_of(&[(IN_CT, CT, EXPLICIT), (IN_ECHO, VERIFICATION, IMPLICIT)])
+}
+
+/// A request of TEST_SCU for presentation contexts: id, class, transfer syntax.
+pub fn request_of(contexts: &[(u8, &str, &str)]) -> Pdu {
+    let context = |(id, class, syntax): &(u8, &str, &str)| PresentationContextProposed {
+        id: *id,
+        abstract_syntax: (*class).to_owned(),
+        transfer_syntaxes: vec![(*syntax).to_owned()],
     };
     AssociationRQ {
         protocol_version: 1,
         calling_ae_title: "TEST_SCU".to_owned(),
         called_ae_title: "SCANSIDE".to_owned(),
         application_context_name: "1.2.840.10008.3.1.1.1".to_owned(),
-        presentation_contexts: vec![context(IN_CT, CT, EXPLICIT), context(IN_ECHO, VERIFICATION, IMPLICIT)],
+        presentation_contexts: contexts.iter().map(context).collect(),
         user_variables: vec![UserVariableItem::MaxLength(16384)],
     }
     .into()

@@ -71,7 +71,7 @@ fn highdicom_reads_the_measurement_report() {
         let file = examined.file(Kind::StructuredReport, &folder);
         let capture = examined.file(Kind::SecondaryCapture, &folder);
         let read = printed(
-            script("measurement_report.py")
+            script("outbox/measurement_report.py")
                 .arg(&file)
                 .arg(&examined.path)
                 .arg(&capture),
@@ -150,7 +150,7 @@ fn a_case_of_several_images_has_a_group_for_each() {
     let report = cases::write(&built.objects[1], &folder);
     let capture = cases::write(&built.objects[0], &folder);
     let read = printed(
-        script("measurement_report.py")
+        script("outbox/measurement_report.py")
             .arg(&report)
             .arg(&paths[1])
             .arg(&capture),

@@ -4,18 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use scanside_edge::outbox::memory::MemoryOutbox;
 use scanside_edge::outbox::queue::{Destination, Entry, Failure, QueueError, State, Waiting};
 use scanside_edge::outbox::sender::{self, SendError};
 use scanside_edge::outbox::{Kind, Outbox, OutgoingObject, Wanted};
+use serde_json::Value;
 
-use crate::archives::{
-    Listed, ONE_AT_A_TIME, Running, Server, archive, free_port, is_parked, is_sent, now, obedient, storescp,
-};
+use crate::archives::{Listed, ONE_AT_A_TIME, Running, archive, is_parked, is_sent, now, obedient};
 use crate::cases::each_kind;
+use crate::peers::servers::{Orthanc, free_port, storescp};
 use crate::peers::{self, printed};
 
 /// A picture and a report, a folder, and the right to use ports; `None` where something is not installed.
@@ -81,8 +80,8 @@ fn storescp_takes_both_byte_by_byte() {
     let Some(sending) = Sending::new() else { return };
     let store = sending.path("store");
     let server = storescp(free_port(), &store, &[]);
-    sender::echo(&server.archive("ARCHIVE")).unwrap();
-    let running = Running::start(sending.queued(), server.archive("ARCHIVE"));
+    sender::echo(&archive(server.port, "ARCHIVE")).unwrap();
+    let running = Running::start(sending.queued(), archive(server.port, "ARCHIVE"));
     let entries = running.wait_until_sent();
     assert!(
         entries
@@ -100,7 +99,7 @@ fn an_archive_that_takes_implicit_vr_only_gets_the_same_values() {
     let Some(sending) = Sending::new() else { return };
     let store = sending.path("store");
     let server = storescp(free_port(), &store, &["+xi"]);
-    let running = Running::start(sending.queued(), server.archive("ARCHIVE"));
+    let running = Running::start(sending.queued(), archive(server.port, "ARCHIVE"));
     running.wait_until_sent();
     let dump = |path: &Path| printed(Command::new("dcmdump").args(["-q", "+L", "+R", "4096"]).arg(path));
     let plain = |dump: String| {
@@ -200,7 +199,7 @@ fn an_archive_that_accepts_nothing_parks_everything() {
     fs::write(&config, profile).unwrap();
     let options = ["-xf", config.to_str().unwrap(), "EchoOnly"];
     let server = storescp(free_port(), &sending.path("store"), &options);
-    let running = Running::start(sending.queued(), server.archive("ARCHIVE"));
+    let running = Running::start(sending.queued(), archive(server.port, "ARCHIVE"));
     running.wait("two refusals", |entries| entries.iter().all(is_parked));
 }
 
@@ -265,7 +264,7 @@ fn statuses_are_kept_as_remark_reason_or_another_try() {
         .map(|(_, status)| status)
         .collect();
     assert_eq!(order, ["B007", "A700", "C000"], "{log}");
-    sender::echo(&server.archive("ARCHIVE")).unwrap();
+    sender::echo(&archive(server.port, "ARCHIVE")).unwrap();
 }
 
 #[test]
@@ -327,7 +326,7 @@ fn an_object_that_cannot_be_read_holds_no_other_up() {
         queue: sending.queued(),
         lost: sending.objects[0].id.clone(),
     };
-    let running = Running::start(Arc::new(damaged), server.archive("ARCHIVE"));
+    let running = Running::start(Arc::new(damaged), archive(server.port, "ARCHIVE"));
     let entries = running.wait("the report", |entries| is_sent(&entries[1]) && entries[0].attempts >= 2);
     let reason = entries[0].reason.as_deref().unwrap();
     assert!(reason.contains("cannot be read: input/output error"), "{reason}");
@@ -348,37 +347,16 @@ fn orthanc_takes_both_and_files_them_with_the_image() {
     if !peers::program("Orthanc", "orthanc") {
         return;
     }
-    let (dicom, http) = (free_port(), free_port());
-    let config = serde_json::json!({
-        "Name": "scanside-test",
-        "StorageDirectory": sending.path("db"),
-        "IndexDirectory": sending.path("db"),
-        "Plugins": [],
-        "HttpPort": http,
-        "RemoteAccessAllowed": false,
-        "AuthenticationEnabled": false,
-        "DicomAet": "ORTHANC",
-        "DicomCheckCalledAet": true,
-        "DicomPort": dicom,
-        "DicomAlwaysAllowStore": true,
-        "ConcurrentJobs": 1,
-    });
-    let file = sending.path("orthanc.json");
-    fs::write(&file, config.to_string()).unwrap();
-    let mut command = Command::new("Orthanc");
-    command.arg(&file).current_dir(sending.folder.path());
-    let server = Server::start(command, dicom, &sending.path("orthanc.log"));
-    while std::net::TcpStream::connect(("127.0.0.1", http)).is_err() {
-        thread::sleep(Duration::from_millis(50));
-    }
-    let stranger = sender::echo(&server.archive("PACS")).unwrap_err();
+    let orthanc = Orthanc::start(free_port(), &sending.path("orthanc"), "ORTHANC", Value::Null);
+    let port = orthanc.server.port;
+    let stranger = sender::echo(&archive(port, "PACS")).unwrap_err();
     assert!(matches!(stranger, SendError::Rejected { .. }), "{stranger}");
     assert!(stranger.to_string().contains("called AE title"), "{stranger}");
-    sender::echo(&server.archive("ORTHANC")).unwrap();
+    sender::echo(&archive(port, "ORTHANC")).unwrap();
 
-    let running = Running::start(sending.queued(), server.archive("ORTHANC"));
+    let running = Running::start(sending.queued(), archive(port, "ORTHANC"));
     running.wait_until_sent();
-    let json = |path: &str| -> serde_json::Value { serde_json::from_str(&Server::get(http, path)).unwrap() };
+    let json = |path: &str| orthanc.json(path);
     let studies = json("/studies?expand");
     assert_eq!(studies.as_array().unwrap().len(), 1, "one study: {studies}");
     let study = &studies[0];
@@ -409,7 +387,7 @@ fn orthanc_takes_both_and_files_them_with_the_image() {
         assert_eq!(tags["Modality"], modality);
     }
     // Sent once more, it is the same object.
-    let again = Running::start(sending.queued(), server.archive("ORTHANC"));
+    let again = Running::start(sending.queued(), archive(port, "ORTHANC"));
     again.wait_until_sent();
     assert_eq!(json("/instances").as_array().unwrap().len(), 2);
 }

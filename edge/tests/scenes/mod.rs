@@ -3,6 +3,8 @@
 //! A scene is an examination, and its screen is drawn from what `result_view` says of it: no word stands here that the
 //! program could not say.
 
+use std::sync::Arc;
+
 use bundle::{Manifest, example};
 use imaging::decode::{DecodeError, Limits, decode_bytes};
 use imaging::grey::{GreyImage, ImageMeta, Pixels};
@@ -172,7 +174,7 @@ fn assessed(name: &'static str, age_years: f32, answer: &Answer) -> Scene {
         name,
         examination: Examination {
             finding,
-            image: Some(image),
+            image: Some(Arc::new(image)),
             refused: None,
         },
     }
@@ -193,7 +195,7 @@ fn under_exposed() -> Scene {
         name: "not-readable",
         examination: Examination {
             finding,
-            image: Some(image),
+            image: Some(Arc::new(image)),
             refused: None,
         },
     }

@@ -34,6 +34,8 @@ pub struct Service<'a> {
     site: &'a Site,
     child: Child,
     sequence: u8,
+    /// The role that uploads are for.
+    image: u32,
     /// The longest that an answer took.
     pub slowest: Duration,
     killed: Arc<AtomicBool>,
@@ -47,6 +49,7 @@ impl<'a> Service<'a> {
             site,
             child,
             sequence: 0,
+            image: 0,
             slowest: Duration::ZERO,
             killed: Arc::default(),
         }
@@ -146,8 +149,22 @@ impl Service<'_> {
         Some(images.into_iter().map(state).collect())
     }
 
+    /// Brings a role's first model to where it is confirmed.
+    pub fn serve(&mut self, image: u32, bundle: &[u8]) {
+        self.image = image;
+        self.upload(bundle);
+        let hash = self.wait_for_bootable();
+        self.test(&hash);
+        self.restart();
+        self.wait_for_outcome("passed");
+        self.confirm(&hash);
+    }
+
     pub fn upload(&mut self, bundle: &[u8]) {
-        self.try_upload(bundle).expect("the bundle is taken");
+        if let Err(rc) = self.try_upload(bundle) {
+            let log = fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
+            panic!("the bundle is refused with rc {rc}:\n{log}");
+        }
     }
 
     /// Uploads a whole bundle; gives the `rc` if it is refused.
@@ -177,9 +194,11 @@ impl Service<'_> {
     }
 
     fn send(&mut self, bundle: &[u8], until: u64) -> Result<u64, u64> {
-        let mut offset = 0;
+        let (mut offset, mut pieces) = (0, 0);
         while offset < until {
             offset = self.piece(bundle, offset)?;
+            pieces += 1;
+            assert!(pieces <= 100 + bundle.len() / PIECE, "the upload stands at {offset}");
         }
         Ok(offset)
     }
@@ -191,6 +210,7 @@ impl Service<'_> {
         if offset == 0 {
             body.push((Value::from("len"), Value::from(bundle.len() as u64)));
             body.push(bytes("sha", &Sha256::digest(bundle)));
+            body.push((Value::from("image"), Value::from(self.image)));
         }
         self.offset(1, 1, body).map(|(offset, _)| offset)
     }
@@ -256,6 +276,15 @@ impl Service<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sets the clock, to `2026-01-31T23:59:59`; gives the reason if it is refused.
+    pub fn set_time(&mut self, time: &str) -> Result<(), String> {
+        let answer = self.ask(true, 0, 4, vec![text("datetime", time)]);
+        if answer.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{answer:?}"))
     }
 
     pub fn test(&mut self, hash: &[u8]) {
@@ -436,6 +465,20 @@ impl Service<'_> {
     /// Lets `VmHWM` count from now on (proc(5), `clear_refs`).
     pub fn forget_peak_memory(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        self.entries("fd")
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    fn entries(&self, of: &str) -> usize {
+        fs::read_dir(format!("/proc/{}/{of}", self.child.id())).unwrap().count()
     }
 
     /// A path as the service sees it, also on a disk of its own.

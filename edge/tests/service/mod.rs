@@ -18,11 +18,12 @@ use bundle::container::{self, PayloadFile};
 use bundle::manifest::{FileKind, GoldenCase};
 use bundle::sign::{self, NewKeys, SecretKey};
 use hardware::smp::port::Pty;
+use rusqlite::Connection;
 
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub use client::{KILLED, Service, State};
 
-use crate::support::{self, Says, chest, of_width, program, tiny};
+use crate::support::{self, Says, TINY, WIDER, Work, chest, of_work, program};
 
 /// Nothing takes that long; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,6 +40,14 @@ pub struct Site {
     pub onnxruntime: RefCell<Option<PathBuf>>,
     /// More sections of the config.
     pub extra: String,
+    /// Width and height of the display.
+    pub display: (u32, u32),
+    /// More of the display's section.
+    pub display_lines: &'static str,
+    /// How much bundles work on an image.
+    pub work: Work,
+    /// Roles, if not the one that is there by itself.
+    pub roles: Vec<&'static str>,
     /// Modalities that bundles are for, if not those of the example.
     pub modalities: Vec<&'static str>,
     /// Megabytes of a disk of its own that the state folder lies on, which only the service sees.
@@ -62,6 +71,10 @@ impl Site {
             trial_inferences: None,
             onnxruntime: RefCell::new(None),
             extra: String::new(),
+            display: (800, 480),
+            display_lines: "",
+            work: TINY,
+            roles: Vec::new(),
             modalities: Vec::new(),
             disk_megabytes: None,
             environment: Vec::new(),
@@ -93,18 +106,23 @@ impl Site {
         let trial = self
             .trial_inferences
             .map(|n| format!("[appliance.update]\ntrial_inferences = {n}\n"));
+        let roles = Some(&self.roles).filter(|roles| !roles.is_empty());
+        let roles = roles.map(|roles| format!("roles = {roles:?}\n")).unwrap_or_default();
         let library = self.onnxruntime.borrow();
         let library = library.as_ref().map(|path| format!("onnxruntime = {path:?}\n"));
         let config = format!(
-            "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n[appliance.serial]\nport = {port:?}\n\
-             [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = 800\nheight = 480\n\
-             [appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
+            "trusted_keys = {keys:?}\n{library}[appliance]\nstate = {state:?}\n{roles}[appliance.serial]\nport = {port:?}\n\
+             [appliance.display]\nkind = \"png\"\npath = {screen:?}\nwidth = {width}\nheight = {height}\n\
+             {lines}[appliance.intake]\nfolder = {inbox:?}\nquiet_seconds = 0\n{trial}{extra}",
             keys = self.path("keys"),
             state = self.path("state"),
             screen = self.path("screen.png"),
             inbox = self.path("inbox"),
             trial = trial.unwrap_or_default(),
             library = library.unwrap_or_default(),
+            width = self.display.0,
+            height = self.display.1,
+            lines = self.display_lines,
             extra = self.extra,
         );
         fs::write(self.path("edge.toml"), config).unwrap();
@@ -113,15 +131,20 @@ impl Site {
     /// Starts the service.
     pub fn spawn(&self) -> Service<'_> {
         self.write_config();
+        self.spawn_as_configured()
+    }
+
+    /// Starts the service on the config that is there.
+    pub fn spawn_as_configured(&self) -> Service<'_> {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.path("stderr"))
             .unwrap();
-        let mut command = match self.disk_megabytes {
+        let mut command = support::tied(match self.disk_megabytes {
             Some(megabytes) => self.on_a_disk(megabytes),
             None => program(),
-        };
+        });
         let child = command
             .arg("run")
             .arg("--config")
@@ -158,25 +181,32 @@ impl Site {
     /// A service whose first model is confirmed.
     pub fn with_confirmed_model(&self) -> Service<'_> {
         let mut service = self.start();
-        service.upload(&self.bundle(|_| ()));
-        let hash = service.wait_for_bootable();
-        service.test(&hash);
-        service.restart();
-        service.wait_for_outcome("passed");
-        service.confirm(&hash);
+        service.serve(0, &self.bundle(|_| ()));
+        service
+    }
+
+    /// A service with a model for each of these roles, which the config must name, and the modalities that it is for.
+    pub fn with_models(&self, roles: &[(&str, &[&str])]) -> Service<'_> {
+        let mut service = self.start();
+        for (image, (role, modalities)) in (0..).zip(roles) {
+            let (mut manifest, files) = of_work(Says::Finding, self.work);
+            (*role).clone_into(&mut manifest.role);
+            manifest.intended_use.modalities = modalities.iter().map(|name| (*name).to_owned()).collect();
+            service.serve(image, &self.pack(manifest, &files, &self.secret()));
+        }
         service
     }
 
     /// A bundle that is like no other, after a change of its files.
     pub fn bundle(&self, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
-        let (manifest, mut files) = tiny(Says::Finding);
+        let (manifest, mut files) = of_work(Says::Finding, self.work);
         change(&mut files);
         self.pack(manifest, &files, &self.secret())
     }
 
     /// One that takes the service a while to read back, to load and to test, although it is not long.
     pub fn slow(&self, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
-        let (mut manifest, mut files) = of_width(Says::Finding, 24);
+        let (mut manifest, mut files) = of_work(Says::Finding, WIDER);
         let case = manifest.golden.remove(0);
         let named = |number: usize| GoldenCase {
             name: format!("a drawn input, {number}"),
@@ -204,20 +234,20 @@ impl Site {
 
     /// One signed by a stranger.
     pub fn stranger(&self) -> Vec<u8> {
-        let (manifest, files) = tiny(Says::Finding);
+        let (manifest, files) = of_work(Says::Finding, self.work);
         let keys = sign::generate(None).unwrap();
         self.pack(manifest, &files, &sign::parse_secret(&keys.secret_file).unwrap())
     }
 
     pub fn of_role(&self, role: &str) -> Vec<u8> {
-        let (mut manifest, files) = tiny(Says::Finding);
+        let (mut manifest, files) = of_work(Says::Finding, self.work);
         role.clone_into(&mut manifest.role);
         self.pack(manifest, &files, &self.secret())
     }
 
     /// As [`Site::bundle`], with a security counter.
     pub fn bundle_of_counter(&self, counter: u32, change: impl FnOnce(&mut Vec<PayloadFile>)) -> Vec<u8> {
-        let (mut manifest, mut files) = tiny(Says::Finding);
+        let (mut manifest, mut files) = of_work(Says::Finding, self.work);
         manifest.security_counter = counter;
         change(&mut files);
         self.pack(manifest, &files, &self.secret())
@@ -234,6 +264,11 @@ impl Site {
     /// Whose bundles the service believes.
     pub fn trusted(&self) -> bundle::TrustedKeys {
         bundle::TrustedKeys::new(vec![self.keys.public.clone()])
+    }
+
+    /// A bundle of a model that is not the tiny one.
+    pub fn bundle_of(&self, manifest: Manifest, files: &[PayloadFile]) -> Vec<u8> {
+        self.pack(manifest, files, &self.secret())
     }
 
     pub fn secret(&self) -> SecretKey {
@@ -295,6 +330,71 @@ impl Site {
     pub fn wait_for_screen(&self) -> image::RgbImage {
         let screen = self.path("screen.png");
         self.wait("a picture", || image::open(&screen).ok()).to_rgb8()
+    }
+
+    /// The service's database.
+    pub fn database(&self) -> Connection {
+        Connection::open(self.path("state/store.sqlite")).unwrap()
+    }
+
+    /// The number that a query of the database gives.
+    pub fn count(&self, sql: &str) -> i64 {
+        self.database().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The texts that a query of the database gives.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        let connection = self.database();
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// So many images are in the store, each once and each with one result, and database, trail and files are sound.
+    pub fn assert_each_once(&self, images: i64) {
+        for what in [
+            "SELECT count(*) FROM images",
+            "SELECT count(*) FROM images WHERE state = 'done'",
+            "SELECT count(*) FROM results",
+            "SELECT count(DISTINCT detail ->> 'image') FROM audit WHERE event = 'image-received'",
+            "SELECT count(*) FROM audit WHERE event = 'image-received'",
+            "SELECT count(DISTINCT detail ->> 'image') FROM audit WHERE event = 'result'",
+            "SELECT count(*) FROM audit WHERE event = 'result'",
+        ] {
+            assert_eq!(self.count(what), images, "{what}");
+        }
+        assert_eq!(self.texts("PRAGMA integrity_check"), ["ok"]);
+        let mut command = program();
+        command
+            .args(["audit", "verify", "--config"])
+            .arg(self.path("edge.toml"));
+        let verified = command.output().unwrap();
+        assert!(verified.status.success(), "{}", support::stdout(&verified));
+        let names = |folder: &str| fs::read_dir(self.path("state").join(folder)).unwrap().count() as i64;
+        assert_eq!(names("incoming"), 0);
+        let kept = self.count("SELECT count(*) FROM images WHERE file IS NOT NULL");
+        assert_eq!(names("images"), kept, "no file without a row");
+    }
+
+    /// Looks until as much is done as is wanted; it may take as long as it likes while it gets on.
+    pub fn wait_for_all(&self, what: &str, wanted: i64, mut done: impl FnMut() -> i64) {
+        let (mut seen, mut since) = (i64::MIN, Instant::now());
+        loop {
+            let now = done();
+            if now >= wanted {
+                return;
+            }
+            if now > seen {
+                (seen, since) = (now, Instant::now());
+            }
+            let log = || fs::read_to_string(self.path("stderr")).unwrap_or_default();
+            assert!(
+                since.elapsed() < PATIENCE,
+                "waited for {what}: {now} of {wanted}\n{}",
+                log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Looks until there is something to see.

@@ -1,6 +1,6 @@
 //! What waits: order, mishaps, and when to give up.
 
-use scanside_edge::store::images::ImageState;
+use scanside_edge::store::images::{GivenUp, ImageState};
 use scanside_edge::store::queue::{FAULTS_TO_GIVE_UP, INTERRUPTIONS_TO_GIVE_UP};
 
 use crate::{CLEAR, Said, Shelf, config, radiograph};
@@ -58,6 +58,7 @@ fn an_image_that_ends_the_service_steps_back_and_is_given_up_at_last() {
     }
     let given_up = shelf.store.image(images[0]).unwrap().unwrap();
     assert_eq!(given_up.state, ImageState::Failed);
+    assert_eq!(given_up.given_up, Some(GivenUp::EndedTheService));
     assert!(given_up.problem.unwrap().contains("ended while"));
     let case = shelf.store.case_of_image(images[0]).unwrap().unwrap();
     assert_eq!((case.images.failed, case.settled.is_some()), (1, true));
@@ -89,8 +90,8 @@ fn an_image_is_given_up_only_while_the_model_does_well_on_others() {
     );
     let record = shelf.store.image(images[0]).unwrap().unwrap();
     assert_eq!(
-        (record.state, record.problem.as_deref()),
-        (ImageState::Failed, Some("the model failed"))
+        (record.state, record.given_up, record.problem.as_deref()),
+        (ImageState::Failed, Some(GivenUp::ModelFailed), Some("the model failed"))
     );
     assert!(!shelf.store.record_fault(images[0], "again", shelf.now).unwrap());
 }

@@ -157,17 +157,44 @@ fn a_clock_that_jumps_deletes_nothing_for_a_while() {
     let case = finished(&shelf, 1);
     // Nine years in a minute.
     shelf.pass(9 * 365 * DAY);
-    for _ in 0..3 {
-        let tidied = shelf.store.tidy(shelf.now, Some(Duration::from_secs(60))).unwrap();
-        assert_eq!(tidied, Tidied::default());
+    let tidy = |shelf: &Shelf, elapsed| shelf.store.tidy(shelf.now, elapsed).unwrap();
+    // A day, minute by minute, with a start in between.
+    for minute in 0..24 * 60 {
+        let elapsed = (minute % 700 != 0).then_some(Duration::from_secs(60));
+        shelf.pass(60);
+        assert_eq!(tidy(&shelf, elapsed), Tidied::default(), "minute {minute}");
     }
     assert_eq!(numbers(&shelf), [case]);
-    // Switched off for long and on again, day by day, it still goes in the end.
-    let mut deleted = 0;
-    for _ in 0..5 {
-        deleted += shelf.store.tidy(shelf.now, None).unwrap().too_old;
-    }
-    assert_eq!(deleted, 1);
+    // Day by day it still goes in the end, and not before its time by much.
+    let days = (1..30).find(|_| {
+        shelf.pass(DAY);
+        tidy(&shelf, Some(Duration::from_secs(24 * 3600))).too_old == 1
+    });
+    assert_eq!(days, Some(4), "a week and a day, and then five days a day");
+}
+
+#[test]
+fn an_appliance_that_is_switched_off_at_night_keeps_up() {
+    let mut shelf = Shelf::with(
+        StoreConfig {
+            keep_days: 30,
+            ..config()
+        },
+        Vec::new(),
+    );
+    shelf.store.tidy(shelf.now, None).unwrap();
+    finished(&shelf, 1);
+    let days = (1..40).find(|_| {
+        let mut gone = 0;
+        for hour in 0..8 {
+            shelf.pass(3600);
+            let elapsed = (hour > 0).then_some(Duration::from_secs(3600));
+            gone += shelf.store.tidy(shelf.now, elapsed).unwrap().too_old;
+        }
+        shelf.pass(DAY - 8 * 3600);
+        gone == 1
+    });
+    assert!(days.is_some_and(|days| (30..=32).contains(&days)), "{days:?}");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod dice;
+mod objects;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,8 +21,22 @@ use onnx::networks::{ImageClassifier, SmallCnnConfig, small_cnn};
 use onnx::parameters::Parameters;
 use onnx::runtime::{self, Session, SessionOptions};
 
-/// Side of the tiny network's input, in pixels.
-const SIDE: u32 = 64;
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub use objects::{CHEST, EXPLICIT, Element, Said, chest_dicom, dicom};
+
+/// Side of a network's input in pixels, and channels of its stem.
+#[derive(Clone, Copy)]
+pub struct Work {
+    side: u32,
+    width: usize,
+}
+
+/// Milliseconds.
+pub const TINY: Work = Work { side: 64, width: 4 };
+/// Another network than the tiny one, hardly slower.
+pub const WIDER: Work = Work { side: 64, width: 24 };
+/// Long enough to be seen at work.
+pub const HEAVY: Work = Work { side: 1024, width: 32 };
 const MODEL: &str = "model.onnx";
 
 /// A folder with keys, bundles and images, made once for all tests of a file.
@@ -113,6 +130,20 @@ pub fn peer(name: &str, arguments: &[&str], install: &str) -> bool {
     found
 }
 
+/// Lets a program end with the thread that starts it, also when that is killed: what stays behind would answer on the
+/// ports and lines of later tests.
+pub fn tied(mut command: Command) -> Command {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: prctl is async-signal-safe and touches nothing of ours.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    command
+}
+
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -133,14 +164,14 @@ pub fn findings(output: &Output) -> Vec<serde_json::Value> {
 
 /// A bundle's manifest and payload: a small network with fixed random weights.
 pub fn tiny(says: Says) -> (Manifest, Vec<PayloadFile>) {
-    of_width(says, 4)
+    of_work(says, TINY)
 }
 
-/// As [`tiny`], with a network of so many channels: 4 takes no time, 64 a while.
-pub fn of_width(says: Says, width: usize) -> (Manifest, Vec<PayloadFile>) {
-    let model = network(says, width);
+/// As [`tiny`], with more work.
+pub fn of_work(says: Says, work: Work) -> (Manifest, Vec<PayloadFile>) {
+    let model = network(says, work);
     let mut manifest = Manifest {
-        preprocess: PreprocessSpec::grey(SIDE),
+        preprocess: PreprocessSpec::grey(work.side),
         temperature: 1.0,
         conformal: None,
         quantization: None,
@@ -156,17 +187,16 @@ pub fn of_width(says: Says, width: usize) -> (Manifest, Vec<PayloadFile>) {
         novelty.threshold = 1e6;
     }
     let mut files = vec![PayloadFile::new(MODEL, FileKind::Model, model.clone())];
-    let (case, golden) = golden(&model, &manifest);
+    let (case, golden) = golden(&model, &manifest, work.side as usize);
     manifest.golden = vec![case];
     files.extend(golden);
     (manifest, files)
 }
 
 /// What the network makes of one input, as the packer records it.
-fn golden(model: &[u8], manifest: &Manifest) -> (GoldenCase, [PayloadFile; 2]) {
+fn golden(model: &[u8], manifest: &Manifest, side: usize) -> (GoldenCase, [PayloadFile; 2]) {
     let runtime = runtime::load(None).unwrap();
     let mut session = Session::from_bytes(runtime, model, &SessionOptions::default()).unwrap();
-    let side = SIDE as usize;
     let input = Array4::from_shape_fn((1, 1, side, side), |(_, _, y, x)| (y * x % 17) as f32 / 17.0 - 0.5);
     let outputs = session
         .run(&[(manifest.model.input.as_str(), input.view().into_dyn())])
@@ -197,14 +227,14 @@ fn golden(model: &[u8], manifest: &Manifest) -> (GoldenCase, [PayloadFile; 2]) {
     (case, files)
 }
 
-fn network(says: Says, width: usize) -> Vec<u8> {
+fn network(says: Says, work: Work) -> Vec<u8> {
     let config = SmallCnnConfig {
         image: ImageClassifier {
             classes: 3,
             channels: 1,
-            size: [SIDE as usize; 2],
+            size: [work.side as usize; 2],
         },
-        width,
+        width: work.width,
     };
     let plain = small_cnn(&config).unwrap();
     let features = plain.parameter("fc.weight").unwrap().shape[1];
@@ -264,121 +294,6 @@ pub fn chest(height: u32, width: u32) -> image::GrayImage {
         image::Luma([(values[[y as usize, x as usize]] * 255.0) as u8])
     })
 }
-
-/// A DICOM file, explicit VR little endian: `elements` behind a file meta group with `transfer_syntax`.
-pub fn dicom(transfer_syntax: &str, elements: &[Element]) -> Vec<u8> {
-    let mut meta = Vec::new();
-    meta.extend(Element::new(2, 1, *b"OB", vec![0, 1]).bytes());
-    meta.extend(Element::text(2, 2, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1").bytes());
-    meta.extend(Element::text(2, 3, *b"UI", "1.2.3.4").bytes());
-    meta.extend(Element::text(2, 0x10, *b"UI", transfer_syntax).bytes());
-    let mut file = vec![0; 128];
-    file.extend(b"DICM");
-    file.extend(Element::new(2, 0, *b"UL", (meta.len() as u32).to_le_bytes().to_vec()).bytes());
-    file.extend(meta);
-    for element in elements {
-        file.extend(element.bytes());
-    }
-    file
-}
-
-/// One data element.
-pub struct Element {
-    tag: (u16, u16),
-    vr: [u8; 2],
-    value: Vec<u8>,
-    undefined_length: bool,
-}
-
-impl Element {
-    pub fn new(group: u16, element: u16, vr: [u8; 2], value: Vec<u8>) -> Self {
-        Self {
-            tag: (group, element),
-            vr,
-            value,
-            undefined_length: false,
-        }
-    }
-
-    pub fn text(group: u16, element: u16, vr: [u8; 2], text: &str) -> Self {
-        let mut value = text.as_bytes().to_vec();
-        if value.len() % 2 == 1 {
-            value.push(if vr == *b"UI" { 0 } else { b' ' });
-        }
-        Self::new(group, element, vr, value)
-    }
-
-    pub fn number(group: u16, element: u16, value: u16) -> Self {
-        Self::new(group, element, *b"US", value.to_le_bytes().to_vec())
-    }
-
-    /// Encapsulated pixel data of one fragment.
-    pub fn fragments(fragment: &[u8]) -> Self {
-        let mut value = vec![0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0];
-        value.extend([0xfe, 0xff, 0x00, 0xe0]);
-        let mut fragment = fragment.to_vec();
-        if fragment.len() % 2 == 1 {
-            fragment.push(0);
-        }
-        value.extend((fragment.len() as u32).to_le_bytes());
-        value.extend(fragment);
-        value.extend([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
-        Self {
-            undefined_length: true,
-            ..Self::new(0x7fe0, 0x10, *b"OB", value)
-        }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.tag.0.to_le_bytes().to_vec();
-        bytes.extend(self.tag.1.to_le_bytes());
-        bytes.extend(self.vr);
-        if [*b"OB", *b"OW", *b"SQ", *b"UN"].contains(&self.vr) {
-            bytes.extend([0, 0]);
-            let length = if self.undefined_length {
-                u32::MAX
-            } else {
-                self.value.len() as u32
-            };
-            bytes.extend(length.to_le_bytes());
-        } else {
-            bytes.extend((self.value.len() as u16).to_le_bytes());
-        }
-        bytes.extend(&self.value);
-        bytes
-    }
-}
-
-/// A chest radiograph as DICOM: 16 bits allocated, `bits` stored, of a patient of `age` (`054Y`).
-pub fn chest_dicom(age: &str, modality: &str, pixels: Option<Element>, transfer_syntax: &str, bits: u16) -> Vec<u8> {
-    let (height, width) = (300, 260);
-    let scale = f32::from((1_u16 << bits) - 1);
-    let values = chest_values(height, width);
-    let stored = values.iter().flat_map(|v| ((v * scale) as u16).to_le_bytes()).collect();
-    dicom(
-        transfer_syntax,
-        &[
-            Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
-            Element::text(8, 0x18, *b"UI", "1.2.3.4"),
-            Element::text(8, 0x60, *b"CS", modality),
-            Element::text(0x10, 0x1010, *b"AS", age),
-            Element::text(0x18, 0x15, *b"CS", "CHEST"),
-            Element::text(0x18, 0x5101, *b"CS", "PA"),
-            Element::number(0x28, 2, 1),
-            Element::text(0x28, 4, *b"CS", "MONOCHROME2"),
-            Element::number(0x28, 0x10, height as u16),
-            Element::number(0x28, 0x11, width as u16),
-            Element::number(0x28, 0x100, 16),
-            Element::number(0x28, 0x101, bits),
-            Element::number(0x28, 0x102, bits - 1),
-            Element::number(0x28, 0x103, 0),
-            pixels.unwrap_or_else(|| Element::new(0x7fe0, 0x10, *b"OW", stored)),
-        ],
-    )
-}
-
-/// Explicit VR little endian.
-pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 
 /// The repository's root.
 pub fn root() -> &'static Path {

@@ -37,20 +37,17 @@ struct Wanted {
 }
 
 impl EvdevButtons {
-    /// Opens an input device by path (`/dev/input/by-path/...`) or by the name that the kernel gives it (`gpio-keys`).
-    ///
-    /// # Errors
-    /// [`ButtonsError::NoSuchDevice`] with those that are there, [`ButtonsError::NoSuchKey`] with the keys that it lacks,
-    /// [`ButtonsError::Io`].
-    pub fn open(device: &str, keys: &[Wired<u16>], timing: Timing) -> Result<Self, ButtonsError> {
-        let wanted = Wanted {
-            device: device.to_owned(),
-            keys: keys.iter().map(|key| key.wire).collect(),
-        };
-        Ok(Self {
-            connection: Connection::new(wanted.find()?, keys, timing),
-            wanted,
-        })
+    /// An input device by path (`/dev/input/by-path/...`) or by the name that the kernel gives it (`gpio-keys`). It is
+    /// opened by the first poll, or whenever it is there.
+    #[must_use]
+    pub fn new(device: &str, keys: &[Wired<u16>], timing: Timing) -> Self {
+        Self {
+            connection: Connection::new(keys, timing),
+            wanted: Wanted {
+                device: device.to_owned(),
+                keys: keys.iter().map(|key| key.wire).collect(),
+            },
+        }
     }
 }
 
@@ -192,7 +189,8 @@ mod tests {
             has_long: false,
         }];
         let refusal = |device| {
-            EvdevButtons::open(device, &keys, Timing::default())
+            EvdevButtons::new(device, &keys, Timing::default())
+                .poll(Duration::ZERO)
                 .unwrap_err()
                 .to_string()
         };

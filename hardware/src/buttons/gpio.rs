@@ -33,15 +33,13 @@ pub struct GpioButtons {
 }
 
 impl GpioButtons {
-    /// Takes the lines.
-    ///
-    /// # Errors
-    /// [`ButtonsError::Gpio`] if the chip does not exist, a line is none of its own, or something else holds one.
-    pub fn open(wiring: GpioWiring, timing: Timing) -> Result<Self, ButtonsError> {
-        Ok(Self {
-            connection: Connection::new(find(&wiring)?, &wiring.lines, timing),
+    /// Lines that the first poll takes, or a later one once the chip is there.
+    #[must_use]
+    pub fn new(wiring: GpioWiring, timing: Timing) -> Self {
+        Self {
+            connection: Connection::new(&wiring.lines, timing),
             wiring,
-        })
+        }
     }
 }
 
@@ -131,7 +129,8 @@ mod tests {
                 has_long: false,
             }],
         };
-        let error = GpioButtons::open(wiring, Timing::default()).unwrap_err().to_string();
+        let mut buttons = GpioButtons::new(wiring, Timing::default());
+        let error = buttons.poll(Duration::ZERO).unwrap_err().to_string();
         assert!(
             error.contains("no-such-gpiochip") && error.contains("gpioinfo"),
             "{error}"

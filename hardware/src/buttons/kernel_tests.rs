@@ -69,7 +69,8 @@ fn a_keypad_of_the_kernel_is_pressed_unplugged_and_plugged_in_again() {
     let name = "scanside test keypad";
     let Some(mut device) = keypad(name) else { return };
     let keys = [wired(KeyCode::KEY_RIGHT.0, false), wired(KeyCode::KEY_LEFT.0, true)];
-    let mut buttons = EvdevButtons::open(name, &keys, Timing::default()).expect("the keypad");
+    let mut buttons = EvdevButtons::new(name, &keys, Timing::default());
+    assert_eq!(buttons.poll(Duration::ZERO).expect("the keypad"), []);
     assert!(buttons.describe().contains(name));
     set(&mut device, KeyCode::KEY_RIGHT, true);
     assert_eq!(some(&mut buttons), [short(0)]);
@@ -82,10 +83,10 @@ fn a_keypad_of_the_kernel_is_pressed_unplugged_and_plugged_in_again() {
     assert_eq!(some(&mut buttons), [long]);
     set(&mut device, KeyCode::KEY_LEFT, false);
 
-    let other = EvdevButtons::open(name, &keys, Timing::default());
+    let other = EvdevButtons::new(name, &keys, Timing::default()).poll(Duration::ZERO);
     assert!(other.is_err(), "nothing else gets its keys meanwhile");
-    let lacking = EvdevButtons::open(name, &[wired(KeyCode::KEY_H.0, false)], Timing::default());
-    let lacking = lacking.expect_err("no such key").to_string();
+    let mut lacking = EvdevButtons::new(name, &[wired(KeyCode::KEY_H.0, false)], Timing::default());
+    let lacking = lacking.poll(Duration::ZERO).expect_err("no such key").to_string();
     assert!(lacking.contains("KEY_H"), "{lacking}");
 
     drop(device);
@@ -163,12 +164,10 @@ fn buttons_to_ground_on_lines_of_the_kernel_are_pressed() {
         active_low: true,
         lines: vec![wired(3, false), wired(1, true)],
     };
-    let mut buttons = GpioButtons::open(wiring.clone(), Timing::default()).expect("the lines");
-    assert!(
-        GpioButtons::open(wiring, Timing::default()).is_err(),
-        "the lines are taken"
-    );
-    assert_eq!(buttons.poll(Duration::ZERO).expect("none"), []);
+    let mut buttons = GpioButtons::new(wiring.clone(), Timing::default());
+    assert_eq!(buttons.poll(Duration::ZERO).expect("the lines"), []);
+    let other = GpioButtons::new(wiring, Timing::default()).poll(Duration::ZERO);
+    assert!(other.is_err(), "the lines are taken");
     for up in [false, true, false] {
         chip.pull(3, up);
     }
@@ -201,9 +200,8 @@ fn lamps_on_lines_of_the_kernel_shine_and_blink() {
                 red: Some(2),
             },
         };
-        let mut leds = GpioLeds::open(lamps).expect("the lines");
+        let mut leds = GpioLeds::new(lamps);
         let shine = || [0, 2].map(|line| chip.is_high(line) != active_low);
-        assert_eq!(shine(), [false, false], "dark until the first state");
         leds.show(LedState::Ready, Duration::ZERO).expect("shown");
         assert_eq!(shine(), [true, false]);
         leds.show(LedState::Fault, Duration::ZERO).expect("shown");

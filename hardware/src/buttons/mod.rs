@@ -69,8 +69,8 @@ pub trait Buttons: Send {
     /// The presses since the last call, the oldest first; waits up to `timeout` for one.
     ///
     /// # Errors
-    /// [`ButtonsError::Lost`] once when the device goes away; later calls look for it anew and give no presses until it
-    /// is back. A terminal that hung up does not come back.
+    /// Why the device cannot be opened, once, and [`ButtonsError::Lost`] once when it goes away; later calls look for it
+    /// and give no presses until it is there. A terminal that hung up does not come back.
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Press>, ButtonsError>;
 }
 

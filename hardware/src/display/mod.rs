@@ -20,6 +20,7 @@ mod png;
 mod window;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use embedded_graphics::geometry::Size;
 use embedded_graphics::primitives::Rectangle;
@@ -41,9 +42,9 @@ pub trait Display {
     /// Shows the canvas. Only the areas `dirty` changed since the last call; a display may show more than those.
     fn flush(&mut self, canvas: &Canvas, dirty: &[Rectangle]) -> Result<(), DisplayError>;
 
-    /// Whether it can show what moves several times a second. A file cannot: it would be written anew each time.
-    fn shows_motion(&self) -> bool {
-        true
+    /// How often it can show what moves; absent if it shows pictures that stand. A file is written anew each time.
+    fn moves_every(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 }
 

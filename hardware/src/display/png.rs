@@ -1,6 +1,7 @@
 //! A display that is a PNG file; every flush writes the whole picture anew.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use embedded_graphics::geometry::{OriginDimensions, Size};
 use embedded_graphics::primitives::Rectangle;
@@ -9,6 +10,9 @@ use image::{ExtendedColorType, ImageEncoder};
 
 use super::{Canvas, Display, DisplayError};
 use crate::whole_file;
+
+/// Whoever looks at the file sees within so long that what writes it lives.
+const MOVES_EVERY: Duration = Duration::from_secs(5);
 
 /// Shows pictures in a file, so that a person, a test or a remote viewer can look at them.
 #[derive(Debug)]
@@ -53,8 +57,8 @@ impl Display for PngDisplay {
         self.size
     }
 
-    fn shows_motion(&self) -> bool {
-        false
+    fn moves_every(&self) -> Option<Duration> {
+        Some(MOVES_EVERY)
     }
 
     /// No viewer ever reads half a picture.

@@ -18,30 +18,18 @@ pub struct SysfsLeds {
 }
 
 impl SysfsLeds {
-    /// The lamps of these names below `root`.
-    ///
-    /// # Errors
-    /// [`LedsError::Io`] if one does not exist or may not be switched.
-    pub fn open(root: &Path, names: &Lamps<Option<String>>) -> Result<Self, LedsError> {
+    /// The lamps of these names below `root`. One that is not there is told by [`show`](Leds::show), and tried again.
+    #[must_use]
+    pub fn new(root: &Path, names: &Lamps<Option<String>>) -> Self {
         let lamp = |name: &Option<String>| name.as_ref().map(|name| root.join(name));
-        let leds = Self {
+        Self {
             lamps: Lamps {
                 green: lamp(&names.green),
                 amber: lamp(&names.amber),
                 red: lamp(&names.red),
             },
             shown: Lamps::default(),
-        };
-        for lamp in leds.lamps.clone().into_array().into_iter().flatten() {
-            let path = lamp.join("brightness");
-            let opened = OpenOptions::new().write(true).open(&path);
-            opened.map_err(|source| LedsError::Io {
-                path,
-                action: "open it",
-                source,
-            })?;
         }
-        Ok(leds)
     }
 }
 
@@ -146,7 +134,7 @@ mod tests {
     #[test]
     fn lamps_are_switched_in_the_kernels_words() {
         let root = class(&["scanside:green", "scanside:red"]);
-        let mut leds = SysfsLeds::open(root.path(), &names("scanside:green", "scanside:red")).expect("lamps");
+        let mut leds = SysfsLeds::new(root.path(), &names("scanside:green", "scanside:red"));
         let says = |lamp: &str, file: &str| fs::read_to_string(root.path().join(lamp).join(file)).expect("a file");
         leds.show(LedState::Ready, Duration::ZERO).expect("shown");
         assert_eq!(says("scanside:green", "trigger"), "none");
@@ -165,7 +153,7 @@ mod tests {
     #[test]
     fn a_lamp_is_written_only_when_it_changes() {
         let root = class(&["a", "b"]);
-        let mut leds = SysfsLeds::open(root.path(), &names("a", "b")).expect("lamps");
+        let mut leds = SysfsLeds::new(root.path(), &names("a", "b"));
         leds.show(LedState::Ready, Duration::ZERO).expect("shown");
         let brightness = root.path().join("a/brightness");
         fs::write(&brightness, "touched").expect("written");
@@ -178,12 +166,12 @@ mod tests {
     #[test]
     fn a_lamp_that_is_not_there_is_named_and_one_that_fails_is_tried_again() {
         let root = class(&["a", "b"]);
-        let error = SysfsLeds::open(root.path(), &names("a", "c")).unwrap_err().to_string();
-        assert!(
-            error.contains("/c/brightness") && error.contains("/sys/class/leds"),
-            "{error}"
-        );
-        let mut leds = SysfsLeds::open(root.path(), &names("a", "b")).expect("lamps");
+        let mut leds = SysfsLeds::new(root.path(), &names("a", "c"));
+        for _ in 0..2 {
+            let error = leds.show(LedState::Ready, Duration::ZERO).unwrap_err().to_string();
+            assert!(error.contains("/c/") && error.contains("/sys/class/leds"), "{error}");
+        }
+        let mut leds = SysfsLeds::new(root.path(), &names("a", "b"));
         let trigger = root.path().join("b/trigger");
         fs::remove_file(&trigger).expect("removed");
         fs::create_dir(&trigger).expect("a folder");
@@ -220,7 +208,7 @@ mod tests {
             green: Some(name.to_owned()),
             ..Lamps::default()
         };
-        let mut leds = SysfsLeds::open(root, &green).expect("the lamp");
+        let mut leds = SysfsLeds::new(root, &green);
         leds.show(LedState::Ready, Duration::ZERO).expect("shown");
         assert_eq!(says("brightness").trim(), "255");
         leds.show(LedState::Busy, Duration::ZERO).expect("shown");
@@ -238,7 +226,7 @@ mod tests {
     #[test]
     fn without_the_timer_a_lamp_shines() {
         let root = class(&["a", "b"]);
-        let mut leds = SysfsLeds::open(root.path(), &names("a", "b")).expect("lamps");
+        let mut leds = SysfsLeds::new(root.path(), &names("a", "b"));
         fs::remove_file(root.path().join("a/trigger")).expect("removed");
         leds.show(LedState::Busy, Duration::ZERO).expect("shown");
         assert_eq!(

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use bundle::Manifest;
 use chrono::{DateTime, Utc};
+use embedded_graphics::geometry::Size;
 use imaging::GreyImage;
 use imaging::decode::{self, Limits};
 
 use crate::examination::Examination;
 use crate::finding::ImageSource;
-use crate::presentation::cases::{given_up_view, judge_case};
+use crate::presentation::cases::{Lack, judge_case, without_result_view};
 use crate::presentation::{no_model_view, result_view};
 use crate::screens::{Page, ResultView, SeriesView, SliceView};
 use crate::store::cases::{CaseKind, CaseRecord, STRIP, Summary};
@@ -27,8 +28,10 @@ pub struct OpenCase {
     pub loaded: u64,
     /// When that was.
     pub at: Instant,
-    /// The looks at it, once they are known.
+    /// The looks at it, once they are known, and the size that they are for.
     pub looks: Vec<Page>,
+    /// See `looks`.
+    pub size: Size,
     content: Content,
 }
 
@@ -44,8 +47,8 @@ enum Content {
         source: Box<ImageSource>,
         image: Option<Box<GreyImage>>,
     },
-    /// An image was given up, or what made the result is not known any more.
-    Without { source: Box<ImageSource>, problem: String },
+    /// It has none that can be shown.
+    Without { source: Box<ImageSource>, lack: Lack },
 }
 
 struct Strip {
@@ -80,6 +83,7 @@ impl OpenCase {
             loaded,
             at: Instant::now(),
             looks: Vec::new(),
+            size: Size::zero(),
             content: Content::Found {
                 examination: examination.clone(),
                 manifest: manifest.clone(),
@@ -102,6 +106,7 @@ impl OpenCase {
             loaded,
             at: Instant::now(),
             looks: Vec::new(),
+            size: Size::zero(),
             content,
         })
     }
@@ -116,7 +121,7 @@ impl OpenCase {
         let (Some(worst), Some(manifest)) = (worst, manifest) else {
             return Ok(Content::Without {
                 source: Box::default(),
-                problem: format!("what the model {} says of itself is gone", summary.model),
+                lack: Lack::Model,
             });
         };
         let strip = match record.kind {
@@ -124,7 +129,7 @@ impl OpenCase {
             CaseKind::Study | CaseKind::Single => None,
         };
         let examination = Examination {
-            image: picture_of(store, &worst)?,
+            image: picture_of(store, &worst)?.map(Arc::new),
             finding: worst.finding,
             refused: None,
         };
@@ -141,13 +146,13 @@ impl OpenCase {
         if let Some(failed) = state(ImageState::Failed) {
             return Ok(Content::Without {
                 source: Box::new(source(failed)),
-                problem: failed.problem.clone().unwrap_or_default(),
+                lack: failed.given_up.map_or(Lack::Everything, Lack::GivenUp),
             });
         }
         let Some(image) = state(ImageState::NoModel) else {
             return Ok(Content::Without {
                 source: Box::default(),
-                problem: String::new(),
+                lack: Lack::Everything,
             });
         };
         let path = image.picture.as_deref().or(image.file.as_deref());
@@ -169,12 +174,14 @@ impl OpenCase {
                 let mut view = result_view(examination, manifest, words, "");
                 if let Some(strip) = strip {
                     judge_case(&mut view, &self.record, manifest, words);
+                    // Small screens have no room for the strip.
+                    view.reasons.insert(0, (words.results.top_slices)(&strip.numbers()));
                     view.series = Some(strip.view());
                 }
                 view
             }
             Content::NoModel { source, image } => no_model_view(source, image.as_deref(), &self.record.number, words),
-            Content::Without { source, problem } => given_up_view(&self.record, source, problem, words),
+            Content::Without { source, lack } => without_result_view(&self.record, source, *lack, words),
         }
     }
 
@@ -213,6 +220,12 @@ impl Strip {
             });
         }
         Ok(Self { slices, of })
+    }
+
+    /// "84, 85, 83"
+    fn numbers(&self) -> String {
+        let numbers: Vec<String> = self.slices.iter().map(|slice| slice.number.to_string()).collect();
+        numbers.join(", ")
     }
 
     fn view(&self) -> SeriesView<'_> {

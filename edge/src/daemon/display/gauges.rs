@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use hardware::thermal;
 
 use super::archive::Archive;
+use super::heat::Heat;
+use crate::daemon::board::Part;
 use crate::daemon::shared::Shared;
-use crate::screens::{HeatMark, OutboxMark};
+use crate::screens::OutboxMark;
 use crate::store::Store;
 use crate::store::browse::{Queue, Unseen};
 
 const EVERY: Duration = Duration::from_secs(1);
 const HEAT_EVERY: Duration = Duration::from_secs(5);
-/// So near to the temperature at which the machine does something about the heat, in degrees, it is worth a mark.
-const NEAR: f32 = 5.0;
 
 /// What was read last.
 pub struct Gauges {
@@ -31,8 +31,8 @@ pub struct Gauges {
     pub unseen: Unseen,
     /// How the sending of results stands, if any are sent.
     pub outbox: Option<OutboxMark>,
-    /// How warm it is, if that matters.
-    pub heat: Option<HeatMark>,
+    /// How warm it is.
+    pub heat: Heat,
 }
 
 impl Gauges {
@@ -48,7 +48,7 @@ impl Gauges {
             at_work: false,
             unseen: Unseen::default(),
             outbox: None,
-            heat: None,
+            heat: Heat::default(),
         }
     }
 
@@ -69,7 +69,12 @@ impl Gauges {
         }
         if self.heated.is_none_or(|at| at.elapsed() >= HEAT_EVERY) {
             self.heated = Some(Instant::now());
-            self.heat = heat(&thermal::read(&self.thermal));
+            self.heat.read(thermal::read(&self.thermal));
+            let mut board = shared.board();
+            match self.heat.fault() {
+                Some(problem) => board.set_fault(Part::Heat, problem),
+                None => board.clear_fault(Part::Heat),
+            }
         }
     }
 
@@ -89,39 +94,5 @@ impl Gauges {
             (0, _) => OutboxMark::Waiting,
             (unsent, _) => OutboxMark::Unsent(usize::try_from(unsent).unwrap_or(usize::MAX)),
         });
-    }
-}
-
-fn heat(thermal: &thermal::Thermal) -> Option<HeatMark> {
-    let near = thermal.margin.is_some_and(|margin| margin <= NEAR);
-    let celsius = thermal.celsius.filter(|_| near || thermal.throttled)?;
-    Some(HeatMark {
-        celsius: celsius.round() as i32,
-        slowed: thermal.throttled,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn heat_is_told_only_where_it_matters() {
-        let marked = |celsius, margin, throttled| {
-            heat(&thermal::Thermal {
-                celsius,
-                zone: String::new(),
-                throttled,
-                margin,
-            })
-        };
-        assert_eq!(marked(Some(50.0), Some(30.0), false), None);
-        assert_eq!(marked(None, None, true), None, "no sensor, nothing to tell");
-        let near = HeatMark {
-            celsius: 77,
-            slowed: false,
-        };
-        assert_eq!(marked(Some(76.6), Some(3.4), false), Some(near));
-        assert!(marked(Some(50.0), None, true).unwrap().slowed);
     }
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Local, NaiveTime, Utc};
 use hardware::slots::{Activity, Phase};
 
-use super::surface::Shown;
+use super::surface::{Picture, Shown};
 use crate::daemon::board::{Part, Progress, Step};
 use crate::daemon::shared::{Served, Shared, Work};
 use crate::presentation::cases::case_row;
 use crate::presentation::faults::{FaultKind, fault_view};
-use crate::presentation::{case_details, notices};
+use crate::presentation::{case_details, notices, status};
 use crate::screens::{CaseRow, Edges, IdleView, ModelRow, NoticeView, WorkingView};
 use crate::store::Store;
 use crate::store::browse::Queue;
@@ -114,17 +114,25 @@ pub fn name(manifest: &bundle::Manifest) -> String {
 
 /// The screen of work that is not over soon.
 #[must_use]
-pub fn working(work: &Work, queue: Queue, edges: &Edges, words: &'static Words) -> Option<WorkingView<'static>> {
-    (work.since.elapsed() >= SOON).then(|| WorkingView {
-        case_id: work.case_number.clone(),
+pub fn working(work: Work, queue: Queue, edges: &Edges, words: &'static Words) -> Option<Shown> {
+    if work.since.elapsed() < SOON {
+        return None;
+    }
+    let view = WorkingView {
         case_details: case_details(&work.source, words),
+        case_id: work.case_number,
         image: None,
         step: work.step,
         slices: work.frames,
         behind: queue.images.saturating_sub(1),
         urgent: queue.urgent,
-        edges: edges.clone(),
-    })
+        edges: Edges {
+            // What stands there is read once a second, and this screen comes sooner.
+            status: status(words.status.working, queue.images.max(1), words),
+            ..edges.clone()
+        },
+    };
+    Some(Shown::Working(view, work.image.map(Picture)))
 }
 
 /// What arrives, and whether it still does: what was left alone waits to be gone on with, and is no news.
@@ -213,9 +221,11 @@ pub fn fault(shared: &Shared) -> Option<(Part, String)> {
 #[must_use]
 pub fn fault_screen(part: Part, problem: &str, since: DateTime<Utc>, edges: &Edges, words: &Words) -> Shown {
     let kind = match part {
-        Part::Store | Part::Slots => FaultKind::StorageFails,
+        Part::Store | Part::Slots | Part::Files => FaultKind::StorageFails,
         Part::Disk => FaultKind::StorageFull,
+        Part::Library => FaultKind::NoRuntime,
         Part::Models => FaultKind::ModelFails,
+        Part::Heat => FaultKind::TooHot,
         Part::Dicom | Part::Folder | Part::Media => FaultKind::IntakeFails,
         Part::Outbox => FaultKind::Other,
     };

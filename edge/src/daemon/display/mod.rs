@@ -5,10 +5,12 @@
 //! - [`case`]: a case as it is looked at
 //! - [`home`]: what stands where no case does
 //! - [`gauges`]: what the edges tell of the appliance
+//! - [`heat`]: when it is warm, and when too warm to work
 
 pub mod archive;
 pub mod case;
 pub mod gauges;
+pub mod heat;
 pub mod home;
 pub mod surface;
 
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local, Timelike, Utc};
 
+use super::DaemonError;
 use super::board::Part;
 use super::shared::{Input, News, Served, Shared};
 use crate::controls::night::TimeOfDay;
@@ -118,6 +121,7 @@ impl<'a> Viewer<'a> {
     /// Takes what is new, lets the time go by, and draws what changed.
     pub fn turn(&mut self, input: Input) {
         let now = self.started.elapsed();
+        self.surface.look();
         self.version = self.archive.refresh();
         self.look_for_fault();
         for action in input.presses {
@@ -145,10 +149,11 @@ impl<'a> Viewer<'a> {
             .iter()
             .map(|served| home::name(&served.manifest))
             .collect();
-        let state = match (&self.fault, serving.is_empty()) {
-            (Some((_, problem, _)), _) => format!("fault: {problem}"),
-            (None, true) => "no model".to_owned(),
-            (None, false) => format!("serving {}", serving.join(", ")),
+        let state = match &self.fault {
+            Some((_, problem, _)) => format!("fault: {problem}"),
+            None if !serving.is_empty() => format!("serving {}", serving.join(", ")),
+            None if self.shared.has_started() => "no model".to_owned(),
+            None => "starting".to_owned(),
         };
         format!("{state}; queue {}", self.gauges.queue.images)
     }
@@ -172,7 +177,7 @@ impl<'a> Viewer<'a> {
     }
 
     fn press(&mut self, action: Action, now: Duration) {
-        let hidden = self.surface.is_there() && !self.surface.shows_case();
+        let hidden = self.surface.is_wanted() && !self.surface.shows_case();
         if hidden && OPINIONS.contains(&action) {
             return;
         }
@@ -234,7 +239,7 @@ impl<'a> Viewer<'a> {
 
     /// Measured here, because here somebody can see it.
     fn measure(&self, image: i64, arrived: Instant, case: CaseId) {
-        if self.surface.is_there() && (!self.surface.shows_case() || self.navigation.place() != Place::Case(case)) {
+        if self.surface.is_wanted() && (!self.surface.shows_case() || self.navigation.place() != Place::Case(case)) {
             return;
         }
         let milliseconds = arrived.elapsed().as_secs_f64() * 1000.0;
@@ -282,15 +287,15 @@ impl<'a> Viewer<'a> {
 
     fn home(&mut self, served: &[Served], edges: Edges, time: DateTime<Utc>, words: &'static Words) -> Shown {
         if served.is_empty() {
-            let notice = match home::is_loading(&self.shared) {
-                true => notices::loading(words),
-                false => notices::no_model(words),
+            let notice = match self.shared.has_started() && !home::is_loading(&self.shared) {
+                true => notices::no_model(words),
+                false => notices::starting(words),
             };
             return home::notice(notice, &edges);
         }
         let work = self.shared.work();
-        if let Some(view) = work.and_then(|work| home::working(&work, self.gauges.queue, &edges, words)) {
-            return Shown::Working(view);
+        if let Some(shown) = work.and_then(|work| home::working(work, self.gauges.queue, &edges, words)) {
+            return shown;
         }
         let sends = self.gauges.sends();
         self.day
@@ -326,9 +331,9 @@ impl<'a> Viewer<'a> {
         let position = browsing.then(|| self.archive.position(case)).flatten();
         let Some(open) = &mut self.open else { return false };
         let (words, size) = (self.surface.words(), self.surface.size());
-        if open.looks.is_empty() {
+        if open.looks.is_empty() || open.size != size {
             let looks = self.surface.screens().result().looks(&open.view(words), size);
-            open.looks = looks;
+            (open.looks, open.size) = (looks, size);
         }
         let mut shown = CaseShown {
             loaded: open.loaded,
@@ -382,6 +387,7 @@ impl<'a> Viewer<'a> {
         let (status_words, queue) = (&words.status, self.gauges.queue.images);
         let state = match () {
             () if self.fault.is_some() => status_words.fault,
+            () if served.is_empty() && !self.shared.has_started() => status_words.starting,
             () if served.is_empty() => status_words.no_model,
             () if self.gauges.at_work => status_words.working,
             () => status_words.ready,
@@ -400,7 +406,7 @@ impl<'a> Viewer<'a> {
             marks: ApplianceMarks {
                 site_thresholds: served.iter().any(|served| served.site_thresholds.is_some()),
                 outbox: self.gauges.outbox,
-                heat: self.gauges.heat,
+                heat: self.gauges.heat.mark(),
             },
             news: announced,
             keys: self.keys.clone(),
@@ -427,11 +433,16 @@ impl<'a> Viewer<'a> {
     }
 }
 
-/// Shows why the service cannot begin; nobody looks after it then.
-pub fn show_failure(surface: &mut Surface, problem: &str) {
+/// Shows why the service cannot begin or go on, with all causes in `problem`; nobody looks after it then.
+pub fn show_failure(surface: &mut Surface, error: &(dyn std::error::Error + 'static), problem: &str) {
+    surface.look();
     let words = surface.words();
     let since = home::clock(Utc::now());
-    let fault = fault_view(FaultKind::Other, &since, problem, words, Edges::default());
+    let kind = match error.downcast_ref() {
+        Some(DaemonError::Stuck { .. }) => FaultKind::Hangs,
+        _ => FaultKind::of(error),
+    };
+    let fault = fault_view(kind, &since, problem, words, Edges::default());
     surface.show(Shown::Fault(fault), false);
 }
 

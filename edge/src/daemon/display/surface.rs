@@ -1,22 +1,33 @@
 //! The display with the canvas that screens are drawn on, and what stands on it.
+//!
+//! A display may be missing at the start, and go and come back: it is looked for, and the service does its work
+//! meanwhile.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use embedded_graphics::geometry::{OriginDimensions, Size};
-use hardware::display::{Canvas, Display, present};
+use hardware::display::{Canvas, Display, DisplayError, present};
+use imaging::GreyImage;
 
 use crate::screens::{
     CaseMarks, CasesView, Dimmed, Edges, FaultView, IdleView, NoticeView, Page, Screens, View, WorkingView, beat,
 };
 use crate::text::words::{Language, Words};
 
+/// How often a display that is not there is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Opens the display, at the start and whenever it went away.
+pub type OpenDisplay = Box<dyn FnMut() -> Result<Box<dyn Display>, DisplayError>>;
+
 /// A screen with what it shows, as far as it tells one from another.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
     /// Between results.
     Idle(IdleView),
-    /// An image is examined.
-    Working(WorkingView<'static>),
+    /// An image is examined; with the image, once it is decoded.
+    Working(WorkingView<'static>, Option<Picture>),
     /// The list of cases.
     Cases(CasesView),
     /// An update.
@@ -25,6 +36,16 @@ pub enum Shown {
     Fault(FaultView),
     /// A result.
     Case(Box<CaseShown>),
+}
+
+/// An image that is the same as another one only if it is the very same.
+#[derive(Debug, Clone)]
+pub struct Picture(pub Arc<GreyImage>);
+
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// A result on the screen: all that may differ from one drawing of a loaded case to the next.
@@ -46,28 +67,58 @@ pub struct CaseShown {
 
 /// The display.
 pub struct Surface {
+    open: Option<OpenDisplay>,
     display: Option<Box<dyn Display>>,
+    looked: Option<Instant>,
     canvas: Canvas,
     screens: Screens,
     words: &'static Words,
     /// What stands there, and whether dimmed.
     shown: Option<(Shown, bool)>,
+    /// When the mark that shows life was moved last.
+    beaten: Option<Duration>,
     problem: Option<String>,
 }
 
 impl Surface {
-    /// A display, or none, in a language.
+    /// A display, or none, in a language; it is opened by [`look`](Self::look).
     #[must_use]
-    pub fn new(display: Option<Box<dyn Display>>, language: Language) -> Self {
-        let size = display.as_ref().map(|display| display.size()).unwrap_or_default();
+    pub fn new(open: Option<OpenDisplay>, language: Language) -> Self {
         Self {
-            display,
-            canvas: Canvas::new(size),
+            open,
+            display: None,
+            looked: None,
+            canvas: Canvas::new(Size::zero()),
             screens: Screens::new(language),
             words: language.words(),
             shown: None,
+            beaten: None,
             problem: None,
         }
+    }
+
+    /// Looks for the display, if it is not there and was not looked for just now.
+    pub fn look(&mut self) {
+        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
+        let Some(open) = self.open.as_mut().filter(|_| self.display.is_none() && is_due) else {
+            return;
+        };
+        self.looked = Some(Instant::now());
+        match open() {
+            Ok(display) => {
+                // Whatever it shows now, it is not what stood there before.
+                self.canvas = Canvas::new(display.size());
+                self.display = Some(display);
+                self.shown = None;
+            }
+            Err(error) => self.tell(Some(error.to_string())),
+        }
+    }
+
+    /// Whether results should be shown.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Whether anybody can see it.
@@ -113,9 +164,16 @@ impl Surface {
         if !self.is_there() || self.shows(&shown, dimmed) {
             return;
         }
+        let working;
         let view = match &shown {
             Shown::Idle(view) => View::Idle(view),
-            Shown::Working(view) => View::Working(view),
+            Shown::Working(view, picture) => {
+                working = WorkingView {
+                    image: picture.as_ref().map(|picture| &*picture.0),
+                    ..view.clone()
+                };
+                View::Working(&working)
+            }
             Shown::Cases(view) => View::Cases(view),
             Shown::Notice(view) => View::Notice(view),
             Shown::Fault(view) => View::Fault(view),
@@ -137,12 +195,17 @@ impl Surface {
         self.flush();
     }
 
-    /// Moves the mark that tells a living screen from a frozen one; `now` is a steady time.
+    /// Moves the mark that tells a living screen from a frozen one, as often as the display can show it; `now` is a
+    /// steady time.
     pub fn beat(&mut self, now: Duration) {
         let Some((_, dimmed)) = self.shown else { return };
-        if !self.display.as_ref().is_some_and(|display| display.shows_motion()) {
+        let Some(every) = self.display.as_ref().and_then(|display| display.moves_every()) else {
+            return;
+        };
+        if self.beaten.is_some_and(|beaten| now < beaten + every) {
             return;
         }
+        self.beaten = Some(now);
         let Ok(()) = if dimmed {
             beat(&mut Dimmed::new(&mut self.canvas), now)
         } else {
@@ -153,8 +216,16 @@ impl Surface {
 
     fn flush(&mut self) {
         let Some(display) = &mut self.display else { return };
-        // Results are stored; the display is tried again with the next change, and told once.
         let problem = present(&mut self.canvas, display.as_mut()).err().map(|e| e.to_string());
+        if problem.is_some() {
+            // Results are stored; the display is opened anew when it can be.
+            (self.display, self.shown, self.looked) = (None, None, Some(Instant::now()));
+        }
+        self.tell(problem);
+    }
+
+    /// A display that stays away is told once.
+    fn tell(&mut self, problem: Option<String>) {
         if problem != self.problem {
             match &problem {
                 Some(problem) => tracing::error!("{problem}"),

@@ -125,6 +125,9 @@ fn converse<S: Read + Write>(
         peer: peer.to_owned(),
     };
     tracing::debug!(calling = sender.calling, peer, "dicom: an association begins");
+    for unread in &agreement.unread {
+        scp.problem(format!("{} {peer}: {unread}", sender.calling));
+    }
     let mut association = Association {
         scp,
         sender,

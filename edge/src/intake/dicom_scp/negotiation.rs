@@ -1,6 +1,6 @@
 //! What is agreed when an association begins (PS3.8 sections 7.1.1 and 9.3.2 to 9.3.4, PS3.7 Annex D.3).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
@@ -16,6 +16,8 @@ use crate::implementation;
 
 /// An answer of at most so many bytes is one PDU for every sender that keeps to the standard's habits.
 const SMALLEST_PEER_PDU: u32 = 512;
+/// Transfer syntaxes that a line of the log names.
+const SHOWN_SYNTAXES: usize = 4;
 
 /// Why there is no association.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -105,7 +107,16 @@ pub(super) struct Agreement {
     pub(super) answer: AssociationAC,
     /// The accepted presentation contexts; there may be none.
     pub(super) contexts: Vec<Context>,
+    /// What the peer offers of a class that is served, but only in transfer syntaxes that are not read.
+    pub(super) unread: Vec<Unread>,
     pub(super) calling: String,
+}
+
+/// A class whose objects cannot be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unread {
+    pub(super) abstract_syntax: String,
+    pub(super) transfer_syntaxes: BTreeSet<String>,
 }
 
 /// Judges a request. Contexts of unknown classes or with unknown transfer syntaxes are refused one by one.
@@ -135,6 +146,7 @@ pub(super) fn negotiate(request: AssociationRQ, config: &DicomConfig) -> Result<
     };
     Ok(Agreement {
         answer,
+        unread: unread(&request.presentation_contexts, &judged),
         contexts: judged.into_iter().filter_map(|judged| judged.context).collect(),
         calling: request.calling_ae_title,
     })
@@ -178,6 +190,46 @@ fn check_peer_pdu(variables: &[UserVariableItem]) -> Result<(), Refused> {
         return Err(Refused::Malformed("the sender takes no PDU of 512 bytes"));
     }
     Ok(())
+}
+
+/// The classes that are served and of which no context was accepted.
+fn unread(proposed: &[PresentationContextProposed], judged: &[Judged]) -> Vec<Unread> {
+    let class = |context: &PresentationContextProposed| uid::trimmed(&context.abstract_syntax).to_owned();
+    let accepted: BTreeSet<String> = proposed
+        .iter()
+        .zip(judged)
+        .filter_map(|(proposed, judged)| judged.context.as_ref().map(|_| class(proposed)))
+        .collect();
+    let mut unread: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for context in proposed {
+        let class = class(context);
+        if sop_classes::transfer_syntaxes(&class).is_some() && !accepted.contains(&class) {
+            let syntaxes = context.transfer_syntaxes.iter().map(|syntax| uid::trimmed(syntax));
+            let plain = syntaxes.filter(|syntax| uid::is_well_formed(syntax)).map(str::to_owned);
+            unread.entry(class).or_default().extend(plain.take(SHOWN_SYNTAXES));
+        }
+    }
+    let unread = unread.into_iter().map(|(abstract_syntax, transfer_syntaxes)| Unread {
+        abstract_syntax,
+        transfer_syntaxes,
+    });
+    unread.collect()
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let syntaxes: Vec<&str> = self.transfer_syntaxes.iter().map(String::as_str).collect();
+        write!(
+            f,
+            "{} is offered only in {}, which is not read; let the sender offer uncompressed or JPEG lossless",
+            self.abstract_syntax,
+            if syntaxes.is_empty() {
+                "no transfer syntax".to_owned()
+            } else {
+                syntaxes.join(", ")
+            }
+        )
+    }
 }
 
 struct Judged {
@@ -292,6 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn a_class_that_cannot_be_sent_is_told_with_what_was_offered() {
+        let mut request = request();
+        request.presentation_contexts = vec![
+            proposed(1, uids::CT_IMAGE_STORAGE, &[uids::MPEG2MPML, "1.2\nevil"]),
+            proposed(3, uids::CT_IMAGE_STORAGE, &[uids::HTJ2K]),
+            proposed(5, uids::MR_IMAGE_STORAGE, &[uids::HTJ2K]),
+        ];
+        let agreement = negotiate(request, &config()).unwrap();
+        let told: Vec<String> = agreement.unread.iter().map(ToString::to_string).collect();
+        let [told] = told.as_slice() else { panic!("{told:?}") };
+        let expected = [uids::CT_IMAGE_STORAGE, uids::MPEG2MPML, uids::HTJ2K, "JPEG lossless"];
+        assert!(expected.iter().all(|part| told.contains(part)), "{told}");
+        assert!(!told.contains("evil") && !told.contains('\n'), "{told}");
+    }
+
+    #[test]
     fn contexts_are_judged_one_by_one() {
         use PresentationContextResultReason::{AbstractSyntaxNotSupported, Acceptance, TransferSyntaxesNotSupported};
         let mut request = request();
@@ -328,6 +396,7 @@ mod tests {
         );
         let ids: Vec<_> = agreement.contexts.iter().map(|context| context.id).collect();
         assert_eq!(ids, [1, 3]);
+        assert_eq!(agreement.unread, [], "each class has a context");
         assert_eq!(agreement.contexts[1].transfer_syntax, uids::JPEG_LOSSLESS_SV1);
     }
 }

@@ -105,6 +105,14 @@ catalogue! {
         step_not_readable,
         /// No model is there.
         step_no_model,
+        /// Why there is no result: the service ended each time it examined the image.
+        ended_the_service,
+        /// The model failed on the image.
+        model_failed,
+        /// The image's file is gone.
+        file_gone,
+        /// What the model said of itself is gone.
+        model_gone,
         /// A remark: nothing is wrong with the image.
         quality_good,
         /// A remark: it is not far from the training images.
@@ -154,6 +162,8 @@ catalogue! {
         fault,
         /// It has no model.
         no_model,
+        /// Its models are being loaded.
+        starting,
         /// Operating points of this site, in the least room.
         site,
         /// Somebody has seen the result.
@@ -246,6 +256,8 @@ catalogue! {
         intake_fails,
         /// Too warm to work.
         too_hot,
+        /// A part of the service does not get on.
+        hangs,
         /// Anything else.
         other,
         /// A step: the field engineer.
@@ -301,12 +313,14 @@ catalogue! {
         reverted,
         /// Any other end.
         ended,
-        /// A model is being loaded.
-        loading,
         /// There is no model yet.
         no_model,
         /// How one comes here.
         how_to_send,
+        /// The service starts.
+        starting,
+        /// What it does then.
+        loading,
         /// It serves, and is not confirmed.
         on_trial,
         /// After a setback there is none.

@@ -1,5 +1,9 @@
 //! Programs that are not ours.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod servers;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,10 +55,10 @@ fn present_or_skip(present: bool, why: &str) -> bool {
     present
 }
 
-/// A script beside these tests.
+/// A script in a folder of the tests.
 pub fn script(name: &str) -> Command {
     let mut command = Command::new("python3");
-    command.arg(root().join("edge/tests/outbox").join(name));
+    command.arg(root().join("edge/tests").join(name));
     command
 }
 
