@@ -20,6 +20,20 @@ pub fn seed_step(seed: u64, step: u64) {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// libtorch's random numbers come from one generator of the process, and tests run beside each other: whoever draws
+    /// holds this.
+    pub fn seeded(seed: i64) -> MutexGuard<'static, ()> {
+        static GENERATOR: Mutex<()> = Mutex::new(());
+        let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(seed);
+        guard
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,6 +2,7 @@
 //! head against autograd.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ndarray::{ArrayD, IxDyn};
 use onnx::graph::Graph;
@@ -30,8 +31,16 @@ fn classifier(channels: usize) -> ImageClassifier {
     }
 }
 
+/// libtorch's random numbers come from one generator of the process, and tests run beside each other.
+fn seeded(seed: i64) -> MutexGuard<'static, ()> {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed);
+    guard
+}
+
 fn images(channels: usize) -> Tensor {
-    tch::manual_seed(11);
+    let _generator = seeded(11);
     let size = SIZE as i64;
     Tensor::randn([3, channels as i64, size, size], (Kind::Float, Device::Cpu))
 }
@@ -39,7 +48,7 @@ fn images(channels: usize) -> Tensor {
 /// A network as after some training: its running statistics are those of data, its normalisation is not trivial.
 fn network(graph: Graph, channels: usize) -> Network {
     let mut parameters = Parameters::initialise(&graph, 3, Device::Cpu, MemoryOrder::ChannelsFirst).unwrap();
-    tch::manual_seed(12);
+    let generator = seeded(12);
     let names: Vec<String> = parameters.iter().map(|(name, _)| name.to_owned()).collect();
     for name in names {
         let tensor = parameters.get(&name).unwrap();
@@ -48,6 +57,7 @@ fn network(graph: Graph, channels: usize) -> Network {
             parameters.set(&name, &moved).unwrap();
         }
     }
+    drop(generator);
     let interpreter = Interpreter::new(graph, Device::Cpu).unwrap();
     tch::no_grad(|| {
         for _ in 0..8 {

@@ -86,9 +86,10 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::seed::testing::seeded;
 
     fn images(spread: f64) -> Tensor {
-        tch::manual_seed(3);
+        let _generator = seeded(3);
         let one = Tensor::randn([1, 1, 8, 8], (Kind::Float, Device::Cpu));
         one + spread * Tensor::randn([32, 1, 8, 8], (Kind::Float, Device::Cpu))
     }
