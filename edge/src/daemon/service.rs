@@ -31,6 +31,8 @@ pub struct Service {
     trial_inferences: Option<u32>,
     /// The beginning of a bundle that is asked about, and whose.
     asked: Option<(u32, u64, Vec<u8>)>,
+    /// The image that the first piece of an upload named: clients name it only there.
+    uploading: u32,
 }
 
 /// What does not change while the service runs.
@@ -59,6 +61,7 @@ impl Service {
             information: description.information,
             trial_inferences: description.trial_inferences,
             asked: None,
+            uploading: 0,
         }
     }
 
@@ -167,8 +170,11 @@ impl ImageGroup for Service {
     }
 
     fn upload(&mut self, chunk: UploadChunk<'_>) -> Result<UploadReply, Refusal> {
+        if chunk.offset == 0 || chunk.image != 0 {
+            self.uploading = chunk.image;
+        }
         let chunk = Chunk {
-            image: chunk.image,
+            image: self.uploading,
             offset: chunk.offset,
             data: chunk.data,
             length: chunk.length,
