@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hardware::smp::PreflightChunk;
 use hardware::smp::message::group;
 use hardware::smp::scanside::command;
 use mcumgr_toolkit::commands::McuMgrCommand;
@@ -182,6 +183,7 @@ pub struct PreflightPiece<'a> {
     len: u64,
     #[serde(with = "serde_bytes")]
     data: &'a [u8],
+    crc: u32,
 }
 
 /// What the device thinks of a bundle.
@@ -203,7 +205,23 @@ pub struct Verdict {
 /// Would you take this bundle of `len` bytes, of which these are the bytes from `off` on?
 #[must_use]
 pub fn preflight(image: u32, off: u64, len: u64, data: &[u8]) -> Command<PreflightPiece<'_>, Verdict> {
-    write(command::PREFLIGHT, PreflightPiece { image, off, len, data })
+    let chunk = PreflightChunk {
+        image,
+        offset: off,
+        data,
+        total: len,
+    };
+    let crc = chunk.checksum();
+    write(
+        command::PREFLIGHT,
+        PreflightPiece {
+            image,
+            off,
+            len,
+            data,
+            crc,
+        },
+    )
 }
 
 /// A bundle in a slot of the device.
@@ -327,7 +345,7 @@ mod tests {
         assert_eq!(encoded(&revert(3)), b"\xa1\x65image\x03");
         assert_eq!(
             encoded(&preflight(0, 5, 9, b"ab")),
-            b"\xa4\x65image\x00\x63off\x05\x63len\x09\x64data\x42ab"
+            b"\xa5\x65image\x00\x63off\x05\x63len\x09\x64data\x42ab\x63crc\x1a\xc6\x16\x26\x44"
         );
         let command = revert(0);
         assert!(command.is_write_operation() && !status().is_write_operation());

@@ -17,6 +17,9 @@ use crate::refusal;
 use crate::session::{BELIEVED_REFUSALS, Session, line_failure};
 use crate::window::{Answered, Piece, Window};
 
+/// Without a checksum, a header of 64 KiB of which one bit flips is a signature that does not fit. What the device accepted
+/// before is refused by noise, or because something changed there: that is believed when it comes this often.
+const REFUSALS_OF_ACCEPTED: u32 = 20;
 /// SMP's "another command is at work".
 const BUSY: i32 = 10;
 /// Zephyr counts length and checksum of a console frame into its buffer.
@@ -66,12 +69,17 @@ impl From<NotSent> for Failure {
     }
 }
 
-/// Sends a parcel for an image's inactive slot. Where the device has a part of it, that part is not sent again.
+/// Sends a parcel for an image's inactive slot. Where the device has a part of it, that part is not sent again. Whether the
+/// device has `accepted` its beginning already decides how soon a refusal is believed.
 ///
 /// # Errors
 /// What the device refuses, a line that fails, a digest that does not fit at the end.
-pub fn upload(session: &Session, parcel: Parcel<'_>, image: u32) -> Result<Sent, NotSent> {
-    Upload::new(session, parcel, image)?.run()
+pub fn upload(session: &Session, parcel: Parcel<'_>, image: u32, accepted: bool) -> Result<Sent, NotSent> {
+    let mut upload = Upload::new(session, parcel, image)?;
+    if accepted {
+        upload.believed = REFUSALS_OF_ACCEPTED;
+    }
+    upload.run()
 }
 
 /// What an answer says.
@@ -92,6 +100,8 @@ struct Upload<'a> {
     resumed_at: Option<u64>,
     faults: u32,
     refusals: u32,
+    /// So many in a row are not noise.
+    believed: u32,
     attempts: u32,
     line_bytes_before: u64,
 }
@@ -120,6 +130,7 @@ impl<'a> Upload<'a> {
             resumed_at: None,
             faults: 0,
             refusals: 0,
+            believed: BELIEVED_REFUSALS,
             attempts: 0,
             line_bytes_before: session.line.lock().sent_bytes(),
         })
@@ -250,7 +261,7 @@ impl<'a> Upload<'a> {
         let waiting = busy && self.best.0.elapsed() < self.session.reach.patience;
         self.refusals += 1;
         let checked = self.session.line.lock().framing() == Framing::Console;
-        if !waiting && (checked || self.refusals >= BELIEVED_REFUSALS) {
+        if !waiting && (checked || self.refusals >= self.believed) {
             let failure = refusal::refused(refusal).while_doing("cannot send the bundle");
             return Err(NotSent::NotTaken(failure));
         }

@@ -5,7 +5,9 @@ mod support;
 
 use scanside_hardware::smp::cbor::MapWriter;
 use scanside_hardware::smp::scanside::command;
-use scanside_hardware::smp::{Code, DeltaBegin, DeltaChunk, Device, Framing, Operation, Refusal, Simulated, Slot};
+use scanside_hardware::smp::{
+    Code, DeltaBegin, DeltaChunk, Device, Framing, Operation, PreflightChunk, Refusal, Simulated, Slot,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::client::{ask, ask_in};
@@ -400,6 +402,32 @@ fn a_preflight_asks_for_as_much_as_it_needs() {
         write(&mut device, preflight, next(&file, 0, 50))["rsn"],
         "len is missing"
     );
+    // A damaged piece is asked for again, whatever of it is damaged.
+    for (piece, off) in [
+        (piece(20, 50).uint("crc", 7), 20),
+        (piece(0, 20).uint("image", 3).uint("crc", 7), 0),
+        (
+            map()
+                .uint("off", 9000)
+                .uint("len", 5000)
+                .bytes("data", b"x")
+                .uint("crc", 7),
+            9000,
+        ),
+    ] {
+        assert_eq!(
+            write(&mut device, preflight, piece),
+            json!({"verdict": "more", "off": off})
+        );
+    }
+    let fits = PreflightChunk {
+        image: 0,
+        offset: 0,
+        data: &file[..50],
+        total: file.len() as u64,
+    };
+    let whole = piece(0, 50).uint("crc", fits.checksum().into());
+    assert_eq!(write(&mut device, preflight, whole), json!({"verdict": "accepted"}));
     assert_eq!(
         write(&mut device, preflight, piece(0, 50).uint("image", 3)),
         json!({"rc": 3, "rsn": "there is no such image"})

@@ -29,6 +29,9 @@ const PREFLIGHT_OVERHEAD: usize = 80;
 /// The longest piece of a preflight, in bytes. A request that fills the device's buffer does not get through often
 /// enough where one byte in 10,000 is wrong.
 const PREFLIGHT_BYTES: usize = 1024;
+/// How often a device may ask for a piece of a preflight again: a header of 64 KiB has 64 of them, and on a line on which one
+/// byte in 10,000 is wrong every tenth is damaged.
+const PREFLIGHT_AGAIN: u32 = 100;
 
 /// The bundle and where it goes.
 #[derive(Debug, Args)]
@@ -136,10 +139,10 @@ impl Delivery {
         Ok(state.filter(|state| state.bootable || reads).cloned())
     }
 
-    /// Asks whether the device would take it. A device without the question is taken to say yes.
-    fn preflight(&mut self) -> Result<(), Failure> {
+    /// Asks whether the device would take it; gives false if the device does not know the question.
+    fn preflight(&mut self) -> Result<bool, Failure> {
         if self.session.identity.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         self.session.reporter.stage("preflight", "would the device take it?");
         let room = self
@@ -148,8 +151,7 @@ impl Delivery {
             .saturating_sub(PREFLIGHT_OVERHEAD)
             .clamp(128, PREFLIGHT_BYTES);
         let mut offset = 0;
-        // A damaged piece is judged as it arrived; a verdict from it is asked for once more.
-        let mut refused: u32 = 0;
+        let (mut again, mut refused) = (0, 0);
         loop {
             let rest = usize::try_from(self.artifact.bytes.saturating_sub(offset)).unwrap_or(room);
             let mut data = vec![0; room.min(rest)];
@@ -158,13 +160,18 @@ impl Delivery {
             let question = scanside::preflight(self.subject.image, offset, total, &data);
             let verdict = self
                 .session
-                .ask("cannot ask whether the device would take the bundle", &question)?;
+                .insist("cannot ask whether the device would take the bundle", |client| {
+                    client.raw_command(&question)
+                })?;
             match (verdict.verdict.as_str(), verdict.off) {
-                ("accepted", _) => return Ok(()),
-                ("more", Some(next)) if next < total && (next > offset || refused < 3) => {
-                    refused += u32::from(next <= offset);
-                    offset = next;
+                ("accepted", _) => return Ok(true),
+                ("more", Some(next)) if next > offset && next < total => offset = next,
+                // The piece was damaged, or the device has another beginning of it.
+                ("more", next) if again < PREFLIGHT_AGAIN => {
+                    again += 1;
+                    offset = next.filter(|next| *next < total).unwrap_or(offset);
                 }
+                // A device that does not know the checksum judges a damaged piece as it arrived.
                 ("refused", _) if self.doubtful() && refused < 2 => {
                     refused += 1;
                     offset = 0;
@@ -231,7 +238,7 @@ pub fn run(context: &Context<'_>, args: &UploadArgs) -> Result<(), Failure> {
 
 /// Sends the bundle, as a difference where that takes fewer bytes, and waits until the device has it whole.
 fn send(context: &Context<'_>, delivery: &mut Delivery, args: &UploadArgs) -> Result<(), Failure> {
-    delivery.preflight()?;
+    let accepted = delivery.preflight()?;
     let choice = match args.full {
         true => Choice::Whole(Whole::Asked),
         false => difference::choose(
@@ -252,7 +259,7 @@ fn send(context: &Context<'_>, delivery: &mut Delivery, args: &UploadArgs) -> Re
         }
     }
     let parcel = Parcel::Whole(&mut delivery.artifact);
-    let sent = upload::upload(&delivery.session, parcel, delivery.subject.image)?;
+    let sent = upload::upload(&delivery.session, parcel, delivery.subject.image, accepted)?;
     tell_sent(context, delivery, &sent, None)?;
     follow::until_bootable(&delivery.session, delivery.subject)
 }
@@ -260,7 +267,7 @@ fn send(context: &Context<'_>, delivery: &mut Delivery, args: &UploadArgs) -> Re
 /// Sends a difference. That the device makes nothing of it is no failure: the whole bundle is left.
 fn send_difference(context: &Context<'_>, delivery: &Delivery, difference: &Difference) -> Result<Received, Failure> {
     let parcel = Parcel::Difference(difference);
-    let sent = match upload::upload(&delivery.session, parcel, delivery.subject.image) {
+    let sent = match upload::upload(&delivery.session, parcel, delivery.subject.image, false) {
         Ok(sent) => sent,
         Err(NotSent::NotTaken(failure)) => return Ok(Received::NotKept(failure)),
         Err(NotSent::Failed(failure)) => return Err(failure),

@@ -222,6 +222,20 @@ pub struct PreflightChunk<'a> {
     pub total: u64,
 }
 
+impl PreflightChunk<'_> {
+    /// CRC-32C (Castagnoli) of the piece: of its offset, its bytes, its image and the file's length. Raw framing has no
+    /// checksum, and a flipped bit would be taken for a signature that does not fit.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        let mut crc = Crc::new(CrcAlgorithm::Crc32Iscsi);
+        crc.update(&self.offset.to_le_bytes());
+        crc.update(self.data);
+        crc.update(&self.image.to_le_bytes());
+        crc.update(&self.total.to_le_bytes());
+        crc.finalize() as u32
+    }
+}
+
 /// What the device thinks of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preflight {
@@ -380,19 +394,23 @@ fn preflight<G: ScansideGroup + ?Sized>(group: &mut G, body: &Body<'_>) -> Resul
     let offset = body.uint("off")?.ok_or_else(|| missing("off"))?;
     let data = body.bytes("data")?.unwrap_or_default();
     let total = body.uint("len")?.ok_or_else(|| missing("len"))?;
+    let chunk = PreflightChunk {
+        image: image_number(body)?,
+        offset,
+        data,
+        total,
+    };
+    if body.u32("crc")?.is_some_and(|crc| crc != chunk.checksum()) {
+        // The same once more; nothing that it says is to be believed.
+        return Ok(MapWriter::new().text("verdict", "more").uint("off", offset));
+    }
     if offset.checked_add(data.len() as u64).is_none_or(|end| end > total) {
         return Err(Refusal::new(
             Code::DataOverrun,
             "the piece reaches behind the end of the bundle",
         ));
     }
-    let verdict = group.preflight(PreflightChunk {
-        image: image_number(body)?,
-        offset,
-        data,
-        total,
-    })?;
-    Ok(match verdict {
+    Ok(match group.preflight(chunk)? {
         Preflight::More(offset) => MapWriter::new().text("verdict", "more").uint("off", offset),
         Preflight::Accepted => MapWriter::new().text("verdict", "accepted"),
         Preflight::Refused(refusal) => MapWriter::new()
