@@ -177,6 +177,8 @@ impl Delivery {
                     offset = 0;
                 }
                 ("refused", _) => return Err(refusal::of_verdict(&verdict.code, &verdict.reason)),
+                // A word that noise made of another one.
+                _ if self.doubtful() && again < PREFLIGHT_AGAIN => again += 1,
                 (other, _) => {
                     let message = format!("the device's verdict is not understood: {other}");
                     return Err(Failure::device(
