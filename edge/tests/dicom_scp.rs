@@ -2,15 +2,16 @@
 //! the standard's reason.
 
 mod dicom;
+mod peers;
+mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use dicom::{PATIENCE, Port, converted, data_set, dcmtk, files, goldens, said, shared_data};
+use dicom::{Port, converted, data_set, files, goldens, said, shared_data};
+use peers::servers::{Server, free_port};
 use scanside_edge::implementation;
 use scanside_edge::intake::arrival::Origin;
 use scanside_edge::intake::dicom_scp::sop_classes::{STORAGE, VERIFICATION};
@@ -19,58 +20,42 @@ const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
 const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 const EXPLICIT_BIG: &str = "1.2.840.10008.1.2.2";
 
+/// The part of its folder that the reference receives into.
+const RECEIVED: &str = "received";
+
 /// dcmtk's own receiver, which keeps what it receives bit by bit.
 struct Reference {
     port: u16,
     folder: tempfile::TempDir,
-    child: Child,
+    _server: Server,
 }
 
 impl Reference {
     /// With `first` as the transfer syntax that it likes best.
     fn start(first: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("storescp");
+        let port = free_port();
+        let mut command = Command::new(peers::dcmtk("storescp").expect("asked for before"));
         let profile = tempfile::NamedTempFile::new().unwrap();
         fs::write(&profile, every_context(first)).unwrap();
         command.args(["--bit-preserving", "--max-pdu", "131072", "--config-file"]);
         command.arg(profile.path()).args(["Every", "--output-directory"]);
-        let child = command
-            .arg(folder.path())
-            .arg(port.to_string())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let begin = Instant::now();
-        let echoes = || {
-            Command::new("echoscu")
-                .args(["127.0.0.1", &port.to_string()])
-                .output()
-                .unwrap()
-                .status
-                .success()
-        };
-        while !echoes() {
-            assert!(begin.elapsed() < PATIENCE, "storescp does not answer");
-            std::thread::sleep(Duration::from_millis(50));
+        let received = folder.path().join(RECEIVED);
+        fs::create_dir(&received).unwrap();
+        command.arg(received).arg(port.to_string());
+        Self {
+            port,
+            _server: Server::start(command, port, &folder.path().join("log")),
+            folder,
         }
-        Self { port, folder, child }
     }
 
     /// The data set that it received last, and no more.
     fn take(&self) -> Vec<u8> {
-        let [file] = files(self.folder.path()).try_into().expect("one file");
+        let [file] = files(&self.folder.path().join(RECEIVED)).try_into().expect("one file");
         let bytes = data_set(&file);
         fs::remove_file(file).unwrap();
         bytes
-    }
-}
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -191,7 +176,7 @@ fn distinct_goldens(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_transfer_syntax_that_is_decoded_is_kept_as_it_was_sent() {
-    if !dcmtk() {
+    if peers::dcmtk("echoscu").is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -224,7 +209,7 @@ fn every_transfer_syntax_that_is_decoded_is_kept_as_it_was_sent() {
 
 #[test]
 fn dcmsend_and_storescu_push_all_development_images() {
-    let (true, Some(data)) = (dcmtk(), shared_data()) else {
+    let (Some(_), Some(data)) = (peers::dcmtk("echoscu"), shared_data()) else {
         return;
     };
     let mut sent = files(&data.join("dicom"));
@@ -247,7 +232,7 @@ fn dcmsend_and_storescu_push_all_development_images() {
 
 #[test]
 fn x_rays_converted_by_img2dcm_arrive_with_modality_and_body_part() {
-    let (true, Some(data)) = (dcmtk(), shared_data()) else {
+    let (Some(_), Some(data)) = (peers::dcmtk("echoscu"), shared_data()) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -269,7 +254,7 @@ fn x_rays_converted_by_img2dcm_arrive_with_modality_and_body_part() {
 
 #[test]
 fn one_association_carries_many_objects_and_a_second_push_is_known() {
-    if !dcmtk() {
+    if peers::dcmtk("echoscu").is_none() {
         return;
     }
     let port = Port::open("");
@@ -295,7 +280,7 @@ fn one_association_carries_many_objects_and_a_second_push_is_known() {
 
 #[test]
 fn echoscu_hears_the_port_and_who_is_not_known_hears_why_not() {
-    if !dcmtk() {
+    if peers::dcmtk("echoscu").is_none() {
         return;
     }
     let port = Port::open("");
@@ -338,7 +323,7 @@ fn echoscu_hears_the_port_and_who_is_not_known_hears_why_not() {
 
 #[test]
 fn what_is_not_decoded_is_refused_in_negotiation() {
-    if !dcmtk() {
+    if peers::dcmtk("echoscu").is_none() {
         return;
     }
     let port = Port::open("");

@@ -2,6 +2,8 @@
 //! served meanwhile, and what was accepted gets its result. `dicom_bad_peers.rs` has every rule, against the port alone.
 
 mod dicom;
+mod peers;
+mod scanner;
 mod service;
 mod support;
 
@@ -12,9 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use dicom::peer::{CT, DX, IN_CT, Peer, command_pdu, data_pdu, data_set, encoded, request, request_of, store_command};
+use dicom::peer::{
+    CT, IN_CT, Peer, command_pdu, data_pdu, data_set, encoded, request, request_of, store_command, store_once,
+};
 use dicom_ul::Pdu;
 use dicom_ul::pdu::PresentationContextResultReason;
+use scanner::SMALL;
 use service::{Service, Site};
 use support::{CHEST, Said};
 
@@ -72,17 +77,10 @@ fn try_associate(address: SocketAddr) -> Option<Peer> {
     matches!(peer.receive(), Some(Pdu::AssociationAC(_))).then_some(peer)
 }
 
-/// A radiograph as the port takes it: in the context of DX of [`request_of`].
+/// The SOP Instance UID of a radiograph, and its data set.
 fn radiograph(number: usize) -> (String, Vec<u8>) {
-    let instance = format!("1.2.826.0.1.3680043.8.498.1.{number}");
-    let study = format!("1.2.3.{number}");
-    let said = Said {
-        uid: &instance,
-        study: &study,
-        ..CHEST
-    };
-    let data = dicom::data_set_of(&said.bytes());
-    (instance, data)
+    let file = scanner::radiograph(number, SMALL, &Said { size: SMALL, ..CHEST }.pixels());
+    (scanner::uid(number), dicom::data_set_of(&file))
 }
 
 #[test]
@@ -279,15 +277,8 @@ fn misbehave(address: SocketAddr, number: usize) {
 /// Sends a radiograph as a scanner does: again and again, until it hears of success. Gives its SOP Instance UID.
 fn push(address: SocketAddr, number: usize) -> String {
     let (instance, data) = radiograph(number);
-    let command = dicom::peer::command(0x0001, DX, Some(&instance), true);
     for _ in 0..2000 {
-        let mut peer = Peer::connect(address);
-        let asked = request_of(&[(IN_CT, DX, dicom::peer::EXPLICIT)]);
-        if peer.stream.write_all(&encoded(&asked)).is_err() {
-            continue;
-        }
-        let is_associated = matches!(peer.receive(), Some(Pdu::AssociationAC(_)));
-        if is_associated && peer.try_store(&command, &data) == Some(0) {
+        if store_once(address, &instance, &data) == Some(0) {
             return instance;
         }
         thread::sleep(Duration::from_millis(10));
@@ -303,18 +294,13 @@ fn a_damaged_image_that_was_taken_is_told_as_not_readable_on_the_screen() {
     // The data set says what it is, and its pixels end early.
     let cut = &data[..data.len() / 2];
     let before = site.wait_for_screen();
-    let mut peer = Peer::connect(address);
-    peer.send(&request_of(&[(IN_CT, DX, dicom::peer::EXPLICIT)]));
-    assert!(matches!(peer.receive(), Some(Pdu::AssociationAC(_))));
-    let command = dicom::peer::command(0x0001, DX, Some(&instance), true);
-    assert_eq!(peer.store(&command, cut), 0, "its identity can be read: it is kept");
+    let status = store_once(address, &instance, cut);
+    assert_eq!(status, Some(0), "its identity can be read: it is kept");
     let result = site.wait_for_result();
     assert_eq!(result["decision"]["kind"], "not-readable", "{result}");
     assert_eq!(result["decision"]["reasons"][0]["code"], "truncated", "{result}");
     site.wait("the screen to show it", || {
         (site.wait_for_screen() != before).then_some(())
     });
-    peer.send(&Pdu::ReleaseRQ);
-    assert_eq!(peer.receive(), Some(Pdu::ReleaseRP));
     assert_eq!(service.stop(), 0);
 }

@@ -2,15 +2,13 @@
 //! jumps, its archive is away for a day, its model is gone, it gets hot, a thread of it hangs. It lives, says so, and
 //! loses nothing that it accepted.
 
-mod dicom;
 mod inside;
+mod peers;
 mod service;
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,6 +20,7 @@ use hardware::leds::LedState;
 use hardware::watchdog::News;
 use inside::stalled::Stalled;
 use inside::{CONTROLS, Clocks, Setup, body, count, pixels_of, site, text};
+use peers::servers::{free_port, storescp};
 use scanside_edge::controls::Action;
 use scanside_edge::daemon::network::{Sender, outgoing};
 use scanside_edge::daemon::pulse::Patience;
@@ -193,28 +192,6 @@ fn a_clock_that_an_engineer_sets_wrongly_is_refused_and_one_set_ahead_deletes_no
     assert_eq!(count(&site, &kept), 1);
 }
 
-/// dcmtk's archive; it ends with this value.
-struct Archive(Child);
-
-impl Archive {
-    fn start(port: u16, folder: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        let mut command = Command::new("storescp");
-        command
-            .args(["-aet", "ARCHIVE", "-od"])
-            .arg(folder)
-            .arg(port.to_string());
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
@@ -222,11 +199,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn an_archive_that_is_away_for_a_day_has_everything_once_it_is_back() {
-    if !dicom::dcmtk() {
+    if peers::dcmtk("storescp").is_none() {
         return;
     }
     let Some(mut site) = site() else { return };
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     site.extra += &format!(
         "[appliance.outbox]\n[appliance.outbox.archive]\naddress = \"127.0.0.1:{port}\"\nae_title = \"ARCHIVE\"\n"
     );
@@ -263,7 +240,7 @@ fn an_archive_that_is_away_for_a_day_has_everything_once_it_is_back() {
     let unsent = running.settled();
     assert!(!is_fault(&unsent), "what cannot be sent waits, and has its mark");
     let archived = site.path("archived");
-    let _archive = Archive::start(port, &archived);
+    let _archive = storescp(port, &archived, &[]);
     clocks.pass(HOUR);
     site.wait("all objects", || (files(&archived).len() == 8).then_some(()));
     site.wait("an empty outbox", || {

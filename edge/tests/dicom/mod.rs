@@ -181,20 +181,6 @@ impl Drop for Port {
     }
 }
 
-/// Whether dcmtk is there, or a line that says what to install. In CI it must be.
-pub fn dcmtk() -> bool {
-    let found = Command::new("echoscu")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !found {
-        let message = "dcmtk is absent; apt install dcmtk";
-        assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{message}");
-        eprintln!("skipped: {message}");
-    }
-    found
-}
-
 /// What a program of dcmtk wrote.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)

@@ -152,6 +152,17 @@ impl Peer {
     }
 }
 
+/// Stores the data set of a DX image over an association of its own; gives the status, if it came to one.
+pub fn store_once(port: impl Into<SocketAddr>, instance: &str, data: &[u8]) -> Option<u16> {
+    let mut peer = Peer::connect(port);
+    peer.stream
+        .write_all(&encoded(&request_of(&[(IN_CT, DX, EXPLICIT)])))
+        .ok()?;
+    let is_associated = matches!(peer.receive(), Some(Pdu::AssociationAC(_)));
+    let command = command(0x0001, DX, Some(instance), true);
+    is_associated.then(|| peer.try_store(&command, data))?
+}
+
 pub fn encoded(pdu: &Pdu) -> Vec<u8> {
     let mut bytes = Vec::new();
     write_pdu(&mut bytes, pdu).unwrap();

@@ -60,7 +60,8 @@ impl Service<'_> {
     /// One request and its answer; requests are repeated, as clients do, if no answer comes.
     fn ask(&mut self, write: bool, group: u16, command: u8, body: Map) -> Map {
         let answer = self.request(write, group, command, body);
-        answer.unwrap_or_else(|| panic!("no answer to group {group}, command {command}"))
+        let log = || fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
+        answer.unwrap_or_else(|| panic!("no answer to group {group}, command {command}:\n{}", log()))
     }
 
     /// As [`ask`](Self::ask); `None` if the service was killed meanwhile.
