@@ -12,6 +12,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dicom::peer::{DX, EXPLICIT, IN_CT, Peer, command, request_of};
 use dicom_ul::Pdu;
@@ -21,6 +22,13 @@ use service::{Service, Site};
 use support::{CHEST, Said, code, program, stderr};
 
 const MEGABYTES: u32 = 24;
+
+/// A program that another test starts meanwhile gets its own view of what is mounted, and in it the disk of this one stays
+/// as it was: one after another.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A site whose service has a disk of its own.
 fn site() -> Option<Site> {
@@ -111,6 +119,7 @@ fn is_sound(service: &Service<'_>) -> bool {
 
 #[test]
 fn a_full_disk_keeps_images_outside_until_there_is_room() {
+    let _alone = alone();
     let Some(mut site) = site() else { return };
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     site.extra += &format!("[appliance.dicom]\naddress = \"{address}\"\ncalling = [\"TEST_SCU\"]\nbusy_seconds = 1\n");
@@ -134,6 +143,7 @@ fn a_full_disk_keeps_images_outside_until_there_is_room() {
 
 #[test]
 fn a_disk_that_is_read_only_is_told_with_the_folder_and_on_the_screen_and_nothing_begins() {
+    let _alone = alone();
     let Some(site) = site() else { return };
     site.write_config();
     let script = "mkdir -p \"$1\" && mount -t tmpfs -o ro none \"$1\" && shift && exec \"$@\"";
@@ -218,6 +228,7 @@ fn done_by(command: &mut Command) -> bool {
 
 #[test]
 fn a_disk_that_becomes_read_only_is_told_nothing_more_is_taken_and_nothing_that_was_is_lost() {
+    let _alone = alone();
     let Some(mut site) = Site::new() else { return };
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     site.extra = format!(
