@@ -103,6 +103,7 @@ impl<'a> Training<'a> {
     pub fn run(mut self, source: &dyn RoundSource, interrupt: &Interrupt) -> Result<Outcome, GanError> {
         if self.state.step == 0 {
             // There is always something to go back to.
+            self.game.settle()?;
             self.save()?;
         }
         while !self.state.finished {
@@ -139,6 +140,9 @@ impl<'a> Training<'a> {
             }
             let due = |every: u64| step.is_multiple_of(every) || self.state.finished;
             let (look, keep) = (due(self.section.sample_every), due(self.section.checkpoint_every));
+            if look || keep {
+                self.game.settle()?;
+            }
             if look && let Some(trouble) = self.look()? {
                 return Ok(Some(trouble));
             }
@@ -183,7 +187,6 @@ impl<'a> Training<'a> {
 
     /// Draws a sheet and judges it.
     fn look(&mut self) -> Result<Option<Trouble>, GanError> {
-        self.game.settle()?;
         let samples = self.game.samples()?;
         self.write_sheet(&samples)?;
         self.history.plot()?;
@@ -222,11 +225,10 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    fn save(&mut self) -> Result<(), GanError> {
+    /// The whole state, and both networks as they are used: the game is settled.
+    fn save(&self) -> Result<(), GanError> {
         let pair = self.game.pair();
         checkpoint::save(&self.run.last_checkpoint(), pair.tensors(), &self.state)?;
-        self.game.settle()?;
-        let pair = self.game.pair();
         let named = |tensors: IndexMap<String, Tensor>| tensors.into_iter().collect();
         checkpoint::save_tensors(&self.run.generator(), named(pair.generator_in_use()?))?;
         Ok(checkpoint::save_tensors(
@@ -235,7 +237,8 @@ impl<'a> Training<'a> {
         )?)
     }
 
-    fn interrupted(mut self) -> Result<Outcome, GanError> {
+    fn interrupted(self) -> Result<Outcome, GanError> {
+        self.game.settle()?;
         self.save()?;
         self.progress.line(&format!(
             "interrupted after step {}; the state is saved, --resume goes on from it",
