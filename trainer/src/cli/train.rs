@@ -329,16 +329,7 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
         same_recipe(name, &recipe, record.fine_tuning.is_some(), &run)?;
     }
     let data = arguments.data.clone().unwrap_or_else(|| record.data.clone());
-    let dataset = Dataset::load(&data, &recipe.data).map_err(super::data::failure)?;
-    if dataset.digest != record.data_digest {
-        let message = format!(
-            "{}: SHA-256 {} is not that of the data the run began with ({}); begin a new run",
-            data.display(),
-            dataset.digest,
-            record.data_digest
-        );
-        return Err(Failure::new(Code::Verification, message));
-    }
+    let dataset = super::data::of_run(&data, &recipe.data, &record.data_digest)?;
     let split = Split::read(&dataset, recipe.data.split.by, &run.split()).code(Code::Refused)?;
     Ok(Plan {
         weights: record.weights.as_ref().map(|weights| weights.path.clone()),

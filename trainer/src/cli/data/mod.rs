@@ -7,8 +7,8 @@ mod split;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use trainer::data::DataError;
-use trainer::recipes::{Recipe, RecipeError};
+use trainer::data::{DataError, Dataset};
+use trainer::recipes::{DataSection, Recipe, RecipeError};
 
 use super::failure::{Code, Failure};
 use super::output::Output;
@@ -49,6 +49,23 @@ pub fn failure(error: DataError) -> Failure {
         code,
         error: error.into(),
     }
+}
+
+/// The data that a run began with, as its recipe's `[data]` wants it.
+///
+/// # Errors
+/// It cannot be loaded, or its digest is not the run's.
+pub fn of_run(path: &Path, section: &DataSection, digest: &str) -> Result<Dataset, Failure> {
+    let dataset = Dataset::load(path, section).map_err(failure)?;
+    if dataset.digest == digest {
+        return Ok(dataset);
+    }
+    let message = format!(
+        "{}: SHA-256 {} is not that of the data the run began with ({digest}); begin a new run",
+        path.display(),
+        dataset.digest,
+    );
+    Err(Failure::new(Code::Verification, message))
 }
 
 fn recipe(name_or_path: &str) -> Result<Recipe, Failure> {

@@ -10,15 +10,16 @@ use trainer::assess::features::Extractor;
 use trainer::assess::{Images, assess, report};
 use trainer::data::order::evenly;
 use trainer::data::{Dataset, Part, Split};
-use trainer::native;
 use trainer::progress::Progress;
 use trainer::training::gan::prepare::load_images;
 use trainer::training::gan::trained::Trained;
 use trainer::training::run::{RunFolder, write_atomically};
 
 use super::failure;
+use crate::cli::data;
 use crate::cli::failure::{Code, Failure, WithCode};
 use crate::cli::output::Output;
+use crate::cli::steps;
 
 /// Arguments of `gan assess`.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ pub struct AssessArgs {
 /// # Errors
 /// What ended it, or what speaks against the generator.
 pub fn run(arguments: &AssessArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Usage)?;
+    let device = steps::device(&arguments.device)?;
     let run = RunFolder::open(&arguments.run).code(Code::Usage)?;
     let trained = Trained::load(&run, device).map_err(failure)?;
     let spec = &trained.recipe.preprocess;
@@ -103,7 +104,7 @@ pub fn run(arguments: &AssessArgs, output: &Output) -> Result<(), Failure> {
 /// images.
 fn images(arguments: &AssessArgs, run: &RunFolder, trained: &Trained) -> Result<Images, Failure> {
     let recipe = &trained.recipe;
-    let dataset = Dataset::load(&arguments.real, &recipe.data).code(Code::Refused)?;
+    let dataset = Dataset::load(&arguments.real, &recipe.data).map_err(data::failure)?;
     if dataset.digest != trained.record.data_digest {
         let message = format!(
             "{}: not the data that the run learnt from; copies could not be found",

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use trainer::interrupt::Interrupt;
-use trainer::native;
 use trainer::progress::Progress;
 use trainer::recipes::Model;
 use trainer::training::gan::trained::Trained;
@@ -15,6 +14,7 @@ use super::failure;
 use super::made::{Folder, Made};
 use crate::cli::failure::{Code, Failure, WithCode};
 use crate::cli::output::Output;
+use crate::cli::steps;
 
 /// Images made at once.
 const BATCH: usize = 64;
@@ -46,7 +46,7 @@ pub struct SampleArgs {
 /// # Errors
 /// What ended it, with the exit code.
 pub fn run(arguments: &SampleArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Usage)?;
+    let device = steps::device(&arguments.device)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let run = RunFolder::open(&arguments.run).code(Code::Usage)?;
     let trained = Trained::load(&run, device).map_err(failure)?;

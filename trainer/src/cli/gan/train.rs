@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use trainer::data::{Dataset, Split};
 use trainer::interrupt::Interrupt;
-use trainer::native::{self, CudaNumerics};
+use trainer::native::CudaNumerics;
 use trainer::progress::Progress;
 use trainer::recipes::{GanRecipe, Precision, find_weights};
 use trainer::training::gan::build;
@@ -17,8 +17,10 @@ use trainer::training::gan::trained::GanRecord;
 use trainer::training::run::{self, FirstWeights, RunFolder};
 
 use super::failure;
+use crate::cli::data as data_set;
 use crate::cli::failure::{Code, Failure, WithCode};
 use crate::cli::output::Output;
+use crate::cli::steps;
 
 /// Arguments of `gan train`.
 #[derive(Debug, Args)]
@@ -62,7 +64,7 @@ struct Plan {
 /// # Errors
 /// What ended it, with the exit code.
 pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Usage)?;
+    let device = steps::device(&arguments.device)?;
     let interrupt = Interrupt::on_ctrl_c()?;
     let mut plan = match arguments.resume {
         true => resumed(arguments)?,
@@ -166,7 +168,7 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
     recipe.train.seed = arguments.seed.unwrap_or(recipe.train.seed);
     let origin = PathBuf::from(name);
     recipe.check(&origin).code(Code::Usage)?;
-    let dataset = Dataset::load(data, &recipe.data).code(Code::Refused)?;
+    let dataset = Dataset::load(data, &recipe.data).map_err(data_set::failure)?;
     let weights = find_weights(recipe.discriminator.weights.as_deref(), &origin, &dataset.root).code(Code::Usage)?;
     let split = Split::draw(&dataset, &recipe.data.split).code(Code::Refused)?;
     let record = GanRecord {
@@ -194,16 +196,7 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
     recipe.train.steps = arguments.steps.unwrap_or(recipe.train.steps);
     let record: GanRecord = folder.read_record().code(Code::Usage)?;
     let data = arguments.data.clone().unwrap_or_else(|| record.data.clone());
-    let dataset = Dataset::load(&data, &recipe.data).code(Code::Refused)?;
-    if dataset.digest != record.data_digest {
-        let message = format!(
-            "{}: SHA-256 {} is not that of the data the run began with ({}); begin a new run",
-            data.display(),
-            dataset.digest,
-            record.data_digest
-        );
-        return Err(Failure::new(Code::Verification, message));
-    }
+    let dataset = data_set::of_run(&data, &recipe.data, &record.data_digest)?;
     let split = Split::read(&dataset, recipe.data.split.by, &folder.split()).code(Code::Refused)?;
     Ok(Plan {
         recipe,

@@ -6,7 +6,6 @@ use clap::Args;
 use imaging::decode::{Limits, first_frame};
 use serde_json::json;
 use tch::Tensor;
-use trainer::native;
 use trainer::progress::Progress;
 use trainer::training::gan::trained::Trained;
 use trainer::training::run::RunFolder;
@@ -15,6 +14,7 @@ use super::failure;
 use super::made::{Folder, Made};
 use crate::cli::failure::{Code, Failure, WithCode};
 use crate::cli::output::Output;
+use crate::cli::steps;
 
 /// Arguments of `gan translate`.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub struct TranslateArgs {
 /// # Errors
 /// The worst that happened, with its exit code.
 pub fn run(arguments: &TranslateArgs, output: &Output) -> Result<(), Failure> {
-    let device = native::device(&arguments.device).code(Code::Usage)?;
+    let device = steps::device(&arguments.device)?;
     let run = RunFolder::open(&arguments.run).code(Code::Usage)?;
     let trained = Trained::load(&run, device).map_err(failure)?;
     let Some(translate) = &trained.recipe.translate else {
