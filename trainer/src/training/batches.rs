@@ -21,13 +21,21 @@ impl Batch {
     /// # Errors
     /// When libtorch has no memory.
     pub fn tensors(&self) -> Result<(Tensor, Tensor), TchError> {
-        let shape: Vec<i64> = self.images.shape().iter().map(|extent| *extent as i64).collect();
-        let images = match self.images.as_slice() {
-            Some(values) => Tensor::f_from_slice(values)?,
-            None => Tensor::f_from_slice(&self.images.iter().copied().collect::<Vec<f32>>())?,
-        };
-        Ok((images.f_reshape(shape)?, Tensor::f_from_slice(&self.labels)?))
+        Ok((images_tensor(&self.images)?, Tensor::f_from_slice(&self.labels)?))
     }
+}
+
+/// Images `[N,C,H,W]` as a tensor on the CPU.
+///
+/// # Errors
+/// When libtorch has no memory.
+pub fn images_tensor(images: &Array4<f32>) -> Result<Tensor, TchError> {
+    let shape: Vec<i64> = images.shape().iter().map(|extent| *extent as i64).collect();
+    let flat = match images.as_slice() {
+        Some(values) => Tensor::f_from_slice(values)?,
+        None => Tensor::f_from_slice(&images.iter().copied().collect::<Vec<f32>>())?,
+    };
+    flat.f_reshape(shape)
 }
 
 /// Batches one after another.

@@ -20,7 +20,7 @@ impl SplitSource {
     /// # Errors
     /// [`DataError`] for a preprocessing that cannot be done.
     pub fn new(dataset: &Arc<Dataset>, split: &Split, recipe: &Recipe) -> Result<Self, DataError> {
-        let options = LoaderOptions::of(&recipe.data, &recipe.train);
+        let options = LoaderOptions::of(&recipe.data, recipe.train.batch, recipe.train.seed);
         // The budget of memory is shared by rows: each side's images are as large as the other's.
         let (train, validation) = (split.rows(Part::Train), split.rows(Part::Validation));
         let share = |rows: usize| options.cache_bytes / (train.len() + validation.len()).max(1) * rows;

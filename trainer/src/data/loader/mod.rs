@@ -18,7 +18,7 @@ use super::augment::Augmenter;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::order::{epoch_order, image_rng};
-use crate::recipes::{AugmentSection, Balance, DataSection, TrainSection};
+use crate::recipes::{AugmentSection, Balance, DataSection};
 use cache::Cache;
 pub use queue::Batches;
 
@@ -51,15 +51,15 @@ pub struct LoaderOptions {
 }
 
 impl LoaderOptions {
-    /// As the recipe says.
+    /// As the recipe's `[data]` says, with so many images a batch.
     #[must_use]
-    pub fn of(data: &DataSection, train: &TrainSection) -> Self {
+    pub fn of(data: &DataSection, batch: usize, seed: u64) -> Self {
         Self {
-            batch: train.batch,
+            batch,
             workers: data.workers,
             cache_bytes: data.cache_mib << 20,
             max_failed: data.max_failed,
-            seed: train.seed,
+            seed,
         }
     }
 }

@@ -73,16 +73,3 @@ pub trait Game {
     /// Both sides, to be restored.
     fn pair_mut(&mut self) -> &mut Pair;
 }
-
-/// An array as a tensor on the CPU.
-///
-/// # Errors
-/// When libtorch has no memory.
-pub(super) fn tensor(array: &Array4<f32>) -> Result<Tensor, GanError> {
-    let shape: Vec<i64> = array.shape().iter().map(|extent| *extent as i64).collect();
-    let flat = match array.as_slice() {
-        Some(values) => Tensor::f_from_slice(values)?,
-        None => Tensor::f_from_slice(&array.iter().copied().collect::<Vec<f32>>())?,
-    };
-    Ok(flat.f_reshape(shape)?)
-}

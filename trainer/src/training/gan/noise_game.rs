@@ -4,11 +4,12 @@ use tch::{Kind, Tensor};
 
 use super::diff_augment::{self, Change};
 use super::error::GanError;
-use super::game::{self, DISCRIMINATOR, Figures, GENERATED_SCORE, GENERATOR, Game, REAL_SCORE, Rates, Round};
+use super::game::{DISCRIMINATOR, Figures, GENERATED_SCORE, GENERATOR, Game, REAL_SCORE, Rates, Round};
 use super::losses::{AdversarialLoss, r1};
 use super::pair::Pair;
 use crate::autograd::{Mode, Modes};
 use crate::seed;
+use crate::training::batches::images_tensor;
 
 /// Images on a sheet of samples; a square.
 pub const SAMPLES: i64 = 64;
@@ -148,7 +149,7 @@ impl Game for NoiseGame {
             .pair
             .discriminator
             .order()
-            .apply(&game::tensor(&round.images)?.f_to_device(device)?)?;
+            .apply(&images_tensor(&round.images)?.f_to_device(device)?)?;
         let labels = Tensor::f_from_slice(&round.labels)?.f_to_device(device)?;
         let noise = self.noise(real.size()[0])?;
         let made = self.pair.generator.run(&self.with_class(noise, &labels))?;

@@ -6,12 +6,12 @@ use tch::Tensor;
 
 use super::build::Shown;
 use super::error::GanError;
-use super::game;
 use super::noise_game::SAMPLES;
 use super::rounds::{ImageRounds, PairRounds, RoundSource};
 use crate::data::order::evenly;
 use crate::data::{Dataset, Loader, LoaderOptions, Part, Pass, Split};
 use crate::recipes::{AugmentSection, Balance, GanRecipe};
+use crate::training::batches::images_tensor;
 
 /// Training images of each label that a GAN needs at least: fewer are learnt by heart.
 pub const FEWEST: usize = 8;
@@ -105,14 +105,7 @@ impl Plan<'_> {
     }
 
     fn options(&self, batch: usize) -> LoaderOptions {
-        let data = &self.recipe.data;
-        LoaderOptions {
-            batch,
-            workers: data.workers,
-            cache_bytes: data.cache_mib << 20,
-            max_failed: data.max_failed,
-            seed: self.recipe.train.seed,
-        }
+        LoaderOptions::of(&self.recipe.data, batch, self.recipe.train.seed)
     }
 
     fn training(&self, rows: Vec<usize>) -> Result<Loader, GanError> {
@@ -137,7 +130,7 @@ impl Plan<'_> {
         let loader = Loader::new(Arc::clone(self.dataset), rows, &self.recipe.preprocess, options)?;
         let batches = loader.batches(Pass::Evaluate, 0);
         let tensors = batches
-            .map(|batch| game::tensor(&batch?.images))
+            .map(|batch| Ok(images_tensor(&batch?.images)?))
             .collect::<Result<Vec<_>, GanError>>()?;
         Ok(Tensor::f_cat(&tensors, 0)?)
     }

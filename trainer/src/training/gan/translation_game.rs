@@ -4,10 +4,11 @@ use tch::{Kind, Reduction, Tensor};
 
 use super::diff_augment::{self, Change};
 use super::error::GanError;
-use super::game::{self, DISCRIMINATOR, DISTANCE, Figures, GENERATED_SCORE, GENERATOR, Game, REAL_SCORE, Rates, Round};
+use super::game::{DISCRIMINATOR, DISTANCE, Figures, GENERATED_SCORE, GENERATOR, Game, REAL_SCORE, Rates, Round};
 use super::losses::AdversarialLoss;
 use super::pair::Pair;
 use crate::autograd::{Mode, Modes};
+use crate::training::batches::images_tensor;
 
 /// The rules of the game.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,9 +115,9 @@ impl Game for TranslationGame {
         let device = self.pair.generator.network.device;
         let order = self.pair.discriminator.order();
         let placed = |tensor: Tensor| order.apply(&tensor.f_to_device(device)?);
-        let image = placed(game::tensor(&round.images)?)?;
+        let image = placed(images_tensor(&round.images)?)?;
         let source = match &round.sources {
-            Some(sources) => placed(game::tensor(sources)?)?,
+            Some(sources) => placed(images_tensor(sources)?)?,
             None => image.shallow_clone(),
         };
         let made = self.pair.generator.run(&[source.shallow_clone()])?;
