@@ -18,7 +18,7 @@ use embedded_graphics::geometry::{OriginDimensions, Size};
 use hardware::display::Canvas;
 use hardware::leds::LedState;
 use hardware::watchdog::News;
-use inside::stalled::Stalled;
+use inside::tampered::Tampered;
 use inside::{CONTROLS, Clocks, Setup, body, count, pixels_of, site, text};
 use peers::servers::{free_port, storescp};
 use scanside_edge::controls::Action;
@@ -376,7 +376,7 @@ fn a_thread_that_hangs_ends_the_service_which_tells_it_and_a_slow_one_does_not()
                 step: Duration::from_secs(600),
                 long,
             },
-            slots: Box::new(|inner| Arc::new(Stalled::new(inner, stalled))),
+            parts: Box::new(|parts| Tampered::stall(parts, stalled)),
             ..Setup::new(&site)
         };
         setup.start()

@@ -171,7 +171,7 @@ fn the_screen_is_seen_to_live_and_is_dimmed_at_night() {
 fn is_shown_while_loading(site: &Site, notice: &NoticeView) {
     let held = Arc::new(AtomicBool::new(true));
     let holds = held.clone();
-    let before_read = move || {
+    let before_read = move |_| {
         while holds.load(Ordering::SeqCst) && thread::current().name() == Some("serving") {
             thread::sleep(Duration::from_millis(10));
         }

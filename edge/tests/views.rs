@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use embedded_graphics::geometry::Size;
 use embedded_graphics::primitives::Rectangle;
 use hardware::display::Canvas;
-use inside::stalled::Stalled;
+use inside::tampered::Tampered;
 use inside::{CONTROLS, Running, Setup, count, pixels_of};
 use scanside_edge::controls::Action;
 use scanside_edge::daemon::network::{Sender, outgoing};
@@ -120,7 +120,7 @@ fn day(site: &Site, ending: &str) {
     let loads = Arc::new(AtomicBool::new(true));
     let stalls = loads.clone();
     let setup = Setup {
-        slots: Box::new(|inner| Arc::new(Stalled::new(inner, stalls))),
+        parts: Box::new(|parts| Tampered::stall(parts, stalls)),
         outgoing: Some(Box::new(|config| outgoing(config.outbox.as_ref().unwrap()))),
         tasks: Box::new(|config| vec![Box::new(Sender::new(config.outbox.as_ref().unwrap()))]),
         ..Setup::new(site)

@@ -113,7 +113,7 @@ fn it_hears_no_more_once_the_verifier_is_lost() {
     receive(&mut slots(&site), &site.bundle(|_| ()));
     let ends = Arc::new(AtomicBool::new(false));
     let told = ends.clone();
-    let before_read = move || {
+    let before_read = move |_| {
         let ends = told.load(Ordering::SeqCst) && thread::current().name() == Some("verifier");
         assert!(!ends, "the test wants this thread to end");
     };

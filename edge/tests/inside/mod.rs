@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod stalled;
 pub mod tampered;
 
 use std::path::{Path, PathBuf};
@@ -152,8 +151,6 @@ impl Machine for Clocks {
 
 /// Makes something of the config, on the service's thread.
 pub type FromConfig<T> = Box<dyn FnOnce(&ApplianceConfig) -> T + Send>;
-/// Puts something in the place of another.
-pub type Between<T> = Box<dyn FnOnce(T) -> T + Send>;
 
 /// What the service in the test runs on.
 pub struct Setup<'a> {
@@ -170,8 +167,6 @@ pub struct Setup<'a> {
     pub tasks: FromConfig<Vec<Box<dyn Task>>>,
     /// How long a step may take.
     pub patience: Patience,
-    /// Puts something between the service and the slots.
-    pub slots: Between<Arc<dyn Storage>>,
     /// Changes anything else.
     pub parts: Box<dyn FnOnce(&mut Parts) + Send>,
 }
@@ -197,7 +192,6 @@ impl<'a> Setup<'a> {
             outgoing: None,
             tasks: Box::new(|_| Vec::new()),
             patience: Patience::default(),
-            slots: Box::new(|storage| storage),
             parts: Box::new(|_| ()),
         }
     }
@@ -213,14 +207,8 @@ impl<'a> Setup<'a> {
         let stop = Arc::new(AtomicBool::new(false));
         let owned = (glass.clone(), leds.clone(), watchdog.clone(), stop.clone());
         let (path, keys, patience) = (site.path("edge.toml"), site.trusted(), self.patience);
-        let (clocks, thermal, outgoing, tasks, slots, change) = (
-            self.clocks,
-            self.thermal,
-            self.outgoing,
-            self.tasks,
-            self.slots,
-            self.parts,
-        );
+        let (clocks, thermal, outgoing, tasks, change) =
+            (self.clocks, self.thermal, self.outgoing, self.tasks, self.parts);
         let thread = thread::spawn(move || {
             let (glass, leds, watchdog, stop) = owned;
             let (_, config) = Config::load_appliance(&path).unwrap();
@@ -233,7 +221,7 @@ impl<'a> Setup<'a> {
                 None => Box::new(ThisMachine::default()),
             };
             let mut parts = Parts {
-                slots: slots(folder(&config.slots())),
+                slots: folder(&config.slots()),
                 deltas: folder(&config.deltas()),
                 counter: Arc::new(FileCounter::new(monotonic.clone())),
                 clock: Clock::open_on(machine, monotonic.clone(), Duration::ZERO),
