@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use bundle::{Manifest, Policy, TrustedKeys};
 use chrono::{DateTime, Utc};
@@ -192,19 +193,25 @@ pub fn each_kind() -> Option<Vec<Examined>> {
     ])
 }
 
+/// What img2dcm makes of a JPEG, once for all tests.
+static CONVERTED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let place = place().expect("asked for before");
+    let (jpeg, converted) = (place.path("outbox.jpg"), place.path("outbox-img2dcm.dcm"));
+    chest(300, 260).save(&jpeg).unwrap();
+    let made = Command::new("img2dcm").args([&jpeg, &converted]).status();
+    assert!(made.unwrap().success());
+    converted
+});
+
 /// What scanners and converters make, beside [`radiograph`]: a slice, what img2dcm makes of a JPEG, a file that is cut.
 pub fn other_sources() -> Option<Vec<Examined>> {
     let place = place()?;
     let slice = place.write("outbox-slice.dcm", &slice());
     let whole = radiograph("054Y", 1.0);
     let cut = place.write("outbox-cut.dcm", &whole[..whole.len() - 1000]);
-    let (jpeg, converted) = (place.path("outbox.jpg"), place.path("outbox-img2dcm.dcm"));
-    chest(300, 260).save(&jpeg).unwrap();
-    let made = Command::new("img2dcm").args([&jpeg, &converted]).status();
-    assert!(made.unwrap().success());
     Some(vec![
         examine("slice", &slice, Says::Finding),
-        examine("img2dcm", &converted, Says::Finding),
+        examine("img2dcm", &CONVERTED, Says::Finding),
         examine("cut", &cut, Says::Finding),
     ])
 }

@@ -21,8 +21,9 @@ fn everything() -> Option<Vec<Examined>> {
     Some(all)
 }
 
+/// In a folder of their own, since the objects of all decisions on one image have the same names.
 fn capture_and_report(examined: &Examined) -> Vec<PathBuf> {
-    let folder = place().unwrap().out("outbox");
+    let folder = tempfile::tempdir_in(place().unwrap().out("outbox")).unwrap().keep();
     let built = examined.build(ALL);
     let objects = built.objects.iter().filter(|object| object.kind != Kind::Json);
     objects.map(|object| cases::write(object, &folder)).collect()

@@ -6,6 +6,7 @@ pub mod dice;
 mod objects;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
@@ -86,10 +87,12 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into the folder.
+    /// Writes a file into the folder, at once: tests that write the same one never see it half written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, bytes).unwrap();
+        let mut file = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        file.write_all(bytes).unwrap();
+        file.persist(&path).unwrap();
         path
     }
 
