@@ -1,7 +1,9 @@
 //! From a file to a finding: decode, quality gate, intended use, network, decision.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -12,7 +14,7 @@ use crate::calibration::SiteCalibration;
 use crate::codes::Reason;
 use crate::decision::{Decision, DecisionKind, decide};
 use crate::finding::{self, Engine, Finding, ImageSource, NOTICE, SCHEMA, Timings};
-use crate::inference::{Model, ModelError, Prediction};
+use crate::inference::{Model, ModelError};
 use crate::intended_use;
 
 /// Examines one image after the other with one model.
@@ -201,11 +203,16 @@ impl Examiner {
     /// is made for the model's: then its kind is told first.
     fn assess(&mut self, image: &GreyImage, finding: &mut Finding, tell: &dyn Fn(Stage)) -> Result<(), ModelError> {
         tell(Stage::Quality);
-        let start = Instant::now();
-        let quality = quality::assess(image);
+        // Both go through all of the image, on a thread each.
+        let ((quality, took), prepared) = thread::scope(|scope| {
+            let quality = scope.spawn(|| timed(|| quality::assess(image)));
+            let prepared = timed(|| self.model.prepare(image));
+            let quality = quality.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (quality, prepared)
+        });
         let reasons = quality.reasons(&self.model.manifest().quality);
         finding.quality = Some(quality);
-        finding.timings_ms.quality = milliseconds(start);
+        finding.timings_ms.quality = took;
         let usage = intended_use::check(&image.meta, &self.model.manifest().intended_use);
         finding.unchecked_use = usage.unknown;
         if !reasons.is_empty() {
@@ -213,8 +220,13 @@ impl Examiner {
             finding.decision = not_readable(usage.outside.into_iter().chain(reasons).collect());
             return Ok(());
         }
+        finding.timings_ms.prepare = prepared.1;
+        prepared.0?;
         tell(Stage::Network);
-        let prediction = self.predict(image, &mut finding.timings_ms)?;
+        let (prediction, took) = timed(|| self.model.run());
+        let prediction = prediction?;
+        self.has_run = true;
+        finding.timings_ms.inference = took;
         let manifest = self.model.manifest();
         finding.decision = decide(manifest, &prediction.probabilities, prediction.novelty, &usage.outside);
         finding.probabilities = finding::label_probabilities(manifest, &prediction.probabilities);
@@ -222,17 +234,6 @@ impl Examiner {
         finding.novelty = finding::novelty_value(manifest, &prediction);
         finding.heatmaps = finding::heatmaps(manifest, &prediction.maps);
         Ok(())
-    }
-
-    fn predict(&mut self, image: &GreyImage, timings: &mut Timings) -> Result<Prediction, ModelError> {
-        let start = Instant::now();
-        self.model.prepare(image)?;
-        timings.prepare = milliseconds(start);
-        let start = Instant::now();
-        let prediction = self.model.run()?;
-        timings.inference = milliseconds(start);
-        self.has_run = true;
-        Ok(prediction)
     }
 
     fn blank(&self, request: Request<'_>, source: ImageSource) -> Finding {
@@ -286,6 +287,12 @@ fn warnings(image: &GreyImage, frames: usize) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// What `work` gives, and how many milliseconds it took.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let start = Instant::now();
+    (work(), milliseconds(start))
 }
 
 fn milliseconds(start: Instant) -> f64 {

@@ -165,6 +165,8 @@ impl Filing {
             self.images.fetch_sub(1, Ordering::SeqCst);
             self.keep_picture(image, &examination)?;
         }
+        // Results were shown without waiting for the medium; from here on something is built on them.
+        self.store.make_durable()?;
         let now = self.shared.now();
         self.store.settle(now)?;
         for case in self.store.to_file(BATCH)? {

@@ -1,7 +1,7 @@
 //! An image that arrived whole, and who takes it in.
 //!
-//! An intake (DICOM port, watched folder, medium) writes each object into a file in [`Acceptor::spool`], syncs it, and
-//! hands it to [`Acceptor::accept`]. Only after that returned may a sender hear of success: then the image is safe.
+//! An intake (DICOM port, watched folder, medium) writes each object into a file in [`Acceptor::spool`] and hands it to
+//! [`Acceptor::accept`]. Only after that returned may a sender hear of success: then the image is safe.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,7 @@ pub const UNFINISHED: &str = "part";
 /// An image that arrived whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrival {
-    /// A whole file in [`Acceptor::spool`], synced. Its name there need not be: the acceptor moves it to its place and
-    /// syncs that.
+    /// A whole file in [`Acceptor::spool`]: the acceptor moves it to its place and syncs it there.
     pub path: PathBuf,
     /// When its last byte was there.
     pub received: Received,
@@ -96,7 +95,7 @@ pub enum Accepted {
     Known,
 }
 
-/// Why an image was not accepted. Its file is still the intake's, to be removed or tried again.
+/// Why an image was not accepted. If its file is still in the spool it is the intake's, to be removed or tried again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -129,7 +128,7 @@ pub trait Acceptor: Send + Sync {
     /// call at the same time.
     ///
     /// # Errors
-    /// [`AcceptError`]; the file is still the caller's.
+    /// [`AcceptError`]; the file, if it is still there, is the caller's.
     fn accept(&self, arrival: Arrival) -> Result<Accepted, AcceptError>;
 }
 

@@ -146,6 +146,15 @@ impl Facts {
     }
 }
 
+/// [`Facts::digest`] of a file that nothing else is known of.
+///
+/// # Errors
+/// What the file system says, or why its header cannot be read.
+pub fn digest_of_file(path: &Path) -> io::Result<[u8; 32]> {
+    let header = decode::header_texts(path, &[], &Limits::default()).map_err(io::Error::other)?;
+    digest_from(path, header.map_or(0, |header| header.dataset_offset))
+}
+
 fn digest_from(path: &Path, offset: u64) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;

@@ -183,7 +183,7 @@ pub(super) enum IntakeError {
     Vanished,
 }
 
-/// Copies a file into the spool, synced, and takes the copy in.
+/// Copies a file into the spool and takes the copy in.
 pub(super) fn take_copy(around: &Surroundings, path: &Path, origin: Origin) -> Result<Taken, IntakeError> {
     let spool = around.store.spool();
     let mut copy = tempfile::Builder::new()
@@ -195,8 +195,7 @@ pub(super) fn take_copy(around: &Surroundings, path: &Path, origin: Origin) -> R
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IntakeError::Vanished),
         Err(source) => return Err(copying("read a file of the intake", source)),
     };
-    let copied = io::copy(&mut file, copy.as_file_mut()).and_then(|_| copy.as_file().sync_all());
-    copied.map_err(|source| copying("copy a file of the intake", source))?;
+    io::copy(&mut file, copy.as_file_mut()).map_err(|source| copying("copy a file of the intake", source))?;
     let arrival = Arrival {
         path: copy.path().to_path_buf(),
         received: Received {

@@ -1,22 +1,32 @@
 //! Taking images in: each exactly once, and safe before anybody hears of success.
 //!
-//! The order is: the file has its place and the folder is synced; the row is committed; success. A power cut before the
-//! commit leaves a file without a row, which the next start removes, as nobody was told that it was there.
+//! The order is: the file has its place; its row is committed, which waits for no medium, so that its examination begins;
+//! file, folder and row are synced and the row says so; success. What a power cut finds of an image whose row does not
+//! say so is compared with its digest by the next start, and goes if it is not whole: nobody was told that it was there.
 
+use std::fs::File;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use hardware::slots::storage::free_bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
 
 use super::audit::{self, Event};
-use super::folders::{Folders, failed};
-use super::{Store, StoreError, millis, queue};
+use super::folders::{Folders, failed, sync_folder};
+use super::queue::{self, FAULTS_TO_GIVE_UP, INTERRUPTIONS_TO_GIVE_UP};
+use super::{Store, StoreError, durability, millis};
 use crate::intake::arrival::{AcceptError, Accepted, Acceptor, Arrival, Origin, Room};
 use crate::intake::facts::Facts;
 
 /// Modalities whose images are slices: their cases are series.
 const SLICED: [&str; 4] = ["CT", "MR", "PT", "NM"];
+
+/// How long another sender may take to make the same image durable.
+const OTHER_SENDER: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// An image that is in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,55 +56,109 @@ struct Present {
     digest: Vec<u8>,
     state: String,
     number: String,
-    file: Option<String>,
+    durable: bool,
+    /// Whether it was given up because its file was gone.
+    is_lost: bool,
 }
 
 impl Store {
     /// Takes an image in; its file moves into the store.
     ///
     /// # Errors
-    /// [`AcceptError`]; the file is where it was.
+    /// [`AcceptError`]; the file is where it was, or gone if it could not be made durable.
     pub fn take_in(&self, arrival: &Arrival) -> Result<Taken, AcceptError> {
-        let candidate = self.candidate(arrival)?;
-        let present = find(&self.reading(), &candidate.key).map_err(refused)?;
-        if let Some(present) = present {
-            return self.repeated(&candidate, present);
-        }
-        match self.room_now().map_err(refused)? {
-            (Room::Free, _) => self.place(&candidate),
+        self.take_in_if(arrival, || match self.room_now().map_err(refused)? {
+            (Room::Free, _) => Ok(()),
             (Room::QueueFull, waiting) => Err(AcceptError::Busy { waiting }),
             (Room::DiskFull, _) => Err(AcceptError::DiskFull("less than the reserve is free".to_owned())),
-        }
+        })
     }
 
     /// As [`take_in`](Self::take_in), however many wait.
     pub(super) fn take_in_anyway(&self, arrival: &Arrival) -> Result<Taken, AcceptError> {
-        self.place(&self.candidate(arrival)?)
+        self.take_in_if(arrival, || Ok(()))
     }
 
-    /// Gives a new image its place and its row.
-    fn place(&self, candidate: &Candidate<'_>) -> Result<Taken, AcceptError> {
+    fn take_in_if(
+        &self,
+        arrival: &Arrival,
+        has_room: impl Fn() -> Result<(), AcceptError>,
+    ) -> Result<Taken, AcceptError> {
+        let candidate = self.candidate(arrival)?;
+        let begin = Instant::now();
+        loop {
+            let present = find(&self.reading(), &candidate.key).map_err(refused)?;
+            match present.filter(|present| !present.is_lost) {
+                None => {
+                    has_room()?;
+                    if let Some(taken) = self.place(&candidate)? {
+                        return Ok(taken);
+                    }
+                }
+                Some(present) if present.durable => return self.repeated(&candidate, &present),
+                // Another sender brings it at this moment, and whether it hears of success is not certain yet.
+                Some(_) if begin.elapsed() < OTHER_SENDER => thread::sleep(LOOK_AGAIN),
+                Some(_) => return Err(AcceptError::Failed("another sender brings it, without an end".into())),
+            }
+        }
+    }
+
+    /// Gives a new image its place and its row, and makes both durable while its examination begins. `None` if another
+    /// sender was faster with the same image.
+    fn place(&self, candidate: &Candidate<'_>) -> Result<Option<Taken>, AcceptError> {
         let arrival = candidate.arrival;
-        self.folders.adopt(&arrival.path, &candidate.file).map_err(refused)?;
-        match self.change(|transaction| self.insert(transaction, candidate)) {
-            Ok(Ok(image)) => {
+        let opened = File::open(&arrival.path).map_err(|source| failed(&arrival.path, "open the image", source));
+        let file = opened.map_err(refused)?;
+        let mut is_adopted = false;
+        let placed = self.change_lazily(|transaction| {
+            let present = find(transaction, &candidate.key)?;
+            if present.as_ref().is_some_and(|present| !present.is_lost) {
+                return Ok(None);
+            }
+            // Within the transaction: no file takes the place of one that has its row.
+            self.folders.adopt(&arrival.path, &candidate.file)?;
+            is_adopted = true;
+            match present {
+                Some(lost) => revive(transaction, candidate, &lost).map(Some),
+                None => self.insert(transaction, candidate).map(Some),
+            }
+        });
+        match placed {
+            Ok(Some(image)) => {
                 super::lock(&self.arrived).insert(image, arrival.received.at);
                 self.ring();
-                Ok(Taken {
+                self.secure(image, &file, arrival.received.time)?;
+                Ok(Some(Taken {
                     image,
                     accepted: Accepted::New,
                     finished: false,
-                })
+                }))
             }
-            // Another sender was faster with the same image.
-            Ok(Err(present)) => self.repeated(candidate, present),
+            Ok(None) => Ok(None),
             Err(error) => {
-                if let Err(error) = self.folders.give_back(&candidate.file, &arrival.path) {
+                if is_adopted && let Err(error) = self.folders.give_back(&candidate.file, &arrival.path) {
                     tracing::error!("{error}");
                 }
                 Err(refused(error))
             }
         }
+    }
+
+    /// Makes an image durable: its file, its name, its row. One that cannot be made so goes, as its sender hears.
+    fn secure(&self, image: i64, file: &File, now: DateTime<Utc>) -> Result<(), AcceptError> {
+        let images = self.folders.images();
+        let synced = file
+            .sync_all()
+            .map_err(|source| failed(&images, "sync an image", source))
+            .and_then(|()| sync_folder(&images))
+            .and_then(|()| self.change(|transaction| durability::confirm(transaction, image)));
+        synced.map_err(|error| {
+            // A file system tells of lost pages once: a second try would take them for written.
+            if let Err(error) = self.withdraw(image, now) {
+                tracing::error!("an image that could not be made durable cannot be removed: {error}");
+            }
+            refused(error)
+        })
     }
 
     fn candidate<'a>(&self, arrival: &'a Arrival) -> Result<Candidate<'a>, AcceptError> {
@@ -134,8 +198,8 @@ impl Store {
         })
     }
 
-    /// The image is there already: its file is of no use, wherever it is by now.
-    fn repeated(&self, candidate: &Candidate<'_>, present: Present) -> Result<Taken, AcceptError> {
+    /// The image is there already: its file is of no use.
+    fn repeated(&self, candidate: &Candidate<'_>, present: &Present) -> Result<Taken, AcceptError> {
         let same = present.digest == candidate.digest;
         let event = if same {
             Event::ImageRepeated
@@ -151,14 +215,7 @@ impl Store {
         let detail = json!({ "image": candidate.key, "from": candidate.arrival.origin.to_string() });
         self.note(candidate.arrival.received.time, event, &present.number, &detail)
             .map_err(refused)?;
-        let adopted = self.folders.images().join(&candidate.file);
-        let mut unneeded: Vec<&Path> = vec![&candidate.arrival.path];
-        if present.file.as_ref() != Some(&candidate.file) {
-            unneeded.push(&adopted);
-        }
-        for path in unneeded {
-            Folders::remove(path).map_err(refused)?;
-        }
+        Folders::remove(&candidate.arrival.path).map_err(refused)?;
         Ok(Taken {
             image: present.image,
             accepted: Accepted::Known,
@@ -166,15 +223,8 @@ impl Store {
         })
     }
 
-    /// The new row's number, or the row that is there already.
-    fn insert(
-        &self,
-        transaction: &Transaction<'_>,
-        candidate: &Candidate<'_>,
-    ) -> Result<Result<i64, Present>, StoreError> {
-        if let Some(present) = find(transaction, &candidate.key)? {
-            return Ok(Err(present));
-        }
+    /// The new row's number.
+    fn insert(&self, transaction: &Transaction<'_>, candidate: &Candidate<'_>) -> Result<i64, StoreError> {
         let (case, number) = self.case_of(transaction, candidate)?;
         let sql = "UPDATE cases SET members = members + 1 WHERE id = ? RETURNING members";
         let member: i64 = transaction.prepare_cached(sql)?.query_row([case], |row| row.get(0))?;
@@ -184,8 +234,8 @@ impl Store {
             Origin::Dicom { .. } => None,
         };
         let sql = "INSERT INTO images (case_id, member, key, digest, state, urgent, received, origin, name, file, bytes, \
-                   sop_class_uid, transfer_syntax_uid, modality, body_part, view, image_type, instance_number) \
-                   VALUES (?, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   sop_class_uid, transfer_syntax_uid, modality, body_part, view, image_type, instance_number, durable) \
+                   VALUES (?, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)";
         transaction.prepare_cached(sql)?.execute(params![
             case,
             member,
@@ -206,20 +256,8 @@ impl Store {
             facts.instance_number,
         ])?;
         let image = transaction.last_insert_rowid();
-        let detail = json!({
-            "image": candidate.key,
-            "from": arrival.origin.to_string(),
-            "bytes": candidate.bytes,
-            "urgent": facts.urgent,
-        });
-        audit::append(
-            transaction,
-            arrival.received.time,
-            Event::ImageReceived,
-            &number,
-            &detail,
-        )?;
-        Ok(Ok(image))
+        note_received(transaction, candidate, &number)?;
+        Ok(image)
     }
 
     /// The case that an image belongs to, made if it is the first one; its row and its number.
@@ -345,16 +383,58 @@ fn grouping(facts: &Facts, key: &str) -> (&'static str, String) {
     }
 }
 
+/// An image whose file was lost came again: it waits once more, with the file that came. Gives its number.
+fn revive(transaction: &Transaction<'_>, candidate: &Candidate<'_>, lost: &Present) -> Result<i64, StoreError> {
+    let sql = "UPDATE images SET state = 'waiting', digest = ?2, file = ?3, bytes = ?4, received = ?5, finished = NULL, \
+               problem = NULL, durable = 0 WHERE id = ?1 RETURNING case_id";
+    let received = millis(candidate.arrival.received.time);
+    let case: i64 = transaction.prepare_cached(sql)?.query_row(
+        params![
+            lost.image,
+            candidate.digest,
+            candidate.file,
+            candidate.bytes as i64,
+            received
+        ],
+        |row| row.get(0),
+    )?;
+    let sql = "UPDATE cases SET received = ?2, settled = NULL WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute([case, received])?;
+    note_received(transaction, candidate, &lost.number)?;
+    Ok(lost.image)
+}
+
+fn note_received(transaction: &Transaction<'_>, candidate: &Candidate<'_>, number: &str) -> Result<(), StoreError> {
+    let arrival = candidate.arrival;
+    let detail = json!({
+        "image": candidate.key,
+        "from": arrival.origin.to_string(),
+        "bytes": candidate.bytes,
+        "urgent": candidate.facts.urgent,
+    });
+    audit::append(
+        transaction,
+        arrival.received.time,
+        Event::ImageReceived,
+        number,
+        &detail,
+    )
+}
+
 fn find(connection: &Connection, key: &str) -> Result<Option<Present>, StoreError> {
-    let sql =
-        "SELECT images.id, digest, state, number, file FROM images JOIN cases ON cases.id = case_id WHERE key = ?";
-    let found = connection.prepare_cached(sql)?.query_row([key], |row| {
+    let sql = format!(
+        "SELECT images.id, digest, state, number, durable, state = 'failed' AND \
+         interruptions < {INTERRUPTIONS_TO_GIVE_UP} AND faults < {FAULTS_TO_GIVE_UP} \
+         FROM images JOIN cases ON cases.id = case_id WHERE key = ?"
+    );
+    let found = connection.prepare_cached(&sql)?.query_row([key], |row| {
         Ok(Present {
             image: row.get(0)?,
             digest: row.get(1)?,
             state: row.get(2)?,
             number: row.get(3)?,
-            file: row.get(4)?,
+            durable: row.get(4)?,
+            is_lost: row.get(5)?,
         })
     });
     Ok(found.optional()?)

@@ -51,7 +51,7 @@ pub enum Event {
     NoModel,
     /// An image was given up.
     ImageFailed,
-    /// The file of an image that waits is gone.
+    /// The file of an image is gone, or did not reach the medium.
     ImageLost,
     /// Everything that came for a case has its result.
     CaseSettled,

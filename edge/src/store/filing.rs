@@ -134,6 +134,8 @@ impl Store {
             }
             Ok(())
         })?;
+        // A result that a power cut took would be looked for in these files.
+        self.make_durable()?;
         for (_, name) in &due {
             Folders::remove(&self.folders.images().join(name))?;
         }

@@ -116,15 +116,10 @@ impl Folders {
         name
     }
 
-    /// Gives a whole, synced file its place among the images; when this returns, it survives a power cut there.
+    /// Gives a whole file its place among the images, where nothing makes it durable yet.
     pub(super) fn adopt(&self, from: &Path, name: &str) -> Result<(), StoreError> {
-        let images = self.images();
-        let to = images.join(name);
-        fs::rename(from, &to).map_err(|source| failed(from, "move the image to its place", source))?;
-        sync_folder(&images).inspect_err(|_| {
-            // The file is the intake's again, as far as that can be had.
-            let _ = fs::rename(&to, from);
-        })
+        let to = self.images().join(name);
+        fs::rename(from, &to).map_err(|source| failed(from, "move the image to its place", source))
     }
 
     /// Gives the file back to the intake that it came from.

@@ -3,6 +3,7 @@
 //! - [`schema`]: the tables (SQLite in WAL mode)
 //! - [`config`], [`privacy`]: what is kept, and of patients how much
 //! - [`arrivals`], [`folders`]: taking images in, and the files beside the database
+//! - [`durability`]: what is on the medium, and what is not yet
 //! - [`queue`]: what waits for a model, urgent images first
 //! - [`results`], [`series`]: findings of images, and of cases by their worst images
 //! - [`filing`]: what is kept beside the database
@@ -16,15 +17,16 @@
 //! - [`startup`]: what a start finds and sets right
 //! - [`export`]: cases for a calibration
 //!
-//! Nothing that was accepted is lost and nothing is done twice, whenever the power goes: an image's file is synced and
-//! has its place before its row is committed, and the row is committed before anyone hears of success. A result and the
-//! image's new state are one transaction, with all that is owed to the outbox. A start compares files and rows.
+//! Nothing that was accepted is lost and nothing is done twice, whenever the power goes: an image's file, its place and its
+//! row are on the medium before anyone hears of success. A result and the image's new state are one transaction, with all
+//! that is owed to the outbox, and on the medium before anything is built on it. A start compares files and rows.
 
 pub mod arrivals;
 pub mod audit;
 pub mod browse;
 pub mod cases;
 pub mod config;
+pub mod durability;
 pub mod export;
 pub mod filing;
 pub mod folders;
@@ -43,6 +45,7 @@ pub mod verdicts;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -150,6 +153,8 @@ pub struct Store {
     owed: Vec<Kind>,
     /// When the last byte of an image was there that came since the start.
     arrived: Mutex<HashMap<i64, Instant>>,
+    /// Whether something was committed that need not be on the medium.
+    is_lazy: AtomicBool,
     bell: Bell,
 }
 
@@ -174,6 +179,7 @@ impl Store {
             config,
             owed,
             arrived: Mutex::default(),
+            is_lazy: AtomicBool::new(false),
             bell: Bell::default(),
         })
     }
@@ -204,12 +210,14 @@ impl Store {
         self.change(|transaction| audit::append(transaction, time, event, subject, detail))
     }
 
-    /// Where the audit trail ends.
+    /// Where the audit trail ends, on the medium too.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError`].
     pub fn audit_head(&self) -> Result<audit::Head, StoreError> {
-        audit::head(&self.reading())
+        let head = audit::head(&self.reading())?;
+        self.make_durable()?;
+        Ok(head)
     }
 
     /// Carries out `work` in one transaction, which is durable when this returns.
@@ -217,12 +225,13 @@ impl Store {
         in_transaction(&mut lock(&self.writer), work)
     }
 
-    /// As [`change`](Self::change), for what the database could find out again: a power cut may lose it, and it waits for
-    /// no medium.
+    /// As [`change`](Self::change), for what could be found out again, or is made durable before anybody relies on it: it
+    /// waits for no medium.
     fn change_lazily<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut writer = lock(&self.writer);
         writer.pragma_update(None, "synchronous", "NORMAL")?;
         let done = in_transaction(&mut writer, work);
+        self.is_lazy.store(true, Ordering::SeqCst);
         writer.pragma_update(None, "synchronous", "FULL")?;
         done
     }

@@ -25,12 +25,13 @@ pub struct Examined<'a> {
 }
 
 impl Store {
-    /// Stores a finding. Gives whether it was new: an image that is done already keeps its results.
+    /// Stores a finding. Gives whether it was new: an image that is done already keeps its results. It is on the medium
+    /// after the next [`make_durable`](Self::make_durable).
     ///
     /// # Errors
     /// [`StoreError`]; then nothing has changed.
     pub fn store_result(&self, examined: Examined<'_>, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let stored = self.change(|transaction| self.insert_result(transaction, examined, now))?;
+        let stored = self.change_lazily(|transaction| self.insert_result(transaction, examined, now))?;
         // Whoever examines it knows by now when it arrived.
         super::lock(&self.arrived).remove(&examined.image);
         Ok(stored)

@@ -25,7 +25,7 @@ const SUSPICION: &str = "store.suspect";
 pub struct Found {
     /// Images that wait.
     pub waiting: u64,
-    /// Files that no row names, and that nobody heard of success for.
+    /// Files that nobody heard of success for: no row names them, or they are not whole.
     pub removed: usize,
     /// Images that waited and whose files are gone.
     pub lost: usize,
@@ -116,6 +116,7 @@ impl Store {
     pub fn recover(&self, now: DateTime<Utc>) -> Result<Found, StoreError> {
         // Nobody heard of success for what was still on its way.
         let mut removed = Folders::sweep(self.folders.incoming(), &HashSet::new())?;
+        removed += self.settle_doubtful(now)?;
         let [images, pictures, outbox] = retention::named_files(&self.reading())?;
         removed += Folders::sweep(&self.folders.images(), &images)?;
         removed += Folders::sweep(&self.folders.pictures(), &pictures)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use scanside_edge::intake::arrival::Accepted;
 use scanside_edge::store::Store;
 use scanside_edge::store::audit::{Event, verify};
 use scanside_edge::store::images::ImageState;
@@ -46,6 +47,87 @@ fn an_image_whose_file_is_gone_is_told_and_holds_nothing_up() {
     let record = shelf.store.image(image).unwrap().unwrap();
     assert_eq!(record.state, ImageState::Failed);
     assert!(record.problem.unwrap().contains("send it again"));
+    let again = shelf.try_take(&radiograph("1.1", "1").bytes()).unwrap();
+    assert_eq!(
+        (again.image, again.accepted, again.finished),
+        (image, Accepted::New, false)
+    );
+    let record = shelf.store.image(image).unwrap().unwrap();
+    assert_eq!((record.state, record.problem), (ImageState::Waiting, None));
+    assert!(record.file.unwrap().is_file());
+    assert_eq!(shelf.store.waiting().unwrap(), 1);
+}
+
+/// As a power cut leaves it between an image's row and the moment when file and row are known to be on the medium.
+fn in_doubt(shelf: &Shelf, image: i64) {
+    let sql = "UPDATE images SET durable = 0 WHERE id = ?";
+    shelf.tool().execute(sql, [image]).unwrap();
+}
+
+fn tear(shelf: &Shelf, image: i64) {
+    let file = shelf.store.image(image).unwrap().unwrap().file.unwrap();
+    let length = fs::metadata(&file).unwrap().len();
+    fs::File::options()
+        .write(true)
+        .open(file)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+}
+
+#[test]
+fn what_a_power_cut_left_in_doubt_stays_if_it_is_whole() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    in_doubt(&shelf, image);
+    let found = shelf.store.recover(shelf.now).unwrap();
+    assert_eq!((found.waiting, found.removed, found.lost), (1, 0, 0));
+    assert_eq!(shelf.store.next_waiting(&[]).unwrap().unwrap().image, image);
+    let doubtful: i64 = shelf
+        .tool()
+        .query_row("SELECT count(*) FROM images WHERE durable = 0", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(doubtful, 0);
+}
+
+#[test]
+fn what_a_power_cut_tore_before_success_goes_and_may_come_again() {
+    let shelf = Shelf::new();
+    let [torn, kept] = ["1.1", "1.2"].map(|uid| shelf.take(&radiograph(uid, "1").bytes()));
+    let alone = shelf.take(&radiograph("2.1", "2").bytes());
+    shelf.judge(kept, crate::CLEAR);
+    for image in [torn, alone] {
+        in_doubt(&shelf, image);
+        tear(&shelf, image);
+    }
+    assert_eq!(shelf.store.recover(shelf.now).unwrap().removed, 2);
+    assert_eq!((shelf.store.waiting().unwrap(), shelf.files("images").len()), (0, 1));
+    assert!(
+        shelf.store.case_of_image(alone).unwrap().is_none(),
+        "it was alone in its case"
+    );
+    let case = shelf.store.case_of_image(kept).unwrap().unwrap();
+    assert_eq!((case.images.waiting, case.images.done), (0, 1));
+    let connection = scanside_edge::store::open_reader(shelf.folder.path()).unwrap();
+    assert!(verify(&connection, None).unwrap().problems.is_empty());
+    for uid in ["1.1", "2.1"] {
+        let study = &uid[..1];
+        shelf.take(&radiograph(uid, study).bytes());
+    }
+    assert_eq!(shelf.store.waiting().unwrap(), 2);
+}
+
+#[test]
+fn a_result_outlives_the_file_that_a_power_cut_tore() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, crate::CLEAR);
+    in_doubt(&shelf, image);
+    tear(&shelf, image);
+    shelf.store.recover(shelf.now).unwrap();
+    let record = shelf.store.image(image).unwrap().unwrap();
+    assert_eq!((record.state, record.file), (ImageState::Done, None));
+    assert_eq!(shelf.store.results_of_image(image).unwrap().len(), 1);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! An object on its way into the spool: a DICOM file (PS3.10 section 7.1) that is written as its fragments come, so that
 //! no object is in memory as a whole.
 //!
-//! Until it is whole and synced the file has the ending [`UNFINISHED`]; whatever goes wrong before, it is removed.
+//! Until it is whole the file has the ending [`UNFINISHED`]; whatever goes wrong before, it is removed. Syncing it is the
+//! acceptor's work.
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -174,7 +175,7 @@ impl Reception {
         self.digest.update(fragment);
     }
 
-    /// Makes the content durable.
+    /// Ends the file.
     ///
     /// # Errors
     /// The first fault; no file is left.
@@ -184,7 +185,7 @@ impl Reception {
         let file = file
             .into_inner()
             .map_err(|error| StoreError::writing("write the object into the spool", error.into_error()))?;
-        let path = make_durable(file)?;
+        let path = name(file)?;
         Ok(Whole {
             path,
             bytes: self.meta_bytes + self.bytes,
@@ -240,11 +241,8 @@ fn check_identity(beginning: &[u8], announced: &Announced) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Syncs the file and gives it its name, which the acceptor makes durable together with its own.
-fn make_durable(file: NamedTempFile) -> Result<PathBuf, StoreError> {
-    file.as_file()
-        .sync_all()
-        .map_err(|source| StoreError::writing("sync the object", source))?;
+/// Gives a whole file its name.
+fn name(file: NamedTempFile) -> Result<PathBuf, StoreError> {
     let path = file.path().with_extension("dcm");
     file.persist_noclobber(&path)
         .map_err(|error| StoreError::writing("rename the object", error.error))?;

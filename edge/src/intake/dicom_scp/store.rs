@@ -73,7 +73,7 @@ pub(super) struct Stored {
     pub(super) dataset_bytes: u64,
 }
 
-/// Makes the object durable and hands it on.
+/// Hands the object on, which makes it durable.
 ///
 /// # Errors
 /// [`StoreError`]; nothing of the object is left.
