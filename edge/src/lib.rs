@@ -16,6 +16,7 @@
 //! - [`controls`]: what people press, and what comes of it
 //! - [`outbox`]: what leaves the appliance: DICOM to the archive, JSON to a folder
 //! - [`intake`], [`daemon`]: images from a folder or scanner, new models over the serial line
+//! - [`dimse`]: command sets of DICOM messages, read and written
 //! - [`implementation`]: how this program calls itself in DICOM
 //! - [`cli`], [`config`], [`exit`]: the program
 
@@ -27,6 +28,7 @@ pub mod config;
 pub mod controls;
 pub mod daemon;
 pub mod decision;
+pub mod dimse;
 pub mod examination;
 pub mod exit;
 pub mod finding;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dicom_ul::Pdu;
 use dicom_ul::pdu::{AbortRQServiceProviderReason, AbortRQSource, PDataValue, PDataValueType};
 
-use super::commands::{C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, CommandError, Request};
+use super::commands::{CommandError, Request};
 use super::message::{Assembly, Event, MessageError};
 use super::negotiation::{Agreement, Answer, Context, Refused, negotiate};
 use super::receive::{Reception, StoreError};
@@ -14,6 +14,7 @@ use super::statistics::Place;
 use super::status::Status;
 use super::wire::{Wire, WireError};
 use super::{Scp, Sender, sop_classes, store, uid};
+use crate::dimse::{C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ};
 use crate::intake::arrival::Accepted;
 
 /// The ARTIM timer (PS3.8 section 9.1.5): a peer that connects says at once what it wants.

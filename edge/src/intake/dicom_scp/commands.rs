@@ -1,47 +1,19 @@
-//! Command sets (PS3.7 section 6.3, Annex E): read in place, because a length that a sender claims is no reason to take
-//! memory.
+//! What senders ask for (PS3.7 9.3), and the answers.
 
 use super::status::Status;
 use super::uid;
+use crate::dimse::{self, CommandSet, Elements};
 
-/// Bits of Command Field (0000,0100).
-pub(super) const C_STORE_RQ: u16 = 0x0001;
-pub(super) const C_ECHO_RQ: u16 = 0x0030;
-pub(super) const C_CANCEL_RQ: u16 = 0x0FFF;
-const RESPONSE: u16 = 0x8000;
-
-/// Command Data Set Type (0000,0800) of a message without data set; every other value means that there is one.
-const NO_DATA_SET: u16 = 0x0101;
 /// Longest Error Comment (0000,0902), in characters.
 const LONGEST_COMMENT: usize = 64;
-
-/// Elements of group 0000.
-const GROUP_LENGTH: u16 = 0x0000;
-const AFFECTED_SOP_CLASS_UID: u16 = 0x0002;
-const COMMAND_FIELD: u16 = 0x0100;
-const MESSAGE_ID: u16 = 0x0110;
-const MESSAGE_ID_RESPONDED_TO: u16 = 0x0120;
-const DATA_SET_TYPE: u16 = 0x0800;
-const STATUS: u16 = 0x0900;
-const ERROR_COMMENT: u16 = 0x0902;
-const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
 
 /// Why a command set is none: nothing can be answered to it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// An element reaches beyond the end.
-    #[error("the command set ends within element (0000,{element:04X})")]
-    Cut {
-        /// The element's number.
-        element: u16,
-    },
-    /// An element of another group.
-    #[error("the command set holds an element of group {group:04X}")]
-    Group {
-        /// The group.
-        group: u16,
-    },
+    /// It is malformed.
+    #[error(transparent)]
+    Malformed(#[from] dimse::Malformed),
     /// What every command has is missing.
     #[error("the command set has no {0}")]
     Missing(&'static str),
@@ -66,30 +38,28 @@ impl Request {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, CommandError> {
         let (mut field, mut message_id, mut data_set) = (None, None, None);
         let (mut sop_class_uid, mut sop_instance_uid) = (None, None);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (element, value, next) = first_element(rest)?;
+        for element in Elements::of(bytes) {
+            let (element, value) = element?;
             match element {
-                AFFECTED_SOP_CLASS_UID => sop_class_uid = text(value),
-                AFFECTED_SOP_INSTANCE_UID => sop_instance_uid = text(value),
-                COMMAND_FIELD => field = number(value),
-                MESSAGE_ID => message_id = number(value),
-                DATA_SET_TYPE => data_set = number(value),
+                dimse::AFFECTED_SOP_CLASS_UID => sop_class_uid = text(value),
+                dimse::AFFECTED_SOP_INSTANCE_UID => sop_instance_uid = text(value),
+                dimse::COMMAND_FIELD => field = dimse::number(value),
+                dimse::MESSAGE_ID => message_id = dimse::number(value),
+                dimse::DATA_SET_TYPE => data_set = dimse::number(value),
                 _ => {}
             }
-            rest = next;
         }
         let field = field.ok_or(CommandError::Missing("Command Field (0000,0100)"))?;
-        if field & RESPONSE != 0 {
+        if field & dimse::RESPONSE != 0 {
             return Err(CommandError::Response(field));
         }
         let data_set = data_set.ok_or(CommandError::Missing("Command Data Set Type (0000,0800)"))?;
         // A C-CANCEL names the message that it cancels in the place of an answer's, and has no id.
-        let message_id = message_id.or((field == C_CANCEL_RQ).then_some(0));
+        let message_id = message_id.or((field == dimse::C_CANCEL_RQ).then_some(0));
         Ok(Self {
             field,
             message_id: message_id.ok_or(CommandError::Missing("Message ID (0000,0110)"))?,
-            has_data_set: data_set != NO_DATA_SET,
+            has_data_set: data_set != dimse::NO_DATA_SET,
             sop_class_uid,
             sop_instance_uid,
         })
@@ -97,68 +67,29 @@ impl Request {
 
     /// The command set that answers this request. `comment` goes to whoever looks after the sender.
     pub(super) fn response(&self, status: Status, comment: &str) -> Vec<u8> {
-        let mut elements = Vec::new();
+        let mut set = CommandSet::default();
         if let Some(class) = &self.sop_class_uid {
-            put_text(&mut elements, AFFECTED_SOP_CLASS_UID, class, 0);
+            set = set.uid(dimse::AFFECTED_SOP_CLASS_UID, class);
         }
-        put_number(&mut elements, COMMAND_FIELD, self.field | RESPONSE);
-        put_number(&mut elements, MESSAGE_ID_RESPONDED_TO, self.message_id);
-        put_number(&mut elements, DATA_SET_TYPE, NO_DATA_SET);
-        put_number(&mut elements, STATUS, status.code());
+        set = set
+            .number(dimse::COMMAND_FIELD, self.field | dimse::RESPONSE)
+            .number(dimse::MESSAGE_ID_RESPONDED_TO, self.message_id)
+            .number(dimse::DATA_SET_TYPE, dimse::NO_DATA_SET)
+            .number(dimse::STATUS, status.code());
         if !comment.is_empty() {
-            put_text(&mut elements, ERROR_COMMENT, cut(comment), b' ');
+            set = set.text(dimse::ERROR_COMMENT, cut(comment));
         }
         if let Some(instance) = &self.sop_instance_uid {
-            put_text(&mut elements, AFFECTED_SOP_INSTANCE_UID, instance, 0);
+            set = set.uid(dimse::AFFECTED_SOP_INSTANCE_UID, instance);
         }
-        let mut command = Vec::with_capacity(elements.len() + 12);
-        put(&mut command, GROUP_LENGTH, &(elements.len() as u32).to_le_bytes());
-        command.extend(elements);
-        command
+        set.into_bytes()
     }
-}
-
-/// Number, value, and what follows.
-fn first_element(bytes: &[u8]) -> Result<(u16, &[u8], &[u8]), CommandError> {
-    let &[g0, g1, e0, e1, a, b, c, d, ref rest @ ..] = bytes else {
-        return Err(CommandError::Cut { element: 0 });
-    };
-    let (group, element) = (u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
-    if group != 0 {
-        return Err(CommandError::Group { group });
-    }
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    let (value, next) = rest.split_at_checked(length).ok_or(CommandError::Cut { element })?;
-    Ok((element, value, next))
 }
 
 /// `None` for what is no UID.
 fn text(value: &[u8]) -> Option<String> {
     let text = uid::trimmed(std::str::from_utf8(value).ok()?);
     uid::is_well_formed(text).then(|| text.to_owned())
-}
-
-fn number(value: &[u8]) -> Option<u16> {
-    value.first_chunk().map(|&bytes| u16::from_le_bytes(bytes))
-}
-
-fn put(out: &mut Vec<u8>, element: u16, value: &[u8]) {
-    out.extend([0, 0]);
-    out.extend(element.to_le_bytes());
-    out.extend((value.len() as u32).to_le_bytes());
-    out.extend(value);
-}
-
-fn put_number(out: &mut Vec<u8>, element: u16, value: u16) {
-    put(out, element, &value.to_le_bytes());
-}
-
-fn put_text(out: &mut Vec<u8>, element: u16, value: &str, padding: u8) {
-    let mut bytes = value.as_bytes().to_vec();
-    if !bytes.len().is_multiple_of(2) {
-        bytes.push(padding);
-    }
-    put(out, element, &bytes);
 }
 
 /// The beginning of a comment; ours are ASCII.
@@ -176,6 +107,7 @@ mod tests {
     use dicom_object::InMemDicomObject;
 
     use super::*;
+    use crate::dimse::{C_CANCEL_RQ, C_STORE_RQ};
 
     type Element = DataElement<InMemDicomObject>;
 
@@ -224,7 +156,6 @@ mod tests {
         assert_eq!(number(tags::MESSAGE_ID_BEING_RESPONDED_TO), 7);
         assert_eq!(number(tags::COMMAND_DATA_SET_TYPE), 0x0101);
         assert_eq!(number(tags::STATUS), 0xA700);
-        assert_eq!(number(tags::COMMAND_GROUP_LENGTH) as usize, answer.len() - 12);
         let text = |tag| {
             read.element(tag)
                 .unwrap()
@@ -264,10 +195,8 @@ mod tests {
             us(tags::COMMAND_DATA_SET_TYPE, 0x0101),
         ]);
         assert_eq!(Request::read(&cancel).unwrap().field, C_CANCEL_RQ);
-        assert_eq!(
-            Request::read(&[8, 0, 0, 0, 0, 0, 0, 0]),
-            Err(CommandError::Group { group: 8 })
-        );
+        let group = dimse::Malformed::Group { group: 8 };
+        assert_eq!(Request::read(&[8, 0, 0, 0, 0, 0, 0, 0]), Err(group.into()));
     }
 
     #[test]
@@ -281,8 +210,6 @@ mod tests {
                 let _ = Request::read(&damaged);
             }
         }
-        let claims = [0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0];
-        assert_eq!(Request::read(&claims), Err(CommandError::Cut { element: 0x0100 }));
     }
 
     #[test]
