@@ -51,6 +51,11 @@ const BENCHES: &[Bench] = &[
         command: &["bench", "--package", "scanside-edge", "--bench", "latency"],
     },
     Bench {
+        name: "start",
+        what: "from the start of the service until its model serves",
+        command: &["bench", "--package", "scanside-edge", "--bench", "start"],
+    },
+    Bench {
         name: "line",
         what: "how much of a serial line scanside-flash uses",
         command: &["bench", "--package", "scanside-flash", "--bench", "line_rate"],

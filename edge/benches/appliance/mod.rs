@@ -62,13 +62,18 @@ impl Appliance {
         &self.bundle
     }
 
-    /// Starts it, and lets it examine an image, so that it is warm.
-    pub fn start(&self) -> Result<Running<'_>, Box<dyn Error>> {
+    /// As it was when it had been set up.
+    pub fn renew(&self) -> Result<(), Box<dyn Error>> {
         let state = self.site.path("state");
         if state.exists() {
             fs::remove_dir_all(&state)?;
         }
-        copy(&self.set_up, &state)?;
+        copy(&self.set_up, &state)
+    }
+
+    /// Starts it, and lets it examine an image, so that it is warm.
+    pub fn start(&self) -> Result<Running<'_>, Box<dyn Error>> {
+        self.renew()?;
         let mut setup = Setup::new(&self.site);
         setup.tasks = Box::new(|config| {
             let port = config.dicom.clone().map(DicomPort::new);
