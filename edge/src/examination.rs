@@ -8,14 +8,18 @@ use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use imaging::decode::{self, DecodeError, Limits, Source};
-use imaging::{GreyImage, quality};
+use imaging::quality::{self, Quality};
+use imaging::{GreyImage, small_image};
 
 use crate::calibration::SiteCalibration;
 use crate::codes::Reason;
 use crate::decision::{Decision, DecisionKind, decide};
 use crate::finding::{self, Engine, Finding, ImageSource, NOTICE, SCHEMA, Timings};
-use crate::inference::{Model, ModelError};
+use crate::inference::{Model, ModelError, Prediction};
 use crate::intended_use;
+
+/// Longest side of the picture that stands in for a larger image, in pixels.
+pub const SMALL_SIDE: usize = 768;
 
 /// Examines one image after the other with one model.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Examination {
     pub finding: Finding,
     /// The image, if it could be decoded.
     pub image: Option<Arc<GreyImage>>,
+    /// The picture of at most [`SMALL_SIDE`] pixels a side that stands in for it on screens, if it is larger.
+    pub small: Option<Arc<GreyImage>>,
     /// Why there is no image.
     pub refused: Option<DecodeError>,
 }
@@ -68,6 +74,14 @@ pub enum Stage {
     Quality,
     /// The network.
     Network,
+}
+
+impl Examination {
+    /// What screens show of the image.
+    #[must_use]
+    pub fn shown(&self) -> Option<&GreyImage> {
+        self.small.as_deref().or(self.image.as_deref())
+    }
 }
 
 impl Decoded {
@@ -183,6 +197,7 @@ impl Examiner {
                 return Ok(Examination {
                     finding,
                     image: None,
+                    small: None,
                     refused: Some(refused),
                 });
             }
@@ -190,25 +205,31 @@ impl Examiner {
         let size = [image.height(), image.width()];
         finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
         finding.warnings = warnings(&image, if decoded.others_left_out { frames } else { 1 });
-        self.assess(&image, &mut finding, tell)?;
+        let small = self.assess(&image, &mut finding, tell)?;
         finding.timings_ms.total += milliseconds(start);
         Ok(Examination {
             finding,
+            small: small.map(Arc::new),
             image: Some(image),
             refused: None,
         })
     }
 
     /// Intended use, quality gate, network, decision. An image of another kind than the model's may well fail a gate that
-    /// is made for the model's: then its kind is told first.
-    fn assess(&mut self, image: &GreyImage, finding: &mut Finding, tell: &dyn Fn(Stage)) -> Result<(), ModelError> {
+    /// is made for the model's: then its kind is told first. Gives the small picture of a large image.
+    fn assess(
+        &mut self,
+        image: &GreyImage,
+        finding: &mut Finding,
+        tell: &dyn Fn(Stage),
+    ) -> Result<Option<GreyImage>, ModelError> {
         tell(Stage::Quality);
-        // Both go through all of the image, on a thread each.
-        let ((quality, took), prepared) = thread::scope(|scope| {
-            let quality = scope.spawn(|| timed(|| quality::assess(image)));
-            let prepared = timed(|| self.model.prepare(image));
-            let quality = quality.join().unwrap_or_else(|panic| resume_unwind(panic));
-            (quality, prepared)
+        // The network does not wait for the verdict on the quality, which is rarely a bad one.
+        let (((small, quality), took), predicted) = thread::scope(|scope| {
+            let look = scope.spawn(|| timed(|| look(image)));
+            let predicted = self.predict(image, &mut finding.timings_ms, tell);
+            let look = look.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (look, predicted)
         });
         let reasons = quality.reasons(&self.model.manifest().quality);
         finding.quality = Some(quality);
@@ -216,24 +237,35 @@ impl Examiner {
         let usage = intended_use::check(&image.meta, &self.model.manifest().intended_use);
         finding.unchecked_use = usage.unknown;
         if !reasons.is_empty() {
+            // Whatever the network says of such an image is not heard.
             let reasons = reasons.iter().map(|r| Reason::with_code(r.code(), r.message()));
             finding.decision = not_readable(usage.outside.into_iter().chain(reasons).collect());
-            return Ok(());
+            return Ok(small);
         }
-        finding.timings_ms.prepare = prepared.1;
-        prepared.0?;
-        tell(Stage::Network);
-        let (prediction, took) = timed(|| self.model.run());
-        let prediction = prediction?;
-        self.has_run = true;
-        finding.timings_ms.inference = took;
+        let prediction = predicted?;
         let manifest = self.model.manifest();
         finding.decision = decide(manifest, &prediction.probabilities, prediction.novelty, &usage.outside);
         finding.probabilities = finding::label_probabilities(manifest, &prediction.probabilities);
         finding.conformal = finding::prediction_set(manifest, &prediction.probabilities);
         finding.novelty = finding::novelty_value(manifest, &prediction);
         finding.heatmaps = finding::heatmaps(manifest, &prediction.maps);
-        Ok(())
+        Ok(small)
+    }
+
+    fn predict(
+        &mut self,
+        image: &GreyImage,
+        timings: &mut Timings,
+        tell: &dyn Fn(Stage),
+    ) -> Result<Prediction, ModelError> {
+        let (prepared, took) = timed(|| self.model.prepare(image));
+        timings.prepare = took;
+        prepared?;
+        tell(Stage::Network);
+        let (prediction, took) = timed(|| self.model.run());
+        timings.inference = took;
+        self.has_run |= prediction.is_ok();
+        prediction
     }
 
     fn blank(&self, request: Request<'_>, source: ImageSource) -> Finding {
@@ -257,6 +289,14 @@ impl Examiner {
             notice: NOTICE.to_owned(),
         }
     }
+}
+
+/// The small picture of a large image, and the quality by it.
+fn look(image: &GreyImage) -> (Option<GreyImage>, Quality) {
+    let small = small_image(image, SMALL_SIDE);
+    let size = [image.height(), image.width()];
+    let quality = quality::assess_by(small.as_ref().unwrap_or(image), size);
+    (small, quality)
 }
 
 /// The decision on an image that cannot be assessed.

@@ -19,4 +19,4 @@ mod resample;
 pub use decode::{DecodeError, Limits, Source};
 pub use grey::{GreyImage, ImageMeta, ModalityLut, Photometric, Pixels, Voi, WindowFunction};
 pub use preprocess::PreprocessSpec;
-pub use resample::{display_picture, fit_size};
+pub use resample::{display_picture, fit_size, small_image};

@@ -179,9 +179,14 @@ impl Quality {
 
 /// Measures an image. One of fewer than 8 pixels a side measures zero everywhere, which the limits refuse.
 pub fn assess(image: &GreyImage) -> Quality {
+    assess_by(image, image.pixels.shape())
+}
+
+/// As [`assess`], of an image of `size` `[H,W]` by a smaller picture of it ([`small_image`](crate::small_image)).
+pub fn assess_by(image: &GreyImage, of: [usize; 2]) -> Quality {
     let size = image.pixels.shape();
     let mut quality = Quality {
-        size,
+        size: of,
         exposure: 0.0,
         black_fraction: 1.0,
         white_fraction: 0.0,

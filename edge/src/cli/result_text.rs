@@ -108,6 +108,7 @@ mod tests {
         let examination = Examination {
             finding,
             image: None,
+            small: None,
             refused: None,
         };
         let view = result_view(&examination, &example::manifest(), Language::English.words(), "12:00");

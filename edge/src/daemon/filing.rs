@@ -26,6 +26,8 @@ use crate::store::{Store, StoreError};
 
 /// How often to look for what nobody announced.
 const REST: Duration = Duration::from_millis(500);
+/// The longest time that filing a result waits for its drawing.
+const DISPLAY: Duration = Duration::from_millis(50);
 /// How often to look for what is too old and for space.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often while space is short.
@@ -128,6 +130,9 @@ impl Filing {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
+            if item.is_some() {
+                self.shared.wait_for_display(DISPLAY);
+            }
             let passed = self.pass(item);
             self.tell(&passed);
             if passed.is_err() {
@@ -238,8 +243,7 @@ impl Filing {
         if self.store.config().keep != Keep::Pictures {
             return Ok(());
         }
-        let picture = examination.image.as_deref().and_then(small_picture);
-        match picture {
+        match small_picture(examination) {
             Some(png) => self.store.keep_picture(image, &png),
             None => Ok(()),
         }
@@ -255,6 +259,7 @@ impl Filing {
         let examination = Examination {
             finding: result.finding.clone(),
             image: decoded.ok().map(Arc::new),
+            small: None,
             refused: None,
         };
         Ok(Some(OwedImage {

@@ -35,6 +35,11 @@ pub fn run(
         }
         checked?;
         liveness.alive(&viewer.status());
-        viewer.turn(shared.wait_for_input(REST));
+        let input = shared.wait_for_input(REST);
+        let has_news = input.news.is_some();
+        viewer.turn(input);
+        if has_news {
+            shared.drawn();
+        }
     }
 }

@@ -102,6 +102,9 @@ pub struct Shared {
     serving: Mutex<BTreeMap<u32, Served>>,
     input: Mutex<Input>,
     has_input: Condvar,
+    /// Whether a result waits for the display, or is being drawn.
+    is_drawing: Mutex<bool>,
+    has_drawn: Condvar,
     work: Mutex<Option<Work>>,
     serving_pulse: Pulse,
     filing_pulse: Pulse,
@@ -123,6 +126,8 @@ impl Shared {
             serving: Mutex::default(),
             input: Mutex::default(),
             has_input: Condvar::new(),
+            is_drawing: Mutex::new(false),
+            has_drawn: Condvar::new(),
             work: Mutex::default(),
             serving_pulse: Pulse::default(),
             filing_pulse: Pulse::default(),
@@ -205,6 +210,7 @@ impl Shared {
 
     /// Something for the display; what it was too slow for is replaced.
     pub fn show(&self, news: News) {
+        *lock(&self.is_drawing) = true;
         lock(&self.input).news = Some(news);
         self.has_input.notify_all();
     }
@@ -222,6 +228,20 @@ impl Shared {
             .has_input
             .wait_timeout_while(input, patience, |input| input.is_empty());
         std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// The news were drawn.
+    pub fn drawn(&self) {
+        *lock(&self.is_drawing) = false;
+        self.has_drawn.notify_all();
+    }
+
+    /// Waits until no news wait for the display, for at most `patience`: what nobody waits for leaves the processors to it.
+    pub fn wait_for_display(&self, patience: Duration) {
+        let is_drawing = lock(&self.is_drawing);
+        let _ = self
+            .has_drawn
+            .wait_timeout_while(is_drawing, patience, |is_drawing| *is_drawing);
     }
 
     /// The image that is examined.

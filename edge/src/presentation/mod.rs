@@ -17,19 +17,16 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use imaging::colormap::Colormap;
 use imaging::overlay::{OverlayTable, paint, upsample_heatmap};
-use imaging::{GreyImage, display_picture, fit_size};
+use imaging::{GreyImage, display_picture, fit_size, small_image};
 
 use crate::decision::DecisionKind;
-use crate::examination::Examination;
+use crate::examination::{Examination, SMALL_SIDE};
 use crate::finding::{Finding, Heatmap, ImageSource};
 use crate::screens::{ApplianceMarks, Bar, CaseMarks, Edges, HeatmapView, ResultState, ResultView};
 use crate::text::words::{Language, Words};
 
 /// Longest side of a heatmap picture, in pixels.
 const PICTURE_SIDE: usize = 1024;
-
-/// Longest side of a picture that is kept, in pixels: half of the largest screen's height is the most that shows it.
-const SMALL_SIDE: usize = 768;
 
 /// An RGB picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +54,8 @@ pub fn result_view<'a>(
         headline: headline(finding, Some(manifest), words),
         next_step: next_step(finding.decision.kind, words).to_owned(),
         code: finding.decision.reasons.first().map(|reason| reason.code.clone()),
-        image: examination.image.as_deref(),
-        heatmap: heatmap_view(examination, manifest, words),
+        image: examination.shown(),
+        heatmap: heatmap_view(examination, examination.shown(), manifest, words),
         series: None,
         bars: bars(finding, manifest, words),
         reasons: reasons::remarks(finding, manifest, words),
@@ -164,7 +161,7 @@ pub fn next_step(kind: DecisionKind, words: &Words) -> &'static str {
 #[must_use]
 pub fn heatmap_picture(examination: &Examination, manifest: &Manifest) -> Option<RgbPicture> {
     let image = examination.image.as_deref()?;
-    let view = heatmap_view(examination, manifest, Language::English.words())?;
+    let view = heatmap_view(examination, Some(image), manifest, Language::English.words())?;
     let size = [image.height(), image.width()];
     let picture = if size.iter().all(|side| *side <= PICTURE_SIDE) {
         size
@@ -181,16 +178,14 @@ pub fn heatmap_picture(examination: &Examination, manifest: &Manifest) -> Option
     })
 }
 
-/// A small grey picture of an image as PNG, for screens that show it when its file is gone: at most 768 pixels a side,
-/// windowed as the file says.
+/// What screens show of an image as PNG, for when its file is gone: grey, at most [`SMALL_SIDE`] pixels a side, windowed as
+/// the file says.
 #[must_use]
-pub fn small_picture(image: &GreyImage) -> Option<Vec<u8>> {
+pub fn small_picture(examination: &Examination) -> Option<Vec<u8>> {
+    let image = examination.shown()?;
+    let small = small_image(image, SMALL_SIDE);
+    let image = small.as_ref().unwrap_or(image);
     let size = [image.height(), image.width()];
-    let size = if size.iter().all(|side| *side <= SMALL_SIDE) {
-        size
-    } else {
-        fit_size(size, [SMALL_SIDE, SMALL_SIDE])
-    };
     let grey = display_picture(image, size)?;
     let (width, height) = (u32::try_from(size[1]).ok()?, u32::try_from(size[0]).ok()?);
     let mut png = Vec::new();
@@ -219,8 +214,13 @@ fn shown_heatmap(finding: &Finding) -> Option<&Heatmap> {
     of_flagged.or_else(|| finding.heatmaps.first())
 }
 
-fn heatmap_view(examination: &Examination, manifest: &Manifest, words: &Words) -> Option<HeatmapView> {
-    let image: &GreyImage = examination.image.as_deref()?;
+fn heatmap_view(
+    examination: &Examination,
+    image: Option<&GreyImage>,
+    manifest: &Manifest,
+    words: &Words,
+) -> Option<HeatmapView> {
+    let image = image?;
     let heatmap = shown_heatmap(&examination.finding)?;
     let cam = heatmap.to_array()?;
     let field = manifest.preprocess.source_rect(image.height(), image.width()).ok()?;
@@ -376,6 +376,7 @@ mod tests {
         let examination = Box::leak(Box::new(Examination {
             finding,
             image: None,
+            small: None,
             refused: None,
         }));
         result_view(examination, &example::manifest(), ENGLISH.words(), "12:00")

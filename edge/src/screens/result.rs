@@ -114,15 +114,15 @@ impl ResultScreen {
             Page::Words => painter.words_panel(view, layout)?,
         }
         painter.banner(view, layout, &place.next_step)?;
-        let number = pages.iter().position(|one| *one == page).unwrap_or(0) + 1;
+        let (number, count) = (pages.iter().position(|one| *one == page).unwrap_or(0) + 1, pages.len());
         let code = view.code.as_deref();
         let code = code.filter(|_| !banner::code_fits(view, &self.lettering.fonts, layout));
         let remark = Remark {
             code: code.map(|code| (code, palette::accent(view.state))),
             source: &view.source,
-            page: [number, pages.len()],
+            page: [number, count],
             keys: Keys::Result {
-                looks: self.looks(view, screen).len() > 1,
+                looks: with_plain(pages, view).len() > 1,
                 opinion: !view.bars.is_empty(),
             },
         };
@@ -131,11 +131,7 @@ impl ResultScreen {
 
     /// What the button that changes the look shows, in turn: the result, the same without heat, its further pages.
     pub fn looks(&self, view: &ResultView, screen: Size) -> Vec<Page> {
-        let mut looks = self.pages(view, screen);
-        if view.image.is_some() && view.heatmap.is_some() {
-            looks.insert(1, Page::Plain);
-        }
-        looks
+        with_plain(self.pages(view, screen), view)
     }
 
     /// The pages that a result takes on a screen. There is one, unless the screen is too small for every sentence to
@@ -188,6 +184,14 @@ impl ResultScreen {
             next_step_cut: !all,
         }
     }
+}
+
+/// The pages with the look without heat behind the first.
+fn with_plain(mut pages: Vec<Page>, view: &ResultView) -> Vec<Page> {
+    if view.image.is_some() && view.heatmap.is_some() {
+        pages.insert(1, Page::Plain);
+    }
+    pages
 }
 
 /// Where a page stands, with the lines of its banner.

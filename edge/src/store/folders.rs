@@ -12,6 +12,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bundle::container::hexadecimal;
@@ -21,6 +22,8 @@ use super::StoreError;
 
 /// Hexadecimal digits of an image's file name.
 const NAME_DIGITS: usize = 40;
+/// Room for the numbers of two images.
+const NOTE_BYTES: usize = 63;
 
 /// The folders of a state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,13 +190,17 @@ impl Folders {
     pub(super) fn note_examining(&self, images: &[i64]) -> Result<(), StoreError> {
         let text: Vec<String> = images.iter().map(i64::to_string).collect();
         let path = self.examining();
-        fs::write(&path, text.join("\n")).map_err(|source| failed(&path, "write the file", source))
+        // Always as long as before: a file that is cut and grows again waits for whatever the file system is writing.
+        let text = format!("{:<NOTE_BYTES$}\n", text.join("\n"));
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        file.and_then(|file| file.write_all_at(text.as_bytes(), 0))
+            .map_err(|source| failed(&path, "write the file", source))
     }
 
     /// Which images were under examination when the service ended.
     pub(super) fn was_examining(&self) -> Vec<i64> {
         let text = fs::read_to_string(self.examining()).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
     }
 }
 

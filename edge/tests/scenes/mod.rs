@@ -175,6 +175,7 @@ fn assessed(name: &'static str, age_years: f32, answer: &Answer) -> Scene {
         examination: Examination {
             finding,
             image: Some(Arc::new(image)),
+            small: None,
             refused: None,
         },
     }
@@ -196,6 +197,7 @@ fn under_exposed() -> Scene {
         examination: Examination {
             finding,
             image: Some(Arc::new(image)),
+            small: None,
             refused: None,
         },
     }
@@ -213,6 +215,7 @@ fn cut_file() -> Scene {
         examination: Examination {
             finding,
             image: None,
+            small: None,
             refused: Some(error),
         },
     }

@@ -131,6 +131,7 @@ impl OpenCase {
         let examination = Examination {
             image: picture_of(store, &worst)?.map(Arc::new),
             finding: worst.finding,
+            small: None,
             refused: None,
         };
         Ok(Content::Found {
