@@ -61,6 +61,6 @@ impl<T: Copy + Default> GreyTable<T> {
 impl GreyTable<f32> {
     /// The table for 8-bit display values, 0..=255.
     pub fn to_u8(&self) -> GreyTable<u8> {
-        self.map_values(|unit| (unit * 255.0).round() as u8)
+        self.map_values(|unit| (unit * 255.0 + 0.5) as u8)
     }
 }
