@@ -294,10 +294,7 @@ impl Filing {
     fn make(&self, maker: &mut dyn ObjectMaker, owed: &[Entry]) -> Result<(), StoreError> {
         let Some(first) = owed.first() else { return Ok(()) };
         let now = self.shared.now();
-        let results = match first.image {
-            Some(image) => self.store.results_of_image(image)?,
-            None => self.store.worst_results(first.case, REPORTED)?,
-        };
+        let results = self.store.reported(first.case, first.image, REPORTED)?;
         let mut images = Vec::new();
         for result in &results {
             images.extend(self.examination(result)?);

@@ -9,7 +9,10 @@ use super::images::{self, ImageRecord, ResultRecord};
 use super::privacy::Person;
 use super::verdicts::Opinion;
 use super::{Store, StoreError, results, time};
-use crate::decision::DecisionKind;
+use crate::codes::Reason;
+use crate::decision::{Decision, DecisionKind};
+use crate::finding::{Finding, OfSeries};
+use crate::text::words::Language;
 
 /// Results that stand for a series on a screen.
 pub const STRIP: u32 = 8;
@@ -112,6 +115,50 @@ pub struct Summary {
     pub role: String,
 }
 
+impl CaseRecord {
+    /// The finding of the image that stands for the case, with what the whole case amounts to: of a series that is not what
+    /// its worst slice would come to alone. `slices` are the findings of the slices that weigh most.
+    #[must_use]
+    pub fn judged<'a>(&self, mut finding: Finding, slices: impl IntoIterator<Item = &'a Finding>) -> Finding {
+        let (Some(summary), CaseKind::Series) = (&self.summary, self.kind) else {
+            return finding;
+        };
+        let decision = Decision {
+            kind: summary.decision,
+            // Flagged, or what would be.
+            label: summary.label.clone().filter(|_| summary.decision.needs_eyes()),
+            reasons: summary.reasons(&finding, slices),
+        };
+        // A file of many frames counts its frames.
+        let slices = (self.images.done as usize).max(finding.source.frames);
+        let slice_alone = std::mem::replace(&mut finding.decision, decision);
+        finding.series = Some(OfSeries { slices, slice_alone });
+        finding
+    }
+}
+
+impl Summary {
+    /// Why a series is in doubt: what the slice says that gave its code, if it is among those at hand.
+    fn reasons<'a>(&self, worst: &Finding, slices: impl IntoIterator<Item = &'a Finding>) -> Vec<Reason> {
+        let Some(code) = &self.code else {
+            return Vec::new();
+        };
+        let all_of = |finding: &Finding| {
+            let reasons = &finding.decision.reasons;
+            let is_it = reasons.first().is_some_and(|reason| reason.code == *code);
+            is_it.then(|| reasons.clone())
+        };
+        let found = all_of(worst).or_else(|| slices.into_iter().find_map(all_of));
+        found.unwrap_or_else(|| {
+            let words = Language::English.words();
+            vec![Reason::with_code(
+                code,
+                words.why(code).unwrap_or(words.results.uncertain),
+            )]
+        })
+    }
+}
+
 /// A case with everything that belongs to it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CaseDetails {
@@ -158,7 +205,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn case_by_id(&self, id: i64) -> Result<Option<CaseRecord>, StoreError> {
-        one(&self.reading(), "cases.id = ?", id)
+        by_id(&self.reading(), id)
     }
 
     /// An image by its number; `None` if it was deleted.
@@ -186,7 +233,10 @@ impl Store {
     }
 }
 
-const SELECT: &str = "SELECT cases.id, number, kind, opened, received, changed, patient_name, patient_id, accession, sex, \
+/// The query of cases, up to its condition.
+fn query(rest: &str) -> String {
+    format!(
+        "SELECT cases.id, number, kind, opened, received, changed, patient_name, patient_id, accession, sex, \
     age_years, modality, body_part, study_uid, series_uid, decision, label, label_name, code, probability, suspicion, \
     worst_image, worst_frame, model, role, latency_ms, acknowledged, settled, \
     (SELECT verdict FROM verdicts WHERE case_id = cases.id ORDER BY id DESC LIMIT 1), \
@@ -194,7 +244,9 @@ const SELECT: &str = "SELECT cases.id, number, kind, opened, received, changed, 
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'waiting'), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'done'), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'no-model'), \
-    (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'failed') FROM cases";
+    (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'failed') FROM cases {rest}"
+    )
+}
 
 /// Cases, the newest first, from the `from`-th on.
 ///
@@ -206,7 +258,7 @@ pub fn list(connection: &Connection, from: u32, limit: u32) -> Result<Vec<CaseRe
 
 /// The cases that `rest` of a query says: condition, order and limit.
 pub(super) fn select(connection: &Connection, rest: &str, values: impl Params) -> Result<Vec<CaseRecord>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} {rest}"))?;
+    let mut statement = connection.prepare_cached(&query(rest))?;
     let mut rows = statement.query(values)?;
     let mut cases = Vec::new();
     while let Some(row) = rows.next()? {
@@ -233,13 +285,17 @@ pub fn details(connection: &Connection, folders: &Folders, number: &str) -> Resu
     })
 }
 
+/// A case by its number in the database; `None` if it was deleted.
+pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<CaseRecord>, StoreError> {
+    one(connection, "cases.id = ?", id)
+}
+
 fn one(
     connection: &Connection,
     condition: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Option<CaseRecord>, StoreError> {
-    let sql = format!("{SELECT} WHERE {condition}");
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(&query(&format!("WHERE {condition}")))?;
     let mut rows = statement.query([value])?;
     rows.next()?.map(record).transpose()
 }

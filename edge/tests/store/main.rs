@@ -163,6 +163,7 @@ pub(crate) fn found(case: &str, probabilities: &[f32]) -> Finding {
             ..ImageSource::undecoded("image".into(), 0)
         },
         decision: decide(&manifest, probabilities, Some(30.0), &[]),
+        series: None,
         probabilities: finding::label_probabilities(&manifest, probabilities),
         conformal: None,
         novelty: None,
