@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::folders::Folders;
 use super::images::{self, ImageRecord, ResultRecord};
 use super::privacy::Person;
-use super::verdicts::Opinion;
+use super::verdicts::{HOLDS, Opinion};
 use super::{Store, StoreError, results, time};
 use crate::codes::Reason;
 use crate::decision::{Decision, DecisionKind};
@@ -67,7 +67,7 @@ pub struct CaseRecord {
     pub latency_ms: Option<f64>,
     /// When a person has seen it.
     pub acknowledged: Option<DateTime<Utc>>,
-    /// What a person said to it last.
+    /// What a person said to it last, if it still says the same.
     pub opinion: Option<Opinion>,
     /// When all that came had its result and nothing came after it.
     pub settled: Option<DateTime<Utc>>,
@@ -115,7 +115,33 @@ pub struct Summary {
     pub role: String,
 }
 
+/// What a case says, apart from how sure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said<'a> {
+    decision: DecisionKind,
+    label: Option<&'a str>,
+    code: Option<&'a str>,
+    /// The image that stands for a study; of a series another slice says the same.
+    image: Option<(i64, u32)>,
+}
+
 impl CaseRecord {
+    /// What it says; `None` before the first result.
+    #[must_use]
+    pub fn says(&self) -> Option<Said<'_>> {
+        let summary = self.summary.as_ref()?;
+        let image = (self.kind != CaseKind::Series).then_some((summary.worst_image, summary.worst_frame));
+        Some(Said {
+            decision: summary.decision,
+            label: summary
+                .label
+                .as_deref()
+                .filter(|_| summary.decision == DecisionKind::Flagged),
+            code: summary.code.as_deref(),
+            image,
+        })
+    }
+
     /// The finding of the image that stands for the case, with what the whole case amounts to: of a series that is not what
     /// its worst slice would come to alone. `slices` are the findings of the slices that weigh most.
     #[must_use]
@@ -239,7 +265,7 @@ fn query(rest: &str) -> String {
         "SELECT cases.id, number, kind, opened, received, changed, patient_name, patient_id, accession, sex, \
     age_years, modality, body_part, study_uid, series_uid, decision, label, label_name, code, probability, suspicion, \
     worst_image, worst_frame, model, role, latency_ms, acknowledged, settled, \
-    (SELECT verdict FROM verdicts WHERE case_id = cases.id ORDER BY id DESC LIMIT 1), \
+    (SELECT iif({HOLDS}, verdict, NULL) FROM verdicts WHERE case_id = cases.id ORDER BY verdicts.id DESC LIMIT 1), \
     (SELECT count(*) FROM outbox WHERE case_id = cases.id AND state IN ('owed', 'waiting', 'parked')), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'waiting'), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'done'), \
