@@ -3,14 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use bundle::container::hexadecimal;
 use hardware::whole_file;
 use rusqlite::{Connection, params};
-use sha2::{Digest, Sha256};
 
 use super::config::Keep;
 use super::folders::{Folders, failed};
 use super::images::{self, ResultRecord};
+use super::renewal::object_name;
 use super::{Store, StoreError, cases, series};
 
 /// A case whose files are not up to date.
@@ -168,9 +167,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`].
     pub fn write_object(&self, object: &str, bytes: &[u8]) -> Result<String, StoreError> {
-        // An object's name comes from identifiers that came from outside.
-        let mut name = hexadecimal(&Sha256::digest(object.as_bytes()));
-        name.truncate(40);
+        let name = object_name(object);
         let path = self.folders.outbox().join(&name);
         whole_file::write(&path, bytes).map_err(|source| failed(&path, "write the object", source))?;
         super::folders::sync_folder(&self.folders.outbox())?;
