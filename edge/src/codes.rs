@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Code of a series of which too little could be assessed.
+pub const FEW_SLICES: &str = "few-slices-assessed";
+
 /// Why a result is uncertain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -56,6 +56,12 @@ impl DecisionKind {
         }
     }
 
+    /// Whether somebody has to look at it.
+    #[must_use]
+    pub const fn needs_eyes(self) -> bool {
+        matches!(self, Self::Flagged | Self::Uncertain)
+    }
+
     /// The kind with this text.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {

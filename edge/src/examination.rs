@@ -275,6 +275,7 @@ impl Examiner {
             time: request.time.to_rfc3339_opts(SecondsFormat::Secs, true),
             source,
             decision: not_readable(Vec::new()),
+            series: None,
             probabilities: Vec::new(),
             conformal: None,
             novelty: None,

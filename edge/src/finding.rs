@@ -28,6 +28,9 @@ pub struct Finding {
     pub source: ImageSource,
     /// What the appliance says.
     pub decision: Decision,
+    /// Of the slice that stands for a series, what [`decision`](Self::decision) is about; absent if that is this image.
+    #[serde(default)]
+    pub series: Option<OfSeries>,
     /// One entry for each label, in the model's order; empty if the network did not run.
     pub probabilities: Vec<LabelProbability>,
     /// The prediction set; absent if the bundle has no quantiles or the network did not run.
@@ -53,6 +56,15 @@ pub struct Finding {
     pub warnings: Vec<String>,
     /// [`NOTICE`].
     pub notice: String,
+}
+
+/// A series as the decision of its finding takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfSeries {
+    /// Slices that have their results.
+    pub slices: usize,
+    /// What the slice that stands for the series would come to alone.
+    pub slice_alone: Decision,
 }
 
 /// Where an image came from; no name and no identifier of the patient.

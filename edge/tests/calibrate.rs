@@ -103,7 +103,11 @@ fn a_site_calibrates_sees_it_and_takes_it_back() {
         "the network is the same"
     );
 
-    assert_eq!(calibrate(&site, &["--undo"]).0, 0);
+    for undone in [true, false] {
+        let (code, said, _) = calibrate(&site, &["--undo", "--json"]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((code, &said["undone"]), (0, &Value::Bool(undone)), "{said}");
+    }
     site.image("third.png");
     let third = site.wait_for_result();
     assert_eq!(third["decision"]["kind"], "flagged");

@@ -259,7 +259,7 @@ const REFERENCE: (u32, u32) = SIZES[2];
 const LARGE: (u32, u32) = SIZES[3];
 
 /// Every screen at the reference size, the smallest and the largest where they differ most, each language somewhere.
-const SHOTS: [Shot; 24] = [
+const SHOTS: [Shot; 26] = [
     shot("idle", REFERENCE, Language::English),
     shot("idle", SMALL, Language::Spanish),
     shot("idle", LARGE, Language::French),
@@ -279,6 +279,8 @@ const SHOTS: [Shot; 24] = [
     shot("series", LARGE, Language::English),
     shot("no-model", REFERENCE, Language::English),
     shot("no-model", SMALL, Language::French),
+    shot("given-up", REFERENCE, Language::English),
+    shot("given-up", SMALL, Language::French),
     shot("fault", REFERENCE, Language::English),
     shot("fault", SMALL, Language::French),
     shot("flagged", REFERENCE, Language::French),
@@ -326,6 +328,7 @@ impl Stock {
                 Page::Pictures,
             )),
             "no-model" => look(View::Result(&appliance::no_model(phantom, words), Page::Pictures)),
+            "given-up" => look(View::Result(&appliance::given_up(words), Page::Pictures)),
             "update" => look(View::Notice(&appliance::update(words))),
             "fault" => look(View::Fault(&appliance::fault(FaultKind::StorageFails, words))),
             result => look(View::Result(&scene(result).view_in(words.language), Page::Pictures)),
@@ -486,8 +489,18 @@ fn the_manual_shows_every_screen() {
         "no-model",
         "series",
     ];
-    let others = ["browsed", "plain", "cases", "update-receiving", "idle-night", "fault"];
-    for name in kinds.into_iter().chain(others) {
+    let others = ["browsed", "plain", "cases", "given-up", "idle-night", "fault"];
+    let updates = [
+        "update-starting",
+        "update-no-model",
+        "update-receiving",
+        "update-self-test",
+        "update-confirmed",
+        "update-refused",
+        "update-failed",
+        "update-reverted",
+    ];
+    for name in kinds.into_iter().chain(others).chain(updates) {
         let picture = format!("{name}-800x480.png");
         assert!(
             pictures.contains(&picture.as_str()),

@@ -205,6 +205,8 @@ fn every_finding_fits_the_schema() {
                   lines = [json.loads(line) for line in open(sys.argv[2])]\n\
                   assert len(lines) == 4, len(lines)\n\
                   [validator.validate(line) for line in lines]\n\
+                  lines[0]['series'] = {'slices': 3, 'slice_alone': lines[1]['decision']}\n\
+                  validator.validate(lines[0])\n\
                   lines[0]['decision']['kind'] = 'normal'\n\
                   assert not validator.is_valid(lines[0])\n";
     let checked = Command::new("python3")

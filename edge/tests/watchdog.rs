@@ -7,15 +7,16 @@ mod support;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use hardware::watchdog::News;
 use inside::tampered::Tampered;
 use inside::{Setup, receive, site, slots};
-use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing};
-use scanside_edge::daemon::{DaemonError, Outgoing, Parts};
+use scanside_edge::daemon::board::Part;
+use scanside_edge::daemon::tasks::{MadeObjects, ObjectMaker, Owing, Surroundings, Task};
+use scanside_edge::daemon::{DaemonError, Ended, Outgoing, Parts};
 use scanside_edge::outbox::Kind;
 use service::Site;
 
@@ -93,6 +94,57 @@ fn it_hears_no_more_once_the_filing_thread_is_lost() {
     // Its object for the outbox ends the thread.
     let end = || drop(site.image("a.png"));
     loses_a_thread(&site, |parts| parts.outgoing = Some(outgoing), end);
+}
+
+/// A task that is lost at its first run, and works from its second on.
+struct Faint {
+    runs: Arc<AtomicU32>,
+    part: Part,
+}
+
+impl Task for Faint {
+    fn name(&self) -> &'static str {
+        "faint"
+    }
+
+    fn part(&self) -> Part {
+        self.part
+    }
+
+    fn run(&mut self, surroundings: &Surroundings) {
+        let run = self.runs.fetch_add(1, Ordering::SeqCst);
+        assert!(run > 0, "the test wants this thread to end");
+        surroundings.clear_fault(self.part);
+        while !surroundings.is_ending() {
+            surroundings.rest(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn a_task_that_is_lost_is_told_and_started_again_and_the_service_lives() {
+    let Some(site) = site() else { return };
+    let runs = Arc::new(AtomicU32::new(0));
+    let faint = Faint {
+        runs: runs.clone(),
+        part: Part::Media,
+    };
+    let setup = Setup {
+        tasks: Box::new(|_| vec![Box::new(faint)]),
+        ..Setup::new(&site)
+    };
+    let running = setup.start();
+    let said = |wanted: &str| {
+        running.site.wait(wanted, || {
+            let mut told = running.watchdog.told().into_iter();
+            told.any(|news| matches!(news, News::Status(line) if line.contains(wanted)))
+                .then_some(())
+        });
+    };
+    said("the faint thread panicked; it is started again");
+    said("serving ");
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+    assert_eq!(running.stop(), Ended::Stopped);
 }
 
 #[test]

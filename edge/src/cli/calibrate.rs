@@ -66,7 +66,7 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit> {
     let folder = CalibrationFolder::new(appliance.calibration());
     let served = served(args, &appliance)?;
     match (&args.cases, args.undo) {
-        (_, true) => undo(&folder, &served),
+        (_, true) => undo(args, &folder, &served),
         (None, false) => show(args, &folder, &served),
         (Some(cases), false) => calibrate(args, cases, &folder, &served),
     }
@@ -131,13 +131,17 @@ fn show(args: &CalibrateArgs, folder: &CalibrationFolder, served: &Served) -> Re
     tell(args, &line)
 }
 
-fn undo(folder: &CalibrationFolder, served: &Served) -> Result<Exit> {
-    let line = match folder.undo(&served.identity.role)? {
+fn undo(args: &CalibrateArgs, folder: &CalibrationFolder, served: &Served) -> Result<Exit> {
+    let undone = folder.undo(&served.identity.role)?;
+    if args.json {
+        let document = serde_json::json!({ "role": served.identity.role, "undone": undone });
+        writeln!(answer(), "{document}")?;
+    }
+    let line = match undone {
         true => "The bundle's own operating points are in use again, from the next image on.",
         false => "There was no calibration; the bundle's own operating points are in use.",
     };
-    writeln!(answer(), "{line}")?;
-    Ok(Exit::Done)
+    tell(args, line)
 }
 
 /// A sentence for people; a program that asked for JSON gets that alone.

@@ -1,11 +1,17 @@
 //! `outbox`: what is to leave the appliance, also while it serves.
 
+use std::sync::Arc;
+
 use anyhow::Result;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use hardware::clock::Clock;
+use hardware::slots::Look;
 use serde_json::json;
 
 use super::cases::{SiteArgs, local, print, print_json};
+use super::run::NOT_BEFORE;
+use crate::daemon::config::ApplianceConfig;
 use crate::exit::Exit;
 use crate::store::Store;
 use crate::store::outbox::{self, Entry, EntryState};
@@ -69,13 +75,22 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
             Ok(Exit::Done)
         }
         OutboxCommand::Drop(args) => {
-            store(&args.site)?.drop_object(&args.object, &args.reason, Utc::now())?;
+            let now = appliance_time(&args.site.config()?);
+            store(&args.site)?.drop_object(&args.object, &args.reason, now)?;
             if args.site.json {
                 print_json(&json!({ "dropped": args.object }))?;
+            } else {
+                print(&format!("{} is given up and will not be sent", args.object))?;
             }
             Ok(Exit::Done)
         }
     }
+}
+
+/// The time by the appliance's clock, which an engineer may have set apart from the system's.
+fn appliance_time(config: &ApplianceConfig) -> DateTime<Utc> {
+    let clock = Clock::open(Arc::new(Look::at(&config.monotonic())), NOT_BEFORE);
+    DateTime::UNIX_EPOCH + clock.now()
 }
 
 fn list(args: &ListArgs) -> Result<Exit> {

@@ -79,6 +79,7 @@ mod tests {
             time: "2026-01-31T12:00:00Z".into(),
             source: ImageSource::undecoded("in/chest.png".into(), 0),
             decision: decide(&manifest, probabilities, Some(30.0), &[]),
+            series: None,
             probabilities: finding::label_probabilities(&manifest, probabilities),
             conformal: finding::prediction_set(&manifest, probabilities),
             novelty: None,

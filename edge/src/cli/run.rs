@@ -37,7 +37,7 @@ use crate::daemon::{self, DaemonError, Ended, Line, Parts};
 use crate::exit::Exit;
 
 /// No appliance was there before 2026: a clock that says so was never set.
-const NOT_BEFORE: Duration = Duration::from_secs(1_767_225_600);
+pub(super) const NOT_BEFORE: Duration = Duration::from_secs(1_767_225_600);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]

@@ -37,8 +37,8 @@ pub struct Times {
     pub rest: Duration,
     /// A result that somebody has to look at stands at least so long before the next one takes its place.
     pub hold: Duration,
-    /// A press so soon after the screen moved by itself was meant for the case that stood before: it says nothing
-    /// about the new one.
+    /// A press so soon after the screen moved by itself, or the case on it came to another result, was meant for what stood
+    /// before: it says nothing about the new one.
     pub guard: Duration,
 }
 
@@ -92,6 +92,8 @@ pub struct Navigation {
     attention: Option<Attention>,
     /// When the screen last moved by itself.
     moved: Duration,
+    /// When the case on the screen last came to another result, whoever is at the buttons.
+    changed: Option<Duration>,
     /// Until when the shown result keeps its place.
     held: Duration,
     news: Option<CaseId>,
@@ -107,6 +109,7 @@ impl Navigation {
             look: 0,
             attention: None,
             moved: Duration::ZERO,
+            changed: None,
             held: Duration::ZERO,
             news: None,
         }
@@ -149,6 +152,11 @@ impl Navigation {
         } else {
             self.move_to(Place::Case(case), cases, now);
         }
+    }
+
+    /// The case on the screen stays there and says something else from now on.
+    pub fn changed(&mut self, now: Duration) {
+        self.changed = Some(now);
     }
 
     /// A button was pressed.
@@ -232,7 +240,8 @@ impl Navigation {
             return None;
         };
         let moved_just_now = self.attention.is_none() && now < self.moved + self.times.guard;
-        if moved_just_now {
+        let changed_just_now = self.changed.is_some_and(|changed| now < changed + self.times.guard);
+        if moved_just_now || changed_just_now {
             return None;
         }
         if !self.is_browsing() {

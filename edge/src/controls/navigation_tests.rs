@@ -179,6 +179,23 @@ fn a_press_that_was_meant_for_the_case_before_judges_nothing() {
 }
 
 #[test]
+fn a_press_that_was_meant_for_another_result_of_the_case_judges_nothing() {
+    let mut desk = Desk::with_three();
+    for attended in [false, true] {
+        if attended {
+            desk.press(Action::Heatmap);
+        }
+        desk.wait(2.0);
+        desk.navigation.changed(desk.now);
+        assert_eq!(desk.press(Action::Agree), None, "attended: {attended}");
+        desk.wait(0.6);
+        assert_eq!(desk.press(Action::Acknowledge), None);
+        desk.wait(0.2);
+        assert_eq!(desk.press(Action::Agree), Some(Effect::Verdict(3, Verdict::Agree)));
+    }
+}
+
+#[test]
 fn nothing_is_judged_where_no_result_stands() {
     let mut desk = Desk::new();
     for action in Action::ALL {

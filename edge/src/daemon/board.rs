@@ -69,6 +69,17 @@ pub enum Part {
     Media,
     /// The outbox.
     Outbox,
+    /// The cases take more than they may.
+    Quota,
+}
+
+impl Part {
+    /// Whether a fault of it keeps the appliance from its work: what cannot be sent waits and has its mark, and a quota is an
+    /// engineer's.
+    #[must_use]
+    pub const fn stops_work(self) -> bool {
+        !matches!(self, Self::Outbox | Self::Quota)
+    }
 }
 
 /// What goes on.

@@ -6,8 +6,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::shared::Shared;
+use super::tasks;
 use crate::controls::Panel;
 
+/// What the thread is called.
+const NAME: &str = "buttons";
 /// How often to look whether the service ends.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long to leave buttons alone that failed.
@@ -18,23 +21,30 @@ const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(1);
 /// # Errors
 /// If no thread can be started.
 pub fn spawn(shared: Arc<Shared>, mut panel: Panel) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("buttons".to_owned()).spawn(move || {
+    thread::Builder::new().name(NAME.to_owned()).spawn(move || {
         let mut told = String::new();
-        while !shared.is_ending() {
-            let problem = match panel.poll(PATIENCE) {
-                Ok(actions) if actions.is_empty() => continue,
-                Ok(actions) => {
-                    shared.press(actions);
-                    continue;
-                }
-                Err(error) => error.to_string(),
-            };
-            // Buttons that stay away are told once.
-            if problem != told {
-                tracing::warn!("{problem}");
-                told = problem;
-            }
-            thread::sleep(PAUSE_AFTER_FAULT);
-        }
+        // Buttons that are away are no fault: nobody loses a result by it.
+        let lost = |_| thread::sleep(PAUSE_AFTER_FAULT);
+        let mut watch = || pass_on(&shared, &mut panel, &mut told);
+        tasks::persist(NAME, &|| shared.is_ending(), &mut watch, &lost);
     })
+}
+
+fn pass_on(shared: &Shared, panel: &mut Panel, told: &mut String) {
+    while !shared.is_ending() {
+        let problem = match panel.poll(PATIENCE) {
+            Ok(actions) if actions.is_empty() => continue,
+            Ok(actions) => {
+                shared.press(actions);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        // Buttons that stay away are told once.
+        if problem != *told {
+            tracing::warn!("{problem}");
+            *told = problem;
+        }
+        thread::sleep(PAUSE_AFTER_FAULT);
+    }
 }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use embedded_graphics::geometry::Size;
+use hardware::slots::is_role_name;
 use serde::Deserialize;
 
+use super::places;
 use crate::controls::{ControlsConfig, LedsConfig, NightHours};
 use crate::intake::dicom_scp::config::DicomConfig;
 use crate::intake::folder::Finished;
@@ -275,7 +277,7 @@ impl ApplianceConfig {
     /// The folder of logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
-        self.state.join("logs")
+        self.folders().logs()
     }
 
     /// The folder of site calibrations.
@@ -304,6 +306,7 @@ impl ApplianceConfig {
         if self.roles.is_empty() || self.roles.len() > MAX_ROLES {
             return Err(format!("roles has {} entries; give 1 to {MAX_ROLES}", self.roles.len()));
         }
+        self.check_roles()?;
         if let Some(serial) = self.serial.as_ref().filter(|serial| !BAUD.contains(&serial.baud)) {
             return Err(format!(
                 "serial.baud is {}; give {} to {}",
@@ -340,7 +343,23 @@ impl ApplianceConfig {
                 SIDES.end()
             )),
             _ => check_absolute("state", &self.state),
+        }?;
+        places::check(self)
+    }
+
+    /// A role's name is part of the names of files.
+    fn check_roles(&self) -> Result<(), String> {
+        for (index, role) in self.roles.iter().enumerate() {
+            if !is_role_name(role) {
+                return Err(format!(
+                    "roles has '{role}'; give 1 to 48 lower-case letters, digits, '-' and '_', such as chest-xray"
+                ));
+            }
+            if self.roles[..index].contains(role) {
+                return Err(format!("roles has '{role}' twice; give each role once"));
+            }
         }
+        Ok(())
     }
 }
 
@@ -403,6 +422,9 @@ mod tests {
         assert!(refusal(quiet).contains("0 to 3600"));
         assert!(refusal("state = \"/s\"\n[media]\nmounts = \"usb\"").contains("media.mounts"));
         assert!(refusal("state = \"/s\"\nroles = []").contains("1 to 8"));
+        assert!(refusal("state = \"/s\"\nroles = [\"Chest X-ray\"]").contains("'Chest X-ray'; give 1 to 48"));
+        assert!(refusal("state = \"/s\"\nroles = [\"ct\", \"ct\"]").contains("'ct' twice"));
+        assert!(refusal("state = \"/s\"\n[intake]\nfolder = \"/s\"").contains("keeps for itself"));
         assert!(refusal("state = \"/s\"\n[serial]\nport = \"x\"\nbaud = 1").contains("1200 to"));
         let picture = "state = \"/s\"\n[display]\nkind = \"png\"\npath = \"/x\"\nwidth = 1\nheight = 480";
         assert!(refusal(picture).contains("160 to 4096"));

@@ -22,6 +22,7 @@ use crate::store::config::Keep;
 use crate::store::filing::ToFile;
 use crate::store::images::ResultRecord;
 use crate::store::outbox::{Entry, Made};
+use crate::store::retention::Shortage;
 use crate::store::{Store, StoreError};
 
 /// How often to look for what nobody announced.
@@ -43,9 +44,12 @@ const BATCH: u32 = 32;
 /// Slices of a series that its objects show.
 const REPORTED: u32 = 4;
 
-/// What is told when nothing more may go.
+/// What is told when the disk is nearly full and nothing more may go.
 const SHORT: &str = "the disk is nearly full, and what is left waits for its result or for the archive; no image is \
                      taken in until something was sent or space was made";
+/// What is told when the quota is used up and nothing more may go.
+const OVER: &str = "the cases take more than store.max_megabytes, and what is left waits for its result or for the archive; \
+                    images are taken in all the same until the disk has less than its reserve";
 
 /// Where the serving thread puts what is to be filed.
 #[derive(Clone)]
@@ -84,8 +88,8 @@ pub struct Filing {
     /// Whether the last try failed.
     is_untidy: bool,
     headed: Instant,
-    /// Whether space is short and nothing more may go.
-    short: bool,
+    /// What is short, if nothing more may go.
+    short: Option<Shortage>,
     /// What went wrong the last time, if anything did.
     told: Option<String>,
 }
@@ -115,7 +119,7 @@ impl Filing {
             tidied: None,
             is_untidy: false,
             headed: Instant::now(),
-            short: false,
+            short: None,
             told: None,
         };
         (filing, tray)
@@ -147,11 +151,12 @@ impl Filing {
         let is_full = passed.as_ref().is_err_and(StoreError::is_full);
         let mut board = self.shared.board();
         let (disk, files) = match &problem {
-            None if self.short => (Some(SHORT), None),
+            None if self.short == Some(Shortage::Disk) => (Some(SHORT), None),
             Some(problem) if is_full => (Some(problem.as_str()), None),
             other => (None, other.as_deref()),
         };
-        for (part, fault) in [(Part::Disk, disk), (Part::Files, files)] {
+        let quota = (self.short == Some(Shortage::Quota)).then_some(OVER);
+        for (part, fault) in [(Part::Disk, disk), (Part::Files, files), (Part::Quota, quota)] {
             match fault {
                 Some(fault) => board.set_fault(part, fault),
                 None => board.clear_fault(part),
@@ -184,7 +189,10 @@ impl Filing {
             keep_head(&self.store, &self.head)?;
             self.headed = Instant::now();
         }
-        let interval = if self.short { TIDY_AGAIN } else { TIDY };
+        let interval = match self.short {
+            Some(Shortage::Disk) => TIDY_AGAIN,
+            Some(Shortage::Quota) | None => TIDY,
+        };
         if self.is_untidy || self.tidied.is_none_or(|tidied| tidied.elapsed() >= interval) {
             self.is_untidy = true;
             self.tidy()?;
@@ -205,8 +213,11 @@ impl Filing {
                 "cases were deleted"
             );
         }
-        if tidied.short && !self.short {
-            tracing::warn!("{SHORT}");
+        match tidied.short {
+            short if short == self.short => {}
+            Some(Shortage::Disk) => tracing::warn!("{SHORT}"),
+            Some(Shortage::Quota) => tracing::warn!("{OVER}"),
+            None => {}
         }
         self.short = tidied.short;
         Ok(())
@@ -294,10 +305,7 @@ impl Filing {
     fn make(&self, maker: &mut dyn ObjectMaker, owed: &[Entry]) -> Result<(), StoreError> {
         let Some(first) = owed.first() else { return Ok(()) };
         let now = self.shared.now();
-        let results = match first.image {
-            Some(image) => self.store.results_of_image(image)?,
-            None => self.store.worst_results(first.case, REPORTED)?,
-        };
+        let results = self.store.reported(first.case, first.image, REPORTED)?;
         let mut images = Vec::new();
         for result in &results {
             images.extend(self.examination(result)?);

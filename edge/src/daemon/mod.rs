@@ -24,6 +24,7 @@ mod liveness;
 pub mod main_loop;
 pub mod models;
 pub mod network;
+mod places;
 pub mod pulse;
 pub mod routing;
 mod self_test;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -64,19 +64,21 @@ impl Task for DicomPort {
         "dicom"
     }
 
-    fn run(self: Box<Self>, surroundings: Surroundings) {
-        let Some(listener) = self.bind(&surroundings) else {
+    fn part(&self) -> Part {
+        Part::Dicom
+    }
+
+    fn run(&mut self, surroundings: &Surroundings) {
+        let Some(listener) = self.bind(surroundings) else {
             return;
         };
         let (clock, ending) = (surroundings.clone(), surroundings.clone());
-        let scp = Arc::new(Scp::new(self.config, surroundings.acceptor(), move || clock.now()));
-        match dicom_scp::spawn(listener, scp, move || ending.is_ending()) {
-            Ok(port) => {
-                if port.join().is_err() {
-                    surroundings.set_fault(Part::Dicom, "the DICOM port was lost; restart the appliance");
-                }
-            }
-            Err(error) => surroundings.set_fault(Part::Dicom, format!("the DICOM port cannot be served: {error}")),
+        let scp = Scp::new(self.config.clone(), surroundings.acceptor(), move || clock.now());
+        let served = dicom_scp::spawn(listener, Arc::new(scp), move || ending.is_ending());
+        match served.map(JoinHandle::join) {
+            // It ended with the service, or its thread is lost, which whoever runs this sees.
+            Ok(_) => {}
+            Err(error) => tracing::error!("the DICOM port cannot be served: {error}"),
         }
     }
 }
@@ -152,13 +154,17 @@ impl Task for Sender {
         "outbox"
     }
 
-    fn run(self: Box<Self>, surroundings: Surroundings) {
+    fn part(&self) -> Part {
+        Part::Outbox
+    }
+
+    fn run(&mut self, surroundings: &Surroundings) {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, clock, Self { routes, backoff }) = (stop.clone(), surroundings.clone(), *self);
+        let (stopped, around) = (stop.clone(), surroundings.clone());
+        let (routes, backoff) = (self.routes.clone(), self.backoff);
         let queue = StoredOutbox(surroundings.store.clone());
-        let send = move || outbox::run(&queue, &routes, backoff, &|| clock.time(), &stopped);
+        let send = move || outbox::run(&queue, &routes, backoff, &|| around.time(), &around, &stopped);
         let Ok(sender) = thread::Builder::new().name("outbox".to_owned()).spawn(send) else {
-            surroundings.set_fault(Part::Outbox, "the outbox cannot be sent: no thread can be started");
             return;
         };
         while !surroundings.is_ending() && !sender.is_finished() {
@@ -169,6 +175,17 @@ impl Task for Sender {
         let begin = Instant::now();
         while !sender.is_finished() && begin.elapsed() < FAREWELL {
             thread::sleep(REST);
+        }
+    }
+}
+
+impl outbox::Health for Surroundings {
+    fn tell(&self, problem: Option<&QueueError>) {
+        match problem {
+            Some(problem) => {
+                self.set_fault(Part::Outbox, format!("the outbox cannot be read or written: {problem}"));
+            }
+            None => self.clear_fault(Part::Outbox),
         }
     }
 }

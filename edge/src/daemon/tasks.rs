@@ -2,6 +2,7 @@
 //! outbox's objects. Each is an argument ([`super::Parts`]), so that tests bring their own or none.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -17,14 +18,20 @@ use crate::intake::arrival::Acceptor;
 use crate::outbox::Kind;
 use crate::store::Store;
 
+/// How long to leave a task alone that was lost.
+const PAUSE_AFTER_LOSS: Duration = Duration::from_secs(5);
+
 /// Something that runs on a thread of its own for as long as the service.
 pub trait Task: Send {
     /// What the thread is called.
     fn name(&self) -> &'static str;
 
-    /// Runs until [`Surroundings::is_ending`] says so; a look at it every few hundred milliseconds is often enough. What
-    /// this returns early is not started again.
-    fn run(self: Box<Self>, surroundings: Surroundings);
+    /// Which part of the appliance is at fault when it is lost. It clears that fault itself once it works.
+    fn part(&self) -> Part;
+
+    /// Runs until [`Surroundings::is_ending`] says so; a look at it every few hundred milliseconds is often enough. A task that
+    /// returns early, or panics, is run again after a pause.
+    fn run(&mut self, surroundings: &Surroundings);
 }
 
 /// What a task may use of the service.
@@ -88,14 +95,40 @@ impl Surroundings {
     }
 }
 
-/// Begins a task.
+/// Begins a task, and begins it again as often as it is lost.
 ///
 /// # Errors
 /// If no thread can be started.
-pub(super) fn spawn(task: Box<dyn Task>, surroundings: Surroundings) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(task.name().to_owned())
-        .spawn(move || task.run(surroundings))
+pub(super) fn spawn(mut task: Box<dyn Task>, surroundings: Surroundings) -> io::Result<JoinHandle<()>> {
+    let (name, part) = (task.name(), task.part());
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let lost = |problem| {
+            surroundings.set_fault(part, problem);
+            surroundings.rest(PAUSE_AFTER_LOSS);
+        };
+        persist(
+            name,
+            &|| surroundings.is_ending(),
+            &mut || task.run(&surroundings),
+            &lost,
+        );
+    })
+}
+
+/// Runs what is to last as long as the service, again after each loss of it: what brings it down, an object in the outbox
+/// say, would do so after a start of the whole service too, and the others have their work.
+pub(super) fn persist(name: &str, is_ending: &dyn Fn() -> bool, run: &mut dyn FnMut(), lost: &dyn Fn(String)) {
+    while !is_ending() {
+        // What it holds is its own, and it looks at the world anew.
+        let ended = panic::catch_unwind(AssertUnwindSafe(&mut *run));
+        if is_ending() {
+            break;
+        }
+        let how = if ended.is_err() { "panicked" } else { "ended" };
+        let problem = format!("the {name} thread {how}; it is started again");
+        tracing::error!("{problem}");
+        lost(problem);
+    }
 }
 
 /// Makes the objects that the outbox owes.

@@ -55,8 +55,6 @@ pub enum Origin {
     Media {
         /// Name of the file, as in `Folder`.
         name: String,
-        /// Where the medium is mounted.
-        mount: PathBuf,
     },
 }
 
@@ -133,12 +131,12 @@ pub trait Acceptor: Send + Sync {
 }
 
 impl fmt::Display for Origin {
-    /// Without file names: they may hold patient data.
+    /// Without names of files and media: they may hold patient data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dicom { calling_ae, peer } => write!(f, "dicom {calling_ae} {peer}"),
             Self::Folder { .. } => f.write_str("folder"),
-            Self::Media { mount, .. } => write!(f, "media {}", mount.display()),
+            Self::Media { .. } => f.write_str("media"),
         }
     }
 }
@@ -150,9 +148,7 @@ mod tests {
     #[test]
     fn where_an_image_came_from_is_told_without_its_name() {
         let name = || "MUELLER_HANS.dcm".to_owned();
-        let mount = PathBuf::from("/media/usb0");
-        let told =
-            [Origin::Folder { name: name() }, Origin::Media { name: name(), mount }].map(|origin| origin.to_string());
-        assert_eq!(told, ["folder", "media /media/usb0"]);
+        let told = [Origin::Folder { name: name() }, Origin::Media { name: name() }].map(|origin| origin.to_string());
+        assert_eq!(told, ["folder", "media"]);
     }
 }

@@ -1,17 +1,18 @@
 //! The watched folder as an intake: its files are copied into the store, stay where they are until their results are
-//! safe, and then move to `done` or `refused`.
+//! safe, and then move to `done` or `refused`, where they are kept as long as cases are.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::arrival::{AcceptError, Acceptor, Arrival, Known, Origin, Received, Room, UNFINISHED};
-use super::watch_folder::{DONE, Outcome, REFUSED, WatchError, WatchFolder};
+use super::unread::{Looks, Unread};
+use super::watch_folder::{Outcome, WatchError, WatchFolder};
 use crate::daemon::board::Part;
 use crate::daemon::tasks::{Surroundings, Task};
 use crate::store::arrivals::Taken;
@@ -19,6 +20,10 @@ use crate::store::images::ImageState;
 
 /// How often to look at the folder.
 const REST: Duration = Duration::from_millis(100);
+/// How often to look for finished files that are too old.
+const TIDY: Duration = Duration::from_secs(60);
+/// Bytes that are copied at once.
+const PIECE: usize = 256 << 10;
 /// How long to leave a folder alone that cannot be read or written.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
 
@@ -26,7 +31,7 @@ const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finished {
-    /// It moves to `done` or `refused`; there the oldest goes when the disk is full.
+    /// It moves to `done` or `refused`; there it goes at the age at which cases go, and the oldest when the disk is full.
     #[default]
     Keep,
     /// It is deleted.
@@ -40,10 +45,15 @@ pub struct FolderIntake {
     finished: Finished,
     /// Files that are in the store and were not finished when last looked at.
     taken: HashMap<PathBuf, (Looks, i64)>,
+    /// Files that cannot be taken in.
+    unread: Unread,
+    /// When it was last looked for what is too old.
+    tidied: Option<Instant>,
+    open: Box<Open>,
 }
 
-/// What a file looked like when it was taken.
-type Looks = (u64, Option<SystemTime>);
+/// How a file is opened.
+type Open = dyn Fn(&Path) -> io::Result<File> + Send;
 
 impl FolderIntake {
     /// Watches `folder`; a file that does not change for `quiet` is whole.
@@ -56,26 +66,54 @@ impl FolderIntake {
             watch: WatchFolder::open(folder, quiet)?,
             finished,
             taken: HashMap::new(),
+            unread: Unread::default(),
+            tidied: None,
+            open: Box::new(|path| File::open(path)),
         })
     }
 
     fn pass(&mut self, around: &Surroundings) -> Result<(), IntakeError> {
+        self.tidy(around)?;
         let waiting = self.watch.waiting(Instant::now())?;
         self.taken.retain(|path, _| waiting.contains(path));
+        self.unread.retain(&waiting);
         for path in waiting {
             if around.is_ending() {
                 break;
             }
-            let Some(looks) = looks(&path) else { continue };
-            let known = self
-                .taken
-                .get(&path)
-                .filter(|(then, _)| *then == looks)
-                .map(|(_, image)| *image);
-            match known {
-                Some(image) => self.finish_if_done(around, &path, image)?,
-                None => self.take(around, &path, looks)?,
+            let Some(looks) = Looks::of(&path).filter(|looks| !self.unread.rests(&path, *looks)) else {
+                continue;
+            };
+            match self.look_after(around, &path, looks) {
+                Ok(()) => self.unread.forget(&path),
+                Err(error) if error.is_of_one_file() => self.unread.note(&path, looks, error.to_string()),
+                Err(error) => return Err(error),
             }
+        }
+        Ok(())
+    }
+
+    /// Takes a file in, or finishes it if it is in already and has its result.
+    fn look_after(&mut self, around: &Surroundings, path: &Path, looks: Looks) -> Result<(), IntakeError> {
+        let known = self.taken.get(path).filter(|(then, _)| *then == looks);
+        match known.map(|(_, image)| *image) {
+            Some(image) => self.finish_if_done(around, path, image),
+            None => self.take(around, path, looks),
+        }
+    }
+
+    /// Finished files are originals: they stay no longer than the cases that were made of them.
+    fn tidy(&mut self, around: &Surroundings) -> Result<(), IntakeError> {
+        if self.tidied.is_some_and(|tidied| tidied.elapsed() < TIDY) {
+            return Ok(());
+        }
+        self.tidied = Some(Instant::now());
+        let removed = match around.store.oldest_kept()? {
+            Some(oldest) => self.watch.forget_finished(oldest.into())?,
+            None => 0,
+        };
+        if removed > 0 {
+            tracing::info!(removed, "finished files of the watched folder were too old");
         }
         Ok(())
     }
@@ -87,7 +125,7 @@ impl FolderIntake {
             Room::DiskFull => return self.make_room(around),
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let taken = take_copy(around, path, Origin::Folder { name });
+        let taken = take_copy(around, (self.open)(path), Origin::Folder { name });
         let taken = match taken {
             Ok(taken) => taken,
             // Others finish and make room.
@@ -113,20 +151,10 @@ impl FolderIntake {
 
     /// Finished files are the first that may go: their results are safe.
     fn make_room(&self, around: &Surroundings) -> Result<(), IntakeError> {
-        match self.oldest_finished().filter(|_| self.shares_a_disk_with(around)) {
-            Some(oldest) => fs::remove_file(&oldest).map_err(|source| copying("remove a finished file", source)),
+        match self.watch.oldest_finished().filter(|_| self.shares_a_disk_with(around)) {
+            Some(oldest) => fs::remove_file(&oldest).map_err(|source| failed("remove a finished file", source)),
             None => Err(AcceptError::DiskFull("less than the reserve is free".to_owned()).into()),
         }
-    }
-
-    fn oldest_finished(&self) -> Option<PathBuf> {
-        let folders = [DONE, REFUSED].map(|part| fs::read_dir(self.folder.join(part)));
-        let files = folders.into_iter().flatten().flatten().flatten();
-        let dated = files.filter_map(|entry| {
-            let status = entry.metadata().ok().filter(Metadata::is_file)?;
-            Some((status.modified().ok(), entry.path()))
-        });
-        dated.min().map(|(_, path)| path)
     }
 
     fn shares_a_disk_with(&self, around: &Surroundings) -> bool {
@@ -140,11 +168,18 @@ impl Task for FolderIntake {
         "folder"
     }
 
-    fn run(mut self: Box<Self>, around: Surroundings) {
+    fn part(&self) -> Part {
+        Part::Folder
+    }
+
+    fn run(&mut self, around: &Surroundings) {
         while !around.is_ending() {
-            match self.pass(&around) {
+            match self.pass(around) {
                 Ok(()) => {
-                    around.clear_fault(Part::Folder);
+                    match self.unread.problem() {
+                        Some(problem) => around.set_fault(Part::Folder, problem),
+                        None => around.clear_fault(Part::Folder),
+                    }
                     around.rest(REST);
                 }
                 Err(error) => {
@@ -170,9 +205,12 @@ pub(super) enum IntakeError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// Copying failed. Without the file's name, which may hold a patient's.
-    #[error("cannot {action}: {source}; check that the disk is not full and the files may be read")]
-    Copy {
+    /// A file cannot be read. Without its name, which may hold a patient's.
+    #[error("it cannot be read: {0}; check that the service may read it, and copy it anew")]
+    Unreadable(io::Error),
+    /// The spool failed, or the disk.
+    #[error("cannot {action}: {source}; check that the disk is not full and may be written")]
+    Disk {
         /// What was tried.
         action: &'static str,
         /// What the system said.
@@ -183,19 +221,28 @@ pub(super) enum IntakeError {
     Vanished,
 }
 
-/// Copies a file into the spool and takes the copy in.
-pub(super) fn take_copy(around: &Surroundings, path: &Path, origin: Origin) -> Result<Taken, IntakeError> {
+impl IntakeError {
+    /// Whether another file may do better.
+    fn is_of_one_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_) | Self::Watch(_) | Self::Accept(AcceptError::Broken(_))
+        )
+    }
+}
+
+/// Copies a file that was opened into the spool and takes the copy in.
+pub(super) fn take_copy(around: &Surroundings, file: io::Result<File>, origin: Origin) -> Result<Taken, IntakeError> {
+    let mut file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => IntakeError::Vanished,
+        _ => IntakeError::Unreadable(error),
+    })?;
     let spool = around.store.spool();
     let mut copy = tempfile::Builder::new()
         .suffix(&format!(".{UNFINISHED}"))
         .tempfile_in(spool)
-        .map_err(|source| copying("write into the spool", source))?;
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IntakeError::Vanished),
-        Err(source) => return Err(copying("read a file of the intake", source)),
-    };
-    io::copy(&mut file, copy.as_file_mut()).map_err(|source| copying("copy a file of the intake", source))?;
+        .map_err(|source| failed("write into the spool", source))?;
+    copy_into(copy.as_file_mut(), &mut file)?;
     let arrival = Arrival {
         path: copy.path().to_path_buf(),
         received: Received {
@@ -209,11 +256,26 @@ pub(super) fn take_copy(around: &Surroundings, path: &Path, origin: Origin) -> R
     Ok(around.store.take_in(&arrival)?)
 }
 
-fn copying(action: &'static str, source: io::Error) -> IntakeError {
+/// Whether it was the file or the spool that failed says whether another file can do better.
+fn copy_into(spool: &mut File, file: &mut File) -> Result<(), IntakeError> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => spool
+                .write_all(&piece[..length])
+                .map_err(|source| failed("write into the spool", source))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(IntakeError::Unreadable(error)),
+        }
+    }
+}
+
+fn failed(action: &'static str, source: io::Error) -> IntakeError {
     if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         return AcceptError::DiskFull(format!("cannot {action}: {source}")).into();
     }
-    IntakeError::Copy { action, source }
+    IntakeError::Disk { action, source }
 }
 
 /// How an image came out; `None` while it waits.
@@ -233,7 +295,6 @@ pub(super) fn outcome(around: &Surroundings, image: i64) -> Result<Option<Outcom
     })
 }
 
-fn looks(path: &Path) -> Option<Looks> {
-    let status = fs::symlink_metadata(path).ok()?;
-    Some((status.len(), status.modified().ok()))
-}
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

@@ -59,6 +59,8 @@ pub struct MediaIntake {
     config: MediaConfig,
     /// Files that were looked at, until their medium goes.
     seen: HashSet<(PathBuf, u64, Option<SystemTime>)>,
+    /// Media of which the last files are not looked at, until they go.
+    too_full: HashSet<PathBuf>,
 }
 
 impl MediaIntake {
@@ -68,6 +70,7 @@ impl MediaIntake {
         Self {
             config: config.clone(),
             seen: HashSet::new(),
+            too_full: HashSet::new(),
         }
     }
 
@@ -79,6 +82,7 @@ impl MediaIntake {
             .collect();
         self.seen
             .retain(|(path, ..)| mounts.iter().any(|mount| path.starts_with(mount)));
+        self.too_full.retain(|mount| mounts.contains(mount));
         for mount in mounts {
             let files = WalkDir::new(&mount)
                 .max_depth(DEPTH)
@@ -90,42 +94,52 @@ impl MediaIntake {
                 .into_iter()
                 .filter_map(Result::ok)
                 .filter(|entry| entry.file_type().is_file());
-            for entry in files.take(MOST_FILES) {
+            for (number, entry) in files.enumerate() {
                 if around.is_ending() {
                     return Ok(());
                 }
+                if number == MOST_FILES {
+                    self.leave_rest(&mount);
+                    break;
+                }
                 let Ok(status) = entry.metadata() else { continue };
-                self.look(around, &mount, entry.path(), &status)?;
+                self.look(around, entry.path(), &status)?;
             }
         }
         Ok(())
     }
 
-    fn look(&mut self, around: &Surroundings, mount: &Path, path: &Path, status: &Metadata) -> Result<(), IntakeError> {
+    /// A medium with more files than are looked at. It is told once, and without its name, which is often a patient's.
+    fn leave_rest(&mut self, mount: &Path) {
+        if self.too_full.insert(mount.to_path_buf()) {
+            tracing::warn!("a medium has more than {MOST_FILES} files; those behind them are not looked at");
+        }
+    }
+
+    fn look(&mut self, around: &Surroundings, path: &Path, status: &Metadata) -> Result<(), IntakeError> {
         let key = (path.to_path_buf(), status.len(), status.modified().ok());
         if self.seen.contains(&key) {
             return Ok(());
         }
         if is_wanted(path, self.config.pictures) {
-            self.take(around, mount, path)?;
+            self.take(around, path)?;
         }
         self.seen.insert(key);
         Ok(())
     }
 
-    fn take(&self, around: &Surroundings, mount: &Path, path: &Path) -> Result<(), IntakeError> {
+    fn take(&self, around: &Surroundings, path: &Path) -> Result<(), IntakeError> {
         while around.store.room() == Room::QueueFull && !around.is_ending() {
             around.rest(ASK_AGAIN);
         }
         let origin = Origin::Media {
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            mount: mount.to_path_buf(),
         };
-        match take_copy(around, path, origin) {
+        match take_copy(around, File::open(path), origin) {
             Ok(_) | Err(IntakeError::Vanished) => Ok(()),
             // A scratched file: the others are taken nevertheless.
-            Err(IntakeError::Copy { action, source }) => {
-                tracing::warn!("a file of a medium is left out: cannot {action}: {source}");
+            Err(IntakeError::Unreadable(source)) => {
+                tracing::warn!("a file of a medium is left out: it cannot be read: {source}");
                 Ok(())
             }
             Err(IntakeError::Accept(AcceptError::Broken(reason))) => {
@@ -153,9 +167,13 @@ impl Task for MediaIntake {
         "media"
     }
 
-    fn run(mut self: Box<Self>, around: Surroundings) {
+    fn part(&self) -> Part {
+        Part::Media
+    }
+
+    fn run(&mut self, around: &Surroundings) {
         while !around.is_ending() {
-            match self.pass(&around) {
+            match self.pass(around) {
                 Ok(()) => around.clear_fault(Part::Media),
                 Err(error) => {
                     tracing::error!("removable media: {error}");

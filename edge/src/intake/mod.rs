@@ -11,4 +11,5 @@ pub mod dicom_scp;
 pub mod facts;
 pub mod folder;
 pub mod media;
+mod unread;
 pub mod watch_folder;

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +26,7 @@ pub enum WatchError {
     /// The folder cannot be made, read or written.
     #[error("watched folder {}: cannot {action}: {source}; check that it exists and that the service may write to it", path.display())]
     Folder {
-        /// The folder or file.
+        /// The folder: the name of a file in it may hold a patient's.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
@@ -115,7 +116,7 @@ impl WatchFolder {
             Outcome::Refused => REFUSED,
         };
         let target = free_name(&self.folder.join(folder), path);
-        fs::rename(path, &target).map_err(|source| failed(path, "move the finished file", source))?;
+        fs::rename(path, &target).map_err(|source| failed(&self.folder, "move a finished file", source))?;
         self.seen.remove(path);
         Ok(target)
     }
@@ -125,9 +126,28 @@ impl WatchFolder {
     /// # Errors
     /// [`WatchError::Folder`]; the file stays and will be taken again.
     pub fn delete(&mut self, path: &Path) -> Result<(), WatchError> {
-        fs::remove_file(path).map_err(|source| failed(path, "delete the finished file", source))?;
+        fs::remove_file(path).map_err(|source| failed(&self.folder, "delete a finished file", source))?;
         self.seen.remove(path);
         Ok(())
+    }
+
+    /// Deletes what was finished before a time; gives how many files that were.
+    ///
+    /// # Errors
+    /// [`WatchError::Folder`] if a file cannot be deleted.
+    pub fn forget_finished(&mut self, before: SystemTime) -> Result<usize, WatchError> {
+        let mut removed = 0;
+        for entry in finished_files(&self.folder).filter(|(finished, _)| *finished < before) {
+            fs::remove_file(entry.1).map_err(|source| failed(&self.folder, "delete an old finished file", source))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// The file that was finished first.
+    #[must_use]
+    pub fn oldest_finished(&self) -> Option<PathBuf> {
+        finished_files(&self.folder).min().map(|(_, path)| path)
     }
 
     fn files(&self) -> Result<Vec<(PathBuf, Metadata)>, WatchError> {
@@ -143,6 +163,18 @@ impl WatchFolder {
         }
         Ok(files)
     }
+}
+
+/// Finished files, each with when it was finished: a move changes the status of a file, and a clock that stood wrong then is
+/// no reason to take it for older than its content.
+fn finished_files(folder: &Path) -> impl Iterator<Item = (SystemTime, PathBuf)> {
+    let folders = [DONE, REFUSED].map(|part| fs::read_dir(folder.join(part)));
+    folders.into_iter().flatten().flatten().flatten().filter_map(|entry| {
+        let status = entry.metadata().ok().filter(Metadata::is_file)?;
+        let moved = Duration::from_secs(u64::try_from(status.ctime()).ok()?);
+        let finished = status.modified().ok()?.max(SystemTime::UNIX_EPOCH + moved);
+        Some((finished, entry.path()))
+    })
 }
 
 fn is_candidate(path: &Path) -> bool {
@@ -238,6 +270,49 @@ mod tests {
         let target = watch.finish(&file, Outcome::Refused).unwrap();
         assert_eq!(target, folder.path().join(REFUSED).join("x.dcm"));
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn finished_files_go_when_they_are_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = WatchFolder::open(folder.path(), QUIET).unwrap();
+        let file = folder.path().join("x.dcm");
+        let begin = SystemTime::now();
+        for outcome in [Outcome::Done, Outcome::Refused] {
+            fs::write(&file, "old images come in, too").unwrap();
+            let long_ago = begin - Duration::from_secs(400 * 24 * 3600);
+            fs::File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_modified(long_ago)
+                .unwrap();
+            watch.finish(&file, outcome).unwrap();
+        }
+        let hour = Duration::from_secs(3600);
+        assert_eq!(
+            watch.forget_finished(begin - hour).unwrap(),
+            0,
+            "they were finished just now"
+        );
+        assert!(watch.oldest_finished().is_some());
+        assert_eq!(watch.forget_finished(begin + hour).unwrap(), 2);
+        assert_eq!(watch.oldest_finished(), None);
+    }
+
+    #[test]
+    fn a_failure_names_the_folder_and_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = WatchFolder::open(folder.path(), QUIET).unwrap();
+        let file = folder.path().join("MUELLER_HANS.dcm");
+        let finish = watch.finish(&file, Outcome::Done).unwrap_err();
+        let delete = watch.delete(&file).unwrap_err();
+        for message in [finish.to_string(), delete.to_string()] {
+            assert!(
+                message.contains("finished file") && !message.contains("MUELLER"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use dicom_object::InMemDicomObject;
 
 use super::dataset::put;
 use super::original::Original;
-use super::structured_report::Reference;
+use super::structured_report::{Entry, Reference};
 use super::{Device, Kind, MANUFACTURER, MODEL_NAME, uid};
 use crate::finding::Finding;
 
@@ -22,27 +22,34 @@ pub struct Common<'a> {
     pub original: &'a Original,
     device: &'a Device,
     time: DateTime<FixedOffset>,
+    /// What else a report on several images hangs on; empty for one image.
+    further: Vec<String>,
 }
 
 impl<'a> Common<'a> {
-    /// Dates and times are in the image's time zone if it tells one, else in the appliance's.
+    /// Of the images that a report is on; `None` without one. Dates and times are in the first image's time zone if it tells
+    /// one, else in the appliance's.
     #[must_use]
-    pub fn new(finding: &'a Finding, original: &'a Original, device: &'a Device) -> Self {
+    pub fn new(entries: &[Entry<'a>], device: &'a Device) -> Option<Self> {
+        let first = entries.first()?;
+        let (finding, original) = (first.finding, first.original);
         let time = DateTime::parse_from_rfc3339(&finding.time).unwrap_or_default();
         let zone = original.plain(tags::TIMEZONE_OFFSET_FROM_UTC).and_then(zone);
         let time = match zone {
             Some(zone) => time.with_timezone(&zone),
             None => time.with_timezone(&Utc).with_timezone(&Local).fixed_offset(),
         };
-        Self {
+        Some(Self {
             finding,
             original,
             device,
             time,
-        }
+            further: further(entries),
+        })
     }
 
-    /// SOP Instance UID of the object of a kind: it follows from appliance, image, model, case and time of the finding.
+    /// SOP Instance UID of the object of a kind: it follows from appliance, image, model, case and time of the finding, and
+    /// for several images from those of each and from what they amount to together.
     #[must_use]
     pub fn instance(&self, kind: Kind) -> String {
         self.uid("instance", kind)
@@ -50,16 +57,19 @@ impl<'a> Common<'a> {
 
     fn uid(&self, level: &str, kind: Kind) -> String {
         let finding = self.finding;
-        uid::derived(&[
+        let frame = finding.source.frame.to_string();
+        let mut parts = vec![
             level,
             kind.name(),
             &self.device.serial_number,
             self.original.sop_instance(),
-            &finding.source.frame.to_string(),
+            &frame,
             &finding.model.digest,
             &finding.case_id,
             &finding.time,
-        ])
+        ];
+        parts.extend(self.further.iter().map(String::as_str));
+        uid::derived(&parts)
     }
 
     /// The object of a kind, to refer to.
@@ -116,6 +126,25 @@ impl<'a> Common<'a> {
     pub fn words_of_time(&self) -> String {
         self.time.format("%Y-%m-%d %H:%M").to_string()
     }
+}
+
+/// A series that went on has another report: with other slices, or with another judgement of the same ones.
+fn further(entries: &[Entry<'_>]) -> Vec<String> {
+    let Some((first, others)) = entries.split_first() else {
+        return Vec::new();
+    };
+    let mut parts = Vec::new();
+    for Entry { finding, original, .. } in others {
+        let (frame, model) = (finding.source.frame.to_string(), &finding.model.digest);
+        parts.extend([original.sop_instance(), &frame, model, &finding.time].map(str::to_owned));
+    }
+    if let Some(series) = &first.finding.series {
+        let decision = &first.finding.decision;
+        let codes = decision.reasons.iter().map(|reason| reason.code.clone());
+        parts.extend([series.slices.to_string(), decision.kind.text().to_owned()]);
+        parts.extend(decision.label.iter().cloned().chain(codes));
+    }
+    parts
 }
 
 /// `+0100`; as valid as [`Original::plain`] lets it be.

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use common::Common;
 pub use queue::Outbox;
-pub use run::{Routes, run};
+pub use run::{Health, Routes, run};
 
 use crate::examination::Examination;
 use crate::finding::Finding;
@@ -209,7 +209,8 @@ pub struct CaseImage<'a> {
 /// A case whose results leave the appliance.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
-    /// Its images, the one that matters most first: that one stands in the picture. All of one study.
+    /// Its images, the one that matters most first: that one stands in the picture. All of one study. Of a series its worst
+    /// slices, of which the first says what the series amounts to ([`Finding::series`]).
     pub images: &'a [CaseImage<'a>],
     /// The model's manifest.
     pub manifest: &'a Manifest,
@@ -250,7 +251,7 @@ pub fn build(case: &Case<'_>, wanted: Wanted, device: &Device, limits: &Limits) 
         }
     }
     if wanted.json {
-        for image in case.images {
+        for image in documents(case.images) {
             built.objects.push(json(image.member, &image.examination.finding)?);
         }
     }
@@ -274,7 +275,7 @@ fn dicom_objects(
     if let Some(index) = other {
         return Err(BuildError::Studies { index: index + 1 });
     }
-    let common = Common::new(first.finding, first.original, device);
+    let common = Common::new(&entries, device).ok_or(BuildError::Empty)?;
     let mut capture = None;
     let mut push = |kind, bytes| {
         built.objects.push(OutgoingObject {
@@ -315,21 +316,44 @@ fn entry<'a>((image, original): (&CaseImage<'a>, &'a Original)) -> Entry<'a> {
     }
 }
 
-/// One file for each image; the first of a case bears the case's number alone. Nothing in a number leads out of the folder.
+/// The images that have a document each: of a series the one that stands for it, of several frames the first one that is
+/// named, which matters most.
+fn documents<'c, 'a>(images: &'c [CaseImage<'a>]) -> Vec<&'c CaseImage<'a>> {
+    let is_series = |image: &CaseImage<'_>| image.examination.finding.series.is_some();
+    let most = if images.first().is_some_and(is_series) {
+        1
+    } else {
+        images.len()
+    };
+    let mut documents: Vec<&CaseImage<'_>> = Vec::new();
+    for image in &images[..most] {
+        if !documents.iter().any(|known| known.member == image.member) {
+            documents.push(image);
+        }
+    }
+    documents
+}
+
+/// The name of the JSON file of an image; the first of a case bears the case's number alone. Nothing in a number leads out of
+/// the folder.
+#[must_use]
+pub fn json_name(case_number: &str, member: u32) -> String {
+    let number = match member {
+        0 | 1 => String::new(),
+        member => format!("-{member}"),
+    };
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    format!("{}{number}.json", case_number.replace(|letter| !plain(letter), "_"))
+}
+
 fn json(member: u32, finding: &Finding) -> Result<OutgoingObject, BuildError> {
     let reason = |error: serde_json::Error| BuildError::Encode {
         reason: error.to_string(),
     };
     let mut bytes = serde_json::to_vec_pretty(finding).map_err(reason)?;
     bytes.push(b'\n');
-    let number = match member {
-        0 | 1 => String::new(),
-        member => format!("-{member}"),
-    };
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    let case = finding.case_id.replace(|letter| !plain(letter), "_");
     Ok(OutgoingObject {
-        id: format!("{case}{number}.json"),
+        id: json_name(&finding.case_id, member),
         kind: Kind::Json,
         case_id: finding.case_id.clone(),
         bytes,

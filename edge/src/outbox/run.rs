@@ -28,14 +28,34 @@ pub struct Routes {
     pub folder: Option<PathBuf>,
 }
 
+/// Who hears of the queue itself: that it cannot be read or written, and that it can again. What becomes of an object stands
+/// with it.
+pub trait Health {
+    /// The queue failed, or works (`None`).
+    fn tell(&self, problem: Option<&QueueError>);
+}
+
+impl Health for () {
+    fn tell(&self, _: Option<&QueueError>) {}
+}
+
 /// Sends what is due until `stop` says so. `now` is the appliance's clock.
 ///
 /// Unpark the thread after something was queued, and after `stop` was set. A stop waits for an answer of the archive at
 /// most; it may as well be left alone, because what was not recorded as sent is sent again and is the same object there.
-pub fn run(outbox: &dyn Outbox, routes: &Routes, backoff: Backoff, now: &dyn Fn() -> Duration, stop: &AtomicBool) {
+pub fn run(
+    outbox: &dyn Outbox,
+    routes: &Routes,
+    backoff: Backoff,
+    now: &dyn Fn() -> Duration,
+    health: &dyn Health,
+    stop: &AtomicBool,
+) {
     let mut post = Post::new(outbox, routes, backoff, now, stop);
     while !stop.load(Ordering::Relaxed) {
-        match post.pass() {
+        let passed = post.pass();
+        health.tell(passed.as_ref().err());
+        match passed {
             Ok(true) => {}
             Ok(false) => thread::park_timeout(POLL),
             Err(error) => {
@@ -205,8 +225,18 @@ impl<'a> Post<'a> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
+            let bytes = match self.outbox.bytes(&file.id) {
+                Ok(bytes) => bytes,
+                // This one alone: the others go.
+                Err(error) => {
+                    let reason = format!("it cannot be read: {error}");
+                    tracing::warn!(file = file.id, "{reason}");
+                    self.failed(file, &reason)?;
+                    continue;
+                }
+            };
             let written = match &self.routes.folder {
-                Some(folder) => write(folder, &file.id, &self.outbox.bytes(&file.id)?),
+                Some(folder) => write(folder, &file.id, &bytes),
                 None => Err("no folder for JSON is configured".to_owned()),
             };
             if let Err(reason) = written {
@@ -323,6 +353,103 @@ mod tests {
         assert_eq!(fs::read(blocked.join("0002.json")).unwrap(), b"no DICOM at all");
         let sent = |state: &State| matches!(state, State::Sent { .. });
         assert!(outbox.list().iter().all(|entry| sent(&entry.state)));
+    }
+
+    /// A queue whose disk lost the bytes of one object, or fails in all.
+    #[derive(Default)]
+    struct Failing {
+        queue: MemoryOutbox,
+        lost: &'static str,
+        fails: AtomicBool,
+    }
+
+    impl Outbox for Failing {
+        fn next_due(&self, to: Destination, now: Duration, most: usize) -> Result<Vec<Waiting>, QueueError> {
+            if self.fails.load(Ordering::SeqCst) {
+                return Err("input/output error".into());
+            }
+            self.queue.next_due(to, now, most)
+        }
+
+        fn bytes(&self, id: &str) -> Result<Vec<u8>, QueueError> {
+            match id == self.lost {
+                true => Err("input/output error".into()),
+                false => self.queue.bytes(id),
+            }
+        }
+
+        fn sent(&self, id: &str, at: Duration, remark: Option<&str>) -> Result<(), QueueError> {
+            self.queue.sent(id, at, remark)
+        }
+
+        fn failed(&self, id: &str, failure: Failure<'_>) -> Result<(), QueueError> {
+            self.queue.failed(id, failure)
+        }
+
+        fn parked(&self, id: &str, at: Duration, reason: &str) -> Result<(), QueueError> {
+            self.queue.parked(id, at, reason)
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_lost_holds_no_other_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Failing {
+            lost: "0001.json",
+            ..Failing::default()
+        };
+        let objects = ["0001.json", "0002.json"].map(|id| object(id.to_owned(), Kind::Json));
+        let now = || Duration::from_secs(1_000);
+        outbox.queue.add(objects.to_vec(), now());
+        let routes = Routes {
+            archive: None,
+            folder: Some(folder.path().to_owned()),
+        };
+        let stop = AtomicBool::new(false);
+        Post::new(&outbox, &routes, Backoff::default(), &now, &stop)
+            .pass()
+            .unwrap();
+        let entries = outbox.queue.list();
+        assert!(matches!(entries[1].state, State::Sent { .. }), "{entries:?}");
+        assert_eq!(entries[0].attempts, 1);
+        let reason = entries[0].reason.as_deref().unwrap();
+        assert!(reason.contains("cannot be read: input/output error"), "{reason}");
+    }
+
+    /// Hears of a queue, mends it at the first word and ends the loop at the second.
+    struct Listener<'a> {
+        outbox: &'a Failing,
+        heard: std::sync::Mutex<Vec<Option<String>>>,
+        stop: &'a AtomicBool,
+    }
+
+    impl Health for Listener<'_> {
+        fn tell(&self, problem: Option<&QueueError>) {
+            let mut heard = self.heard.lock().unwrap();
+            heard.push(problem.map(ToString::to_string));
+            self.outbox.fails.store(false, Ordering::SeqCst);
+            self.stop.store(heard.len() == 2, Ordering::SeqCst);
+            // The loop rests after a fault unless it is woken.
+            thread::current().unpark();
+        }
+    }
+
+    #[test]
+    fn a_queue_that_fails_is_told_until_it_works_again() {
+        let outbox = Failing {
+            fails: AtomicBool::new(true),
+            ..Failing::default()
+        };
+        let stop = AtomicBool::new(false);
+        let listener = Listener {
+            outbox: &outbox,
+            heard: std::sync::Mutex::default(),
+            stop: &stop,
+        };
+        let now = || Duration::from_secs(1_000);
+        run(&outbox, &Routes::default(), Backoff::default(), &now, &listener, &stop);
+        let heard = listener.heard.into_inner().unwrap();
+        assert_eq!(heard, [Some("input/output error".to_owned()), None]);
     }
 
     #[test]

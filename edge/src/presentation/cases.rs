@@ -3,7 +3,7 @@
 use bundle::Manifest;
 use chrono::{DateTime, Local, Utc};
 
-use super::{decided, name_of, next_step, state};
+use super::{decided, name_of, state};
 use crate::controls::Verdict;
 use crate::decision::DecisionKind;
 use crate::finding::ImageSource;
@@ -83,18 +83,6 @@ pub fn case_marks(case: &CaseRecord, sends: bool) -> CaseMarks {
             Opinion::Disagree => Verdict::Disagree,
         }),
         outbox: (sends && case.summary.is_some()).then_some(outbox),
-    }
-}
-
-/// The result of a whole case in place of that of the one image that stands for it: a series is judged by several.
-pub fn judge_case(view: &mut ResultView<'_>, case: &CaseRecord, manifest: &Manifest, words: &Words) {
-    let Some(summary) = &case.summary else { return };
-    view.state = state(summary.decision);
-    view.headline = case_headline(case, Some(manifest), words);
-    next_step(summary.decision, words).clone_into(&mut view.next_step);
-    view.code.clone_from(&summary.code);
-    if summary.decision != DecisionKind::NotReadable {
-        view.what_to_do.clear();
     }
 }
 

@@ -340,6 +340,7 @@ mod tests {
             time: "2026-01-31T12:00:00Z".into(),
             source: ImageSource::undecoded("in/chest.dcm".into(), 0),
             decision: decide(&manifest, probabilities, Some(30.0), &[]),
+            series: None,
             probabilities: finding::label_probabilities(&manifest, probabilities),
             conformal: None,
             novelty: None,

@@ -7,9 +7,12 @@ use serde::Serialize;
 use super::folders::Folders;
 use super::images::{self, ImageRecord, ResultRecord};
 use super::privacy::Person;
-use super::verdicts::Opinion;
+use super::verdicts::{HOLDS, Opinion};
 use super::{Store, StoreError, results, time};
-use crate::decision::DecisionKind;
+use crate::codes::Reason;
+use crate::decision::{Decision, DecisionKind};
+use crate::finding::{Finding, OfSeries};
+use crate::text::words::Language;
 
 /// Results that stand for a series on a screen.
 pub const STRIP: u32 = 8;
@@ -64,7 +67,7 @@ pub struct CaseRecord {
     pub latency_ms: Option<f64>,
     /// When a person has seen it.
     pub acknowledged: Option<DateTime<Utc>>,
-    /// What a person said to it last.
+    /// What a person said to it last, if it still says the same.
     pub opinion: Option<Opinion>,
     /// When all that came had its result and nothing came after it.
     pub settled: Option<DateTime<Utc>>,
@@ -110,6 +113,76 @@ pub struct Summary {
     pub model: String,
     /// Role of the model.
     pub role: String,
+}
+
+/// What a case says, apart from how sure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said<'a> {
+    decision: DecisionKind,
+    label: Option<&'a str>,
+    code: Option<&'a str>,
+    /// The image that stands for a study; of a series another slice says the same.
+    image: Option<(i64, u32)>,
+}
+
+impl CaseRecord {
+    /// What it says; `None` before the first result.
+    #[must_use]
+    pub fn says(&self) -> Option<Said<'_>> {
+        let summary = self.summary.as_ref()?;
+        let image = (self.kind != CaseKind::Series).then_some((summary.worst_image, summary.worst_frame));
+        Some(Said {
+            decision: summary.decision,
+            label: summary
+                .label
+                .as_deref()
+                .filter(|_| summary.decision == DecisionKind::Flagged),
+            code: summary.code.as_deref(),
+            image,
+        })
+    }
+
+    /// The finding of the image that stands for the case, with what the whole case amounts to: of a series that is not what
+    /// its worst slice would come to alone. `slices` are the findings of the slices that weigh most.
+    #[must_use]
+    pub fn judged<'a>(&self, mut finding: Finding, slices: impl IntoIterator<Item = &'a Finding>) -> Finding {
+        let (Some(summary), CaseKind::Series) = (&self.summary, self.kind) else {
+            return finding;
+        };
+        let decision = Decision {
+            kind: summary.decision,
+            // Flagged, or what would be.
+            label: summary.label.clone().filter(|_| summary.decision.needs_eyes()),
+            reasons: summary.reasons(&finding, slices),
+        };
+        // A file of many frames counts its frames.
+        let slices = (self.images.done as usize).max(finding.source.frames);
+        let slice_alone = std::mem::replace(&mut finding.decision, decision);
+        finding.series = Some(OfSeries { slices, slice_alone });
+        finding
+    }
+}
+
+impl Summary {
+    /// Why a series is in doubt: what the slice says that gave its code, if it is among those at hand.
+    fn reasons<'a>(&self, worst: &Finding, slices: impl IntoIterator<Item = &'a Finding>) -> Vec<Reason> {
+        let Some(code) = &self.code else {
+            return Vec::new();
+        };
+        let all_of = |finding: &Finding| {
+            let reasons = &finding.decision.reasons;
+            let is_it = reasons.first().is_some_and(|reason| reason.code == *code);
+            is_it.then(|| reasons.clone())
+        };
+        let found = all_of(worst).or_else(|| slices.into_iter().find_map(all_of));
+        found.unwrap_or_else(|| {
+            let words = Language::English.words();
+            vec![Reason::with_code(
+                code,
+                words.why(code).unwrap_or(words.results.uncertain),
+            )]
+        })
+    }
 }
 
 /// A case with everything that belongs to it.
@@ -158,7 +231,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn case_by_id(&self, id: i64) -> Result<Option<CaseRecord>, StoreError> {
-        one(&self.reading(), "cases.id = ?", id)
+        by_id(&self.reading(), id)
     }
 
     /// An image by its number; `None` if it was deleted.
@@ -186,15 +259,20 @@ impl Store {
     }
 }
 
-const SELECT: &str = "SELECT cases.id, number, kind, opened, received, changed, patient_name, patient_id, accession, sex, \
+/// The query of cases, up to its condition.
+fn query(rest: &str) -> String {
+    format!(
+        "SELECT cases.id, number, kind, opened, received, changed, patient_name, patient_id, accession, sex, \
     age_years, modality, body_part, study_uid, series_uid, decision, label, label_name, code, probability, suspicion, \
     worst_image, worst_frame, model, role, latency_ms, acknowledged, settled, \
-    (SELECT verdict FROM verdicts WHERE case_id = cases.id ORDER BY id DESC LIMIT 1), \
+    (SELECT iif({HOLDS}, verdict, NULL) FROM verdicts WHERE case_id = cases.id ORDER BY verdicts.id DESC LIMIT 1), \
     (SELECT count(*) FROM outbox WHERE case_id = cases.id AND state IN ('owed', 'waiting', 'parked')), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'waiting'), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'done'), \
     (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'no-model'), \
-    (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'failed') FROM cases";
+    (SELECT count(*) FROM images WHERE case_id = cases.id AND state = 'failed') FROM cases {rest}"
+    )
+}
 
 /// Cases, the newest first, from the `from`-th on.
 ///
@@ -206,7 +284,7 @@ pub fn list(connection: &Connection, from: u32, limit: u32) -> Result<Vec<CaseRe
 
 /// The cases that `rest` of a query says: condition, order and limit.
 pub(super) fn select(connection: &Connection, rest: &str, values: impl Params) -> Result<Vec<CaseRecord>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} {rest}"))?;
+    let mut statement = connection.prepare_cached(&query(rest))?;
     let mut rows = statement.query(values)?;
     let mut cases = Vec::new();
     while let Some(row) = rows.next()? {
@@ -233,13 +311,17 @@ pub fn details(connection: &Connection, folders: &Folders, number: &str) -> Resu
     })
 }
 
+/// A case by its number in the database; `None` if it was deleted.
+pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<CaseRecord>, StoreError> {
+    one(connection, "cases.id = ?", id)
+}
+
 fn one(
     connection: &Connection,
     condition: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Option<CaseRecord>, StoreError> {
-    let sql = format!("{SELECT} WHERE {condition}");
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(&query(&format!("WHERE {condition}")))?;
     let mut rows = statement.query([value])?;
     rows.next()?.map(record).transpose()
 }

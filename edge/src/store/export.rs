@@ -1,16 +1,18 @@
-//! Cases as the CSV that `calibrate` reads: the worst image of each, its probabilities, and what people said to it.
+//! Cases as the CSV that `calibrate` reads: an image of each, its probabilities, and what people said to it. That image is the
+//! worst one, or of a study the one that stood there when somebody said something.
 //!
 //! `label` holds the truth where an opinion tells it: whoever agrees with a flag says which finding it is, whoever agrees
-//! with its absence says that there is none, and of two labels whoever disagrees means the other one. Elsewhere it is
-//! left empty, for whoever knows.
+//! with its absence says that there is none, and of two labels whoever disagrees means the other one. Of a series the
+//! opinion is on the whole: that nothing is in it holds for each slice, that something is holds for its worst slice only
+//! if that is flagged alone. Elsewhere it is left empty, for whoever knows.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 
 use rusqlite::Connection;
 
-use super::StoreError;
-use super::verdicts::Opinion;
+use super::verdicts::{HOLDS, Opinion};
+use super::{StoreError, results};
 use crate::calibration::cases::{DIGEST, LABEL, PROBABILITY};
 use crate::decision::DecisionKind;
 use crate::finding::Finding;
@@ -20,11 +22,16 @@ const COLUMNS: [&str; 9] = [
     "case_id", DIGEST, LABEL, "opinion", "decision", "flagged", "kind", "role", "time",
 ];
 
-/// A case whose worst image was assessed.
+/// A case of which an image was assessed.
 struct Row {
     number: String,
     kind: String,
+    /// On `decision`.
     opinion: Option<Opinion>,
+    /// What the appliance says: of a series what the whole amounts to, else of this image.
+    decision: DecisionKind,
+    /// The label that it flags.
+    flagged: Option<String>,
     finding: Finding,
 }
 
@@ -74,22 +81,35 @@ fn each_row(
     labelled: bool,
     mut take: impl FnMut(Row) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
-    let sql = "SELECT number, kind, finding, \
-               (SELECT verdict FROM verdicts WHERE case_id = cases.id ORDER BY id DESC LIMIT 1) AS opinion \
-               FROM cases JOIN results ON image_id = worst_image AND frame = worst_frame \
-               WHERE results.decision <> 'not-readable' AND (NOT ?1 OR opinion IS NOT NULL) ORDER BY cases.id";
-    let mut statement = connection.prepare(sql)?;
+    let opinion = format!("iif(cases.kind <> 'series' OR {HOLDS}, verdict, NULL)");
+    let of_series = "cases.kind = 'series' OR verdicts.image_id IS NULL";
+    let sql = format!(
+        "SELECT number, kind, finding, {opinion} AS opinion, cases.decision, cases.label FROM cases \
+         LEFT JOIN verdicts ON verdicts.id = (SELECT max(id) FROM verdicts WHERE case_id = cases.id) \
+         JOIN results ON results.image_id = iif({of_series}, worst_image, verdicts.image_id) \
+         AND results.frame = iif({of_series}, worst_frame, verdicts.frame) \
+         WHERE results.decision <> 'not-readable' AND (NOT ?1 OR opinion IS NOT NULL) ORDER BY cases.id"
+    );
+    let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([labelled])?;
     while let Some(row) = rows.next()? {
         let finding: String = row.get(2)?;
+        let finding: Finding = serde_json::from_str(&finding).map_err(|e| StoreError::Senseless {
+            what: "finding",
+            found: e.to_string(),
+        })?;
+        let kind: String = row.get(1)?;
+        let (decision, label) = match kind.as_str() {
+            "series" => (results::decision(&row.get::<_, String>(4)?)?, row.get(5)?),
+            _ => (finding.decision.kind, finding.decision.label.clone()),
+        };
         take(Row {
             number: row.get(0)?,
-            kind: row.get(1)?,
+            kind,
             opinion: row.get::<_, Option<String>>(3)?.as_deref().and_then(Opinion::from_text),
-            finding: serde_json::from_str(&finding).map_err(|e| StoreError::Senseless {
-                what: "finding",
-                found: e.to_string(),
-            })?,
+            decision,
+            flagged: label.filter(|_: &String| decision == DecisionKind::Flagged),
+            finding,
         })?;
     }
     Ok(())
@@ -97,14 +117,13 @@ fn each_row(
 
 fn record(row: &Row, labels: &BTreeSet<String>) -> Vec<String> {
     let finding = &row.finding;
-    let decision = &finding.decision;
     let mut record = vec![
         row.number.clone(),
         finding.model.digest.clone(),
         truth(row).unwrap_or_default(),
         row.opinion.map(|opinion| opinion.text().to_owned()).unwrap_or_default(),
-        decision.kind.text().to_owned(),
-        decision.label.clone().unwrap_or_default(),
+        row.decision.text().to_owned(),
+        row.flagged.clone().unwrap_or_default(),
         row.kind.clone(),
         finding.model.role.clone(),
         finding.time.clone(),
@@ -120,15 +139,17 @@ fn record(row: &Row, labels: &BTreeSet<String>) -> Vec<String> {
 fn truth(row: &Row) -> Option<String> {
     let finding = &row.finding;
     let no_finding = finding.probabilities.iter().find(|p| p.operating_point.is_none())?;
-    let said = match finding.decision.kind {
-        DecisionKind::Flagged => finding.decision.label.clone()?,
+    let of_series = row.kind == "series";
+    let said = match row.decision {
+        DecisionKind::Flagged => row.flagged.clone()?,
         DecisionKind::NoFindingFlagged => no_finding.label.clone(),
         DecisionKind::Uncertain | DecisionKind::NotReadable => return None,
     };
     match row.opinion? {
+        // Which slice of a series holds what was found, or missed, nobody said.
+        Opinion::Agree if of_series && said != no_finding.label && !is_flagged_alone(finding, &said) => None,
+        Opinion::Disagree if of_series && said == no_finding.label => None,
         Opinion::Agree => Some(said),
-        // Which slice of a series holds what was missed, nobody said.
-        Opinion::Disagree if row.kind == "series" && said == no_finding.label => None,
         Opinion::Disagree => {
             let others: Vec<&str> = finding
                 .probabilities
@@ -142,4 +163,8 @@ fn truth(row: &Row) -> Option<String> {
             }
         }
     }
+}
+
+fn is_flagged_alone(finding: &Finding, label: &str) -> bool {
+    finding.decision.kind == DecisionKind::Flagged && finding.decision.label.as_deref() == Some(label)
 }

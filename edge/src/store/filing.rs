@@ -1,21 +1,23 @@
 //! What is kept beside the database, and what of it is still missing or no longer needed.
 
-use bundle::container::hexadecimal;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
 use hardware::whole_file;
-use rusqlite::params;
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, params};
 
 use super::config::Keep;
 use super::folders::{Folders, failed};
 use super::images::{self, ResultRecord};
-use super::{Store, StoreError, cases};
+use super::renewal::object_name;
+use super::{Store, StoreError, cases, series};
 
 /// A case whose files are not up to date.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToFile {
     /// Its number for people.
     pub number: String,
-    /// The results that become files: of a study each image's first frame, of a series its worst slice.
+    /// The results that become files: of a study each image's worst frame, of a series its worst slice.
     pub results: Vec<ResultRecord>,
     /// The results whose pictures are missing: of a series those of its strip.
     pub without_picture: Vec<ResultRecord>,
@@ -40,7 +42,10 @@ impl Store {
         let mut cases = Vec::new();
         for (case, number, kind, revision) in due {
             let is_series = kind == "series";
-            let strip = images::worst_results(&reader, case, if is_series { cases::STRIP } else { u32::MAX })?;
+            let strip = match is_series {
+                true => series_results(&reader, case, cases::STRIP)?,
+                false => images::worst_results(&reader, case, u32::MAX)?,
+            };
             let mut without_picture = Vec::new();
             for result in &strip {
                 let image = images::find(&reader, &self.folders, result.image)?;
@@ -52,10 +57,10 @@ impl Store {
             let mut results = strip;
             if is_series {
                 results.truncate(1);
-                // The number of the case alone names its file, whichever slice it is.
-                results.iter_mut().for_each(|result| result.member = 1);
             } else {
-                results.retain(|result| result.frame == 0);
+                let mut images = HashSet::new();
+                results.sort_by(|a, b| weigh(b, a));
+                results.retain(|result| images.insert(result.image));
             }
             cases.push(ToFile {
                 number,
@@ -66,6 +71,21 @@ impl Store {
             });
         }
         Ok(cases)
+    }
+
+    /// What the objects of the outbox say of an image, or without one of a whole series: results, the one that matters most
+    /// first. That of a series says what the series amounts to; `limit` is how many slices stand behind it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reported(&self, case: i64, image: Option<i64>, limit: u32) -> Result<Vec<ResultRecord>, StoreError> {
+        let reader = self.reading();
+        let Some(image) = image else {
+            return series_results(&reader, case, limit);
+        };
+        let mut frames = images::results_of_image(&reader, image)?;
+        frames.sort_by(|a, b| weigh(b, a));
+        Ok(frames)
     }
 
     /// The files of a case are up to date, unless it has changed meanwhile.
@@ -147,12 +167,41 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`].
     pub fn write_object(&self, object: &str, bytes: &[u8]) -> Result<String, StoreError> {
-        // An object's name comes from identifiers that came from outside.
-        let mut name = hexadecimal(&Sha256::digest(object.as_bytes()));
-        name.truncate(40);
+        let name = object_name(object);
         let path = self.folders.outbox().join(&name);
         whole_file::write(&path, bytes).map_err(|source| failed(&path, "write the object", source))?;
         super::folders::sync_folder(&self.folders.outbox())?;
         Ok(name)
     }
+}
+
+/// Which of two results of a study tells more about it.
+fn weigh(a: &ResultRecord, b: &ResultRecord) -> Ordering {
+    let suspicion = |result: &ResultRecord| result.suspicion.unwrap_or(0.0);
+    let ranks = series::rank(a.decision).cmp(&series::rank(b.decision));
+    ranks.then(suspicion(a).total_cmp(&suspicion(b)))
+}
+
+/// The slices of a series that weigh most. The first is the one that stands for it, and says what the series amounts to; the
+/// number of the case alone names its file, whichever slice it is.
+fn series_results(reader: &Connection, case: i64, limit: u32) -> Result<Vec<ResultRecord>, StoreError> {
+    let mut worst = images::worst_results(reader, case, limit)?;
+    let record = cases::by_id(reader, case)?;
+    let Some((record, summary)) = record
+        .as_ref()
+        .and_then(|record| Some((record, record.summary.as_ref()?)))
+    else {
+        return Ok(worst);
+    };
+    let stands = |result: &ResultRecord| (result.image, result.frame) == (summary.worst_image, summary.worst_frame);
+    // Others may weigh as much.
+    if let Some(at) = worst.iter().position(stands) {
+        worst[..=at].rotate_right(1);
+    }
+    if let Some(first) = worst.first() {
+        let finding = record.judged(first.finding.clone(), worst.iter().map(|result| &result.finding));
+        worst[0].finding = finding;
+        worst[0].member = 1;
+    }
+    Ok(worst)
 }

@@ -97,6 +97,12 @@ impl Folders {
         self.state.join("outbox")
     }
 
+    /// The service's logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
     /// The file of a result: `260314-0007.json`, and for further images of a case `260314-0007-2.json`.
     #[must_use]
     pub fn result(&self, case_number: &str, member: u32) -> PathBuf {

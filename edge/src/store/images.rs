@@ -84,7 +84,7 @@ pub struct ImageRecord {
     pub received: DateTime<Utc>,
     /// When it got its last result.
     pub finished: Option<DateTime<Utc>>,
-    /// Where it came from: `dicom AE ADDRESS`, `folder`, `media MOUNT`.
+    /// Where it came from: `dicom AE ADDRESS`, `folder`, `media`.
     pub origin: String,
     /// The name of its file, at privacy level full.
     pub name: Option<String>,

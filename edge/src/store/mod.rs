@@ -14,7 +14,7 @@
 //! - [`verdicts`]: what people said to results, as labels for a calibration
 //! - [`audit`]: who did what when, append-only and chained
 //! - [`retention`]: what goes when it is old or space is short
-//! - [`startup`]: what a start finds and sets right
+//! - [`startup`]: what a start finds and sets right; `renewal`: a damaged database
 //! - [`export`]: cases for a calibration
 //!
 //! Nothing that was accepted is lost and nothing is done twice, whenever the power goes: an image's file, its place and its
@@ -35,6 +35,7 @@ pub mod models;
 pub mod outbox;
 pub mod privacy;
 pub mod queue;
+mod renewal;
 pub mod results;
 pub mod retention;
 pub mod schema;

@@ -232,13 +232,20 @@ pub(super) fn refresh_case(
     Ok(number)
 }
 
+/// Whether a judgement (`?2`, `?3`, of image `?8`, frame `?9`) is another one than the case has: whoever has seen that one has
+/// not seen this.
+const OTHER: &str = "decision IS NOT ?2 OR (?2 = 'flagged' AND label IS NOT ?3) \
+    OR (kind <> 'series' AND (worst_image IS NOT ?8 OR worst_frame IS NOT ?9))";
+
 fn write_judgement(transaction: &Transaction<'_>, case: i64, judgement: &Judgement) -> Result<(), StoreError> {
     let Judgement { decision, code, worst } = judgement;
-    let sql = "UPDATE cases SET decision = ?2, label = ?3, label_name = ?4, code = ?5, probability = ?6, suspicion = ?7, \
-               worst_image = ?8, worst_frame = ?9, (model, role, age_years) = \
+    let sql = format!(
+        "UPDATE cases SET decision = ?2, label = ?3, label_name = ?4, code = ?5, probability = ?6, suspicion = ?7, \
+               worst_image = ?8, worst_frame = ?9, acknowledged = iif(?10 AND ({OTHER}), NULL, acknowledged), (model, role, age_years) = \
                (SELECT model, role, coalesce(age_years, json_extract(finding, '$.source.age_years')) \
-               FROM results WHERE image_id = ?8 AND frame = ?9) WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute(params![
+               FROM results WHERE image_id = ?8 AND frame = ?9) WHERE id = ?1"
+    );
+    transaction.prepare_cached(&sql)?.execute(params![
         case,
         decision.text(),
         worst.label,
@@ -248,6 +255,7 @@ fn write_judgement(transaction: &Transaction<'_>, case: i64, judgement: &Judgeme
         worst.suspicion,
         worst.image,
         worst.frame,
+        decision.needs_eyes(),
     ])?;
     Ok(())
 }

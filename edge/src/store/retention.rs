@@ -6,7 +6,8 @@
 //! right one is caught up in the end.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use super::audit::{self, Event};
 use super::folders::{Folders, failed};
-use super::{Store, StoreError, millis};
+use super::{Store, StoreError, millis, renewal, time};
 
 /// How far the clock of retention follows a jump of the appliance's clock at once.
 const MOST_JUMP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -35,8 +36,18 @@ pub struct Tidied {
     pub too_old: u64,
     /// Cases that went for their space.
     pub for_space: u64,
-    /// Whether there is too little space all the same: nothing more may go.
-    pub short: bool,
+    /// What there is too little of all the same: nothing more may go.
+    pub short: Option<Shortage>,
+}
+
+/// What there is too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// Room on the disk: less than the reserve is free, and no image is taken in.
+    Disk,
+    /// Room within the quota. What waits or is unsent is worth more than a number in the config, so images are taken in
+    /// until the reserve is reached.
+    Quota,
 }
 
 /// What the store takes.
@@ -44,7 +55,7 @@ pub struct Tidied {
 pub struct Usage {
     /// Bytes of the database.
     pub database: u64,
-    /// Bytes of the files beside it.
+    /// Bytes of the files beside it: images, pictures, results, objects to be sent, logs, what was put aside.
     pub files: u64,
     /// Bytes that are free on the disk.
     pub free: u64,
@@ -64,7 +75,7 @@ impl Store {
     /// [`StoreError`].
     pub fn tidy(&self, now: DateTime<Utc>, elapsed: Option<Duration>) -> Result<Tidied, StoreError> {
         let clock = self.change(|transaction| advance(transaction, now, elapsed))?;
-        let keep = i64::from(self.config.keep_days) * 24 * 3600 * 1000;
+        let keep = self.keep_millis();
         let mut tidied = Tidied::default();
         loop {
             let deleted = self.delete_oldest(Some(clock.saturating_sub(keep)), now, "age")?;
@@ -73,11 +84,11 @@ impl Store {
                 break;
             }
         }
-        while self.is_short()? {
+        while let Some(shortage) = self.shortage()? {
             let deleted = self.delete_oldest(None, now, "space")?;
             tidied.for_space += deleted;
             if deleted == 0 {
-                tidied.short = true;
+                tidied.short = Some(shortage);
                 break;
             }
         }
@@ -88,6 +99,19 @@ impl Store {
         Ok(tidied)
     }
 
+    /// What last changed before this is too old to be kept; `None` before it was first looked for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn oldest_kept(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let clock = number(&self.reading(), CLOCK)?;
+        Ok(clock.map(|clock| time(clock.saturating_sub(self.keep_millis()))))
+    }
+
+    fn keep_millis(&self) -> i64 {
+        i64::from(self.config.keep_days) * 24 * 3600 * 1000
+    }
+
     /// What the store takes, and what is free.
     ///
     /// # Errors
@@ -95,12 +119,24 @@ impl Store {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let state = self.folders.state();
         let free = free_bytes(state).map_err(|source| failed(state, "ask for the free space", source))?;
-        usage(&self.reading(), free)
+        let (database, cases) = usage(&self.reading())?;
+        let beside = [self.folders.outbox(), self.folders.logs()];
+        let beside: u64 = beside.iter().map(|folder| bytes_in(folder)).sum();
+        let damaged: u64 = renewal::damages(state).iter().map(|path| bytes_in(path)).sum();
+        Ok(Usage {
+            database,
+            files: cases + beside + damaged,
+            free,
+        })
     }
 
-    fn is_short(&self) -> Result<bool, StoreError> {
+    fn shortage(&self) -> Result<Option<Shortage>, StoreError> {
         let usage = self.usage()?;
-        Ok(usage.free < self.config.reserve_bytes() || usage.taken() > self.config.max_bytes())
+        Ok(match () {
+            () if usage.free < self.config.reserve_bytes() => Some(Shortage::Disk),
+            () if usage.taken() > self.config.max_bytes() => Some(Shortage::Quota),
+            () => None,
+        })
     }
 
     /// Deletes some of the oldest cases that may go, of those that last changed before `before`; gives how many.
@@ -173,9 +209,9 @@ fn advance(transaction: &Transaction<'_>, now: DateTime<Utc>, elapsed: Option<Du
     Ok(clock)
 }
 
-fn number(transaction: &Transaction<'_>, name: &str) -> Result<Option<i64>, StoreError> {
+fn number(connection: &Connection, name: &str) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT value FROM facts WHERE name = ?";
-    let text: Option<String> = transaction.query_row(sql, [name], |row| row.get(0)).optional()?;
+    let text: Option<String> = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
@@ -185,7 +221,19 @@ fn keep(transaction: &Transaction<'_>, name: &str, value: i64) -> Result<(), Sto
     Ok(())
 }
 
-fn usage(connection: &Connection, free: u64) -> Result<Usage, StoreError> {
+/// Bytes of a file, or of the files in a folder.
+fn bytes_in(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let inside: u64 = entries
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|status| status.len())
+        .sum();
+    let itself = fs::metadata(path).ok().filter(fs::Metadata::is_file);
+    inside + itself.map_or(0, |status| status.len())
+}
+
+/// Bytes of the database, and of the files that belong to cases but are not on their way out.
+fn usage(connection: &Connection) -> Result<(u64, u64), StoreError> {
     let number = |sql: &str| -> Result<u64, StoreError> {
         let found: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         Ok(found.unsigned_abs())
@@ -194,11 +242,7 @@ fn usage(connection: &Connection, free: u64) -> Result<Usage, StoreError> {
     let images =
         number("SELECT coalesce(sum(iif(file IS NULL, 0, bytes) + coalesce(picture_bytes, 0)), 0) FROM images")?;
     let results = number("SELECT coalesce(sum(length(finding)), 0) FROM results")?;
-    Ok(Usage {
-        database,
-        files: images + results,
-        free,
-    })
+    Ok((database, images + results))
 }
 
 /// Every file that a row names: in `images/`, in `pictures/`, in `outbox/`.

@@ -9,10 +9,8 @@
 //! uncertain if they reach it and most are not, or if more than half of all slices gave no opinion.
 
 use super::config::StoreConfig;
+use crate::codes::FEW_SLICES;
 use crate::decision::DecisionKind;
-
-/// Code of a series of which too little could be assessed.
-pub const FEW_SLICES: &str = "few-slices-assessed";
 
 /// The result of one image, or of one frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,21 +47,28 @@ pub struct Judgement {
 /// Judges a study; `None` without a result.
 #[must_use]
 pub fn judge_study(members: &[Member]) -> Option<Judgement> {
-    let rank = |member: &Member| match member.decision {
-        DecisionKind::Flagged => 3,
-        DecisionKind::Uncertain => 2,
-        DecisionKind::NoFindingFlagged => 1,
-        DecisionKind::NotReadable => 0,
-    };
     // Of equals the last one: an image that was repeated comes later.
-    let worst = members
-        .iter()
-        .max_by(|a, b| rank(a).cmp(&rank(b)).then(suspicion(a).total_cmp(&suspicion(b))))?;
+    let worst = members.iter().max_by(|a, b| {
+        rank(a.decision)
+            .cmp(&rank(b.decision))
+            .then(suspicion(a).total_cmp(&suspicion(b)))
+    })?;
     Some(Judgement {
         decision: worst.decision,
         code: worst.code.clone(),
         worst: worst.clone(),
     })
+}
+
+/// Which of two images of a study tells more about it.
+#[must_use]
+pub(super) fn rank(decision: DecisionKind) -> u8 {
+    match decision {
+        DecisionKind::Flagged => 3,
+        DecisionKind::Uncertain => 2,
+        DecisionKind::NoFindingFlagged => 1,
+        DecisionKind::NotReadable => 0,
+    }
 }
 
 /// Judges a series; `None` without a result.

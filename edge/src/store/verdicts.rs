@@ -8,6 +8,11 @@ use serde_json::json;
 use super::audit::{self, Event};
 use super::{Store, StoreError, cases, millis};
 
+/// Whether an opinion is on what its case says today: the case may have got further images since.
+pub(super) const HOLDS: &str = "(verdicts.decision IS cases.decision \
+    AND (cases.decision <> 'flagged' OR verdicts.label IS cases.label) \
+    AND (cases.kind = 'series' OR (verdicts.image_id, verdicts.frame) = (worst_image, worst_frame)))";
+
 /// What a person thinks of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,15 +43,16 @@ impl Opinion {
 }
 
 impl Store {
-    /// A person agrees or disagrees with the result of a case. The last word counts; every word is kept.
+    /// A person agrees or disagrees with the result of a case. The last word counts, and only on the result that it was said
+    /// to; every word is kept.
     ///
     /// # Errors
     /// [`StoreError::NoSuchCase`].
     pub fn give_opinion(&self, case_number: &str, opinion: Opinion, now: DateTime<Utc>) -> Result<(), StoreError> {
         self.change(|transaction| {
             let case = cases::id_of(transaction, case_number)?;
-            let sql = "INSERT INTO verdicts (case_id, image_id, frame, verdict, time) \
-                       SELECT id, worst_image, worst_frame, ?2, ?3 FROM cases WHERE id = ?1";
+            let sql = "INSERT INTO verdicts (case_id, image_id, frame, verdict, time, decision, label) \
+                       SELECT id, worst_image, worst_frame, ?2, ?3, decision, label FROM cases WHERE id = ?1";
             transaction.execute(sql, params![case, opinion.text(), millis(now)])?;
             acknowledge(transaction, case, now)?;
             let detail = json!({ "verdict": opinion.text() });
@@ -54,7 +60,7 @@ impl Store {
         })
     }
 
-    /// A person has seen a case. The first time counts.
+    /// A person has seen a case. The first time counts, until the case comes to another result that somebody has to see.
     ///
     /// # Errors
     /// [`StoreError::NoSuchCase`].

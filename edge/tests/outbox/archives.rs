@@ -66,7 +66,7 @@ impl Running {
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (outbox.clone(), stop.clone());
-        let thread = thread::spawn(move || run(&*shared, &routes, backoff, &now, &stopped));
+        let thread = thread::spawn(move || run(&*shared, &routes, backoff, &now, &(), &stopped));
         Self {
             outbox,
             stop,

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use imaging::Limits;
 use onnx::runtime::{self, SessionOptions};
 use scanside_edge::appliance::Appliance;
-use scanside_edge::decision::DecisionKind;
+use scanside_edge::decision::{Decision, DecisionKind};
 use scanside_edge::examination::{Examination, Examiner, Request};
-use scanside_edge::finding::Engine;
+use scanside_edge::finding::{Engine, OfSeries};
 use scanside_edge::inference::ReadBundle;
 use scanside_edge::outbox::{self, Built, Case, CaseImage, Device, Kind, OutgoingObject, Wanted};
 
@@ -220,4 +220,45 @@ pub fn other_sources() -> Option<Vec<Examined>> {
 pub fn labels() -> Vec<String> {
     let (manifest, _) = tiny(Says::Finding);
     manifest.labels.into_iter().map(|label| label.id).collect()
+}
+
+/// A series of which one slice alone would be flagged, and the whole is not; with another slice behind it.
+pub fn series(slices: usize) -> Option<[Examined; 2]> {
+    let place = place()?;
+    let paths = [b'7', b'8'].map(|last| {
+        let mut bytes = radiograph("054Y", 1.0);
+        let uid = b"1.2.826.0.1.3680043.8.498.1\0";
+        // It stands in the file meta group, too.
+        while let Some(at) = bytes.windows(uid.len()).position(|part| part == uid) {
+            bytes[at + uid.len() - 2] = last;
+        }
+        place.write(&format!("outbox-series-{last}.dcm"), &bytes)
+    });
+    let [mut first, second] = paths.map(|path| examine("series", &path, Says::Finding));
+    let finding = &mut first.examination.finding;
+    let whole = Decision {
+        kind: DecisionKind::NoFindingFlagged,
+        label: None,
+        reasons: Vec::new(),
+    };
+    let slice_alone = std::mem::replace(&mut finding.decision, whole);
+    finding.series = Some(OfSeries { slices, slice_alone });
+    Some([first, second])
+}
+
+/// The objects of a series.
+pub fn build_series(series: &[Examined]) -> Built {
+    let images: Vec<_> = (1..)
+        .zip(series)
+        .map(|(member, examined)| CaseImage {
+            examination: &examined.examination,
+            path: &examined.path,
+            member,
+        })
+        .collect();
+    let case = Case {
+        images: &images,
+        manifest: &series[0].manifest,
+    };
+    outbox::build(&case, ALL, &device(), &Limits::default()).unwrap()
 }

@@ -43,7 +43,7 @@ def group(measurements, of_image):
     evaluations = measurements.get_qualitative_evaluations()
     return {
         "tracking": [measurements.tracking_identifier, str(measurements.tracking_uid)],
-        "finding": measurements.finding_type.value,
+        "finding": measurements.finding_type.value if measurements.finding_type else None,
         "certainties": [certainty(m) for m in measurements.get_measurements(name=CERTAINTY)],
         "reasons": [e.value.value for e in evaluations if e.name == REASON],
         "of_image": str(measurements.tracking_uid) in of_image,

@@ -9,7 +9,7 @@ use imaging::Limits;
 use scanside_edge::decision::DecisionKind;
 use scanside_edge::outbox::{self, Case, CaseImage, Kind, Wanted};
 
-use crate::cases::{self, ALL, Examined, device, each_kind, examine, other_sources};
+use crate::cases::{self, ALL, Examined, build_series, device, each_kind, examine, other_sources};
 use crate::peers::{self, printed};
 use crate::support::{Says, chest, place, root};
 
@@ -233,6 +233,25 @@ fn a_retry_makes_the_same_objects_and_another_model_others() {
     assert_eq!(cases[0].build(ALL), cases[0].build(ALL), "byte by byte");
     let all: HashSet<String> = cases.iter().take(2).flat_map(ids).collect();
     assert_eq!(all.len(), 5, "two pictures, two reports, and one file of one case");
+}
+
+#[test]
+fn a_series_that_went_on_has_other_objects_and_a_retry_the_same() {
+    let Some(series) = cases::series(20) else { return };
+    let ids = |series: &[Examined]| -> Vec<String> {
+        let built = build_series(series);
+        built.objects.into_iter().map(|object| object.id).collect()
+    };
+    let first = ids(&series);
+    assert_eq!(first, ids(&series));
+    assert_eq!(first.len(), 3, "one picture, one report, one file");
+    assert_eq!(first[2], "260131-0007.json");
+    let Some(longer) = cases::series(21) else { return };
+    let alone = ids(&series[..1]);
+    for other in [ids(&longer), alone] {
+        assert!(other[0] != first[0] && other[1] != first[1], "{other:?}");
+        assert_eq!(other[2], first[2], "the file is replaced");
+    }
 }
 
 #[test]

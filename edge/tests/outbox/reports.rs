@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use dicom_dictionary_std::tags;
 use imaging::Limits;
 use scanside_edge::decision::DecisionKind;
 use scanside_edge::outbox::{self, Case, CaseImage, Kind};
@@ -168,5 +169,58 @@ fn a_case_of_several_images_has_a_group_for_each() {
     assert_eq!(read["library"].as_array().unwrap().len(), 2);
     if peers::program("dciodvfy", "dicom3tools") {
         assert_eq!(peers::dciodvfy(&report), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_series_is_reported_as_the_screen_says_it_though_one_slice_would_be_flagged() {
+    let Some(series) = cases::series(20) else { return };
+    let built = cases::build_series(&series);
+    let kinds: Vec<_> = built.objects.iter().map(|object| object.kind).collect();
+    assert_eq!(kinds, [Kind::SecondaryCapture, Kind::StructuredReport, Kind::Json]);
+    let json: serde_json::Value = serde_json::from_slice(&built.objects[2].bytes).unwrap();
+    assert_eq!(json["decision"]["kind"], "no-finding-flagged");
+    assert_eq!(json["series"]["slice_alone"]["kind"], "flagged");
+    assert_eq!(json["series"]["slices"], 20);
+    let folder = place().unwrap().out("outbox-series");
+    let [capture, report] = [0, 1].map(|index| cases::write(&built.objects[index], &folder));
+    let read = dicom_object::open_file(&capture).unwrap();
+    let said = read
+        .element(tags::IMAGE_COMMENTS)
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .into_owned();
+    assert!(said.starts_with("No finding flagged"), "{said}");
+    if peers::program("dsrdump", "dcmtk") {
+        let text = printed(Command::new("dsrdump").args(["+Pc", "+Pt", "+Pl"]).arg(&report));
+        let findings: Vec<&str> = text.lines().filter(|line| line.contains("\"Finding\")=")).collect();
+        assert_eq!(findings.len(), 1, "{text}");
+        assert!(findings[0].contains("not-flagged"), "{text}");
+        let decisions = text.matches("\"Triage decision\")=").count();
+        assert!(decisions == 1 && !text.contains("Flagged:"), "{text}");
+        assert_eq!(text.matches("A slice that weighs much").count(), 2, "{text}");
+    }
+    if peers::python("highdicom") {
+        let read = printed(
+            script("outbox/measurement_report.py")
+                .arg(&report)
+                .arg(&series[1].path)
+                .arg(&capture),
+        );
+        let read: serde_json::Value = serde_json::from_str(&read).unwrap();
+        let groups = read["groups"].as_array().unwrap();
+        assert_eq!(groups.len(), 3);
+        assert_eq!(groups[0]["finding"], "not-flagged");
+        assert!(
+            groups[1]["finding"].is_null() && groups[2]["finding"].is_null(),
+            "{read}"
+        );
+        assert_eq!(groups[2]["of_image"], true);
+    }
+    if peers::program("dciodvfy", "dicom3tools") {
+        for object in [&capture, &report] {
+            assert_eq!(peers::dciodvfy(object), Vec::<String>::new());
+        }
     }
 }

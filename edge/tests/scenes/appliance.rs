@@ -1,16 +1,20 @@
 //! The appliance's other screens, as the service would show them on an afternoon in January.
 
+use chrono::DateTime;
 use imaging::grey::{GreyImage, Pixels};
 use ndarray::Array2;
 use scanside_edge::controls::{Action, Verdict};
 use scanside_edge::finding::ImageSource;
-use scanside_edge::presentation::cases::news;
+use scanside_edge::presentation::cases::{Lack, news, without_result_view};
 use scanside_edge::presentation::faults::{FaultKind, fault_view};
 use scanside_edge::presentation::{no_model_view, notices, status};
 use scanside_edge::screens::{
     ApplianceMarks, CaseMarks, CaseRow, CasesView, Edges, FaultView, HeatMark, IdleView, ModelRow, NoticeView,
     OutboxMark, ResultState, ResultView, SeriesView, SliceView, WorkStep, WorkingView,
 };
+use scanside_edge::store::cases::{CaseKind, CaseRecord, ImageCounts};
+use scanside_edge::store::images::GivenUp;
+use scanside_edge::store::privacy::Person;
 use scanside_edge::text::words::Words;
 
 use crate::scenes::{self, ellipse};
@@ -306,6 +310,40 @@ pub fn no_model<'a>(image: &'a GreyImage, words: &'static Words) -> ResultView<'
     ResultView {
         edges: edges(words),
         ..no_model_view(&source, Some(image), "0413", words)
+    }
+}
+
+/// An image on which the model failed again and again.
+pub fn given_up(words: &'static Words) -> ResultView<'static> {
+    let mut source = ImageSource::undecoded("phantom_0414.dcm".to_owned(), 0);
+    source.modality = Some("DX".to_owned());
+    source.age_years = Some(54.0);
+    let time = DateTime::UNIX_EPOCH;
+    let case = CaseRecord {
+        id: 1,
+        number: "0414".to_owned(),
+        kind: CaseKind::Study,
+        opened: time,
+        received: time,
+        changed: time,
+        patient: Person::default(),
+        sex: None,
+        age_years: None,
+        modality: None,
+        body_part: None,
+        study_uid: None,
+        series_uid: None,
+        images: ImageCounts::default(),
+        summary: None,
+        latency_ms: None,
+        acknowledged: None,
+        opinion: None,
+        settled: None,
+        unsent: 0,
+    };
+    ResultView {
+        edges: edges(words),
+        ..without_result_view(&case, &source, Lack::GivenUp(GivenUp::ModelFailed), words)
     }
 }
 

@@ -114,6 +114,7 @@ fn blank(source: ImageSource) -> Finding {
         time: "2026-01-31T14:32:00Z".to_owned(),
         source,
         decision: not_readable(Vec::new()),
+        series: None,
         probabilities: Vec::new(),
         conformal: None,
         novelty: None,

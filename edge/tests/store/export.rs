@@ -60,3 +60,58 @@ fn opinions_become_labels_where_they_tell_one() {
     assert_eq!(rows[1][9..], ["0.9", "0.05", "0.05"]);
     assert_eq!(exported(&shelf, true).len(), 5, "four labelled cases");
 }
+
+#[test]
+fn an_opinion_is_on_the_image_that_it_was_given_on() {
+    let shelf = Shelf::new();
+    let first = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(first, CLEAR);
+    let agree = || {
+        shelf
+            .store
+            .give_opinion("260314-0001", Opinion::Agree, shelf.now)
+            .unwrap()
+    };
+    agree();
+    let second = shelf.take(&radiograph("1.2", "1").bytes());
+    shelf.judge(second, FLAGGED);
+    let row = || exported(&shelf, true).remove(1);
+    assert_eq!(row()[2..6], ["normal", "agree", "no-finding-flagged", ""]);
+    assert_eq!(
+        row()[9..],
+        ["0.05", "0.9", "0.05"],
+        "of the clear image: covid19, normal, viral pneumonia"
+    );
+    agree();
+    assert_eq!(row()[2..6], ["covid19", "agree", "flagged", "covid19"]);
+}
+
+#[test]
+fn an_opinion_on_a_series_is_on_the_series() {
+    let shelf = Shelf::new();
+    let judge = |n: u32, probabilities| {
+        let image = shelf.take(&slice(&format!("3.{n}"), "3").bytes());
+        shelf.judge(image, probabilities);
+    };
+    judge(0, FLAGGED);
+    (1..20).for_each(|n| judge(n, CLEAR));
+    let say = |opinion| shelf.store.give_opinion("260314-0001", opinion, shelf.now).unwrap();
+    let row = || exported(&shelf, false).remove(1);
+    assert_eq!(row()[2..6], ["", "", "no-finding-flagged", ""], "one slice of twenty");
+    say(Opinion::Agree);
+    assert_eq!(
+        row()[2..4],
+        ["normal", "agree"],
+        "nothing is in it, nor in its worst slice"
+    );
+    say(Opinion::Disagree);
+    assert_eq!(row()[2..4], ["", "disagree"], "which slice it is in nobody said");
+    say(Opinion::Agree);
+    (20..22).for_each(|n| judge(n, FLAGGED));
+    assert_eq!(
+        row()[2..6],
+        ["", "", "flagged", "covid19"],
+        "that was said to no finding"
+    );
+    assert_eq!(exported(&shelf, true).len(), 1);
+}

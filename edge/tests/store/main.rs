@@ -54,10 +54,14 @@ impl Shelf {
     pub(crate) fn with(config: StoreConfig, owed: Vec<Kind>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), config, owed).unwrap();
+        Self::of(folder, store, "2026-03-14T12:00:00Z".parse().unwrap())
+    }
+
+    pub(crate) fn of(folder: tempfile::TempDir, store: Store, now: DateTime<Utc>) -> Self {
         Self {
             folder,
             store,
-            now: "2026-03-14T12:00:00Z".parse().unwrap(),
+            now,
             arrived: AtomicU32::new(0),
         }
     }
@@ -163,6 +167,7 @@ pub(crate) fn found(case: &str, probabilities: &[f32]) -> Finding {
             ..ImageSource::undecoded("image".into(), 0)
         },
         decision: decide(&manifest, probabilities, Some(30.0), &[]),
+        series: None,
         probabilities: finding::label_probabilities(&manifest, probabilities),
         conformal: None,
         novelty: None,
@@ -222,10 +227,15 @@ pub(crate) fn slice(uid: &str, series: &str) -> Said {
 
 impl Said {
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes_of("1.2.840.10008.5.1.4.1.1.1.1")
+    }
+
+    /// As an object of a SOP class.
+    pub(crate) fn bytes_of(&self, class: &str) -> Vec<u8> {
         dicom(
             EXPLICIT,
             &[
-                Element::text(8, 0x16, *b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
+                Element::text(8, 0x16, *b"UI", class),
                 Element::text(8, 0x18, *b"UI", &self.uid),
                 Element::text(8, 0x50, *b"SH", "ACC-4711"),
                 Element::text(8, 0x60, *b"CS", self.modality),

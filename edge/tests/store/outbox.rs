@@ -1,11 +1,16 @@
 //! Nothing that is owed is lost, and nothing is sent twice under two names.
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
+use hardware::clock::Clock;
+use hardware::slots::Folder;
 use scanside_edge::outbox::Kind;
 use scanside_edge::store::StoreError;
 use scanside_edge::store::outbox::{EntryState, Made};
 
+use crate::support::{code, program, stderr, stdout};
 use crate::{CLEAR, Shelf, config, radiograph, slice};
 
 const BOTH: [Kind; 2] = [Kind::SecondaryCapture, Kind::StructuredReport];
@@ -204,4 +209,60 @@ fn a_wrong_clock_does_not_delay_an_object_for_years() {
             .len(),
         1
     );
+}
+
+#[test]
+fn a_file_that_was_written_is_replaced_when_its_series_goes_on() {
+    let mut shelf = Shelf::with(config(), vec![Kind::Json]);
+    for n in 1..3 {
+        let image = shelf.take(&slice(&format!("3.{n}"), "3").bytes());
+        shelf.judge(image, CLEAR);
+        shelf.pass(20);
+        shelf.store.settle(shelf.now).unwrap();
+        let owed = shelf.store.owed(shelf.now, 9).unwrap();
+        let made = [make(&shelf, Kind::Json, "260314-0001.json")];
+        shelf.store.objects_made(&owed, &made, &[], shelf.now).unwrap();
+        let due = shelf.store.due_objects(&[Kind::Json], shelf.now, 9).unwrap();
+        assert_eq!(due.len(), 1, "after slice {n}");
+        assert!(shelf.store.object_bytes("260314-0001.json").is_ok());
+        shelf.store.object_sent("260314-0001.json", shelf.now, None).unwrap();
+    }
+    assert_eq!(shelf.store.outbox_entries(9).unwrap().len(), 1);
+    assert!(shelf.files("outbox").is_empty());
+}
+
+#[test]
+fn an_object_is_given_up_by_the_appliances_clock_and_whoever_does_it_hears_so() {
+    let shelf = shelf();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(image, CLEAR);
+    let owed = shelf.store.owed(shelf.now, 9).unwrap();
+    let objects = ["2.1", "2.2"];
+    let made: Vec<_> = BOTH
+        .iter()
+        .zip(objects)
+        .map(|(kind, object)| make(&shelf, *kind, object))
+        .collect();
+    shelf.store.objects_made(&owed, &made, &[], shelf.now).unwrap();
+    let state = shelf.folder.path();
+    // An engineer set it a month ahead, and the service holds the folder.
+    fs::create_dir(state.join("monotonic")).unwrap();
+    let folder = Arc::new(Folder::open(&state.join("monotonic")).unwrap());
+    let clock = Clock::open(folder, Duration::from_secs(1_767_225_600));
+    clock.set(clock.now() + Duration::from_secs(30 * 24 * 3600)).unwrap();
+    let config = state.join("edge.toml");
+    fs::write(&config, format!("[appliance]\nstate = {state:?}\n")).unwrap();
+    let drop = |object: &str, json: &[&str]| {
+        let mut command = program();
+        command.args(["outbox", "drop", object, "--reason", "sent by hand"]);
+        let output = command.args(json).arg("--config").arg(&config).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert!(drop("2.1", &[]).contains("2.1 is given up"));
+    assert!(drop("2.2", &["--json"]).contains("{\"dropped\":\"2.2\"}"));
+    let ended = shelf.store.outbox_entries(9).unwrap()[0].ended.unwrap();
+    let day = chrono::TimeDelta::days(1);
+    let now = chrono::DateTime::UNIX_EPOCH + clock.now();
+    assert!((now - ended).abs() < day, "{ended} is not {now}");
 }

@@ -115,3 +115,87 @@ fn latency_and_opinions_stand_with_the_case() {
         .to_string();
     assert!(message.contains("260314-0009"), "{message}");
 }
+
+#[test]
+fn a_case_that_comes_to_a_result_somebody_must_see_is_not_seen_any_more() {
+    let shelf = Shelf::new();
+    let number = "260314-0001";
+    let state = || {
+        let case = shelf.store.case(number).unwrap().case;
+        (case.acknowledged.is_some(), case.opinion)
+    };
+    let first = shelf.take(&radiograph("1.1", "1").bytes());
+    shelf.judge(first, CLEAR);
+    shelf.store.give_opinion(number, Opinion::Agree, shelf.now).unwrap();
+    assert_eq!(state(), (true, Some(Opinion::Agree)));
+    let again = shelf.take(&radiograph("1.2", "1").bytes());
+    shelf.judge(again, FLAGGED);
+    assert_eq!(state(), (false, None), "that was said to the clear one");
+    assert_eq!(shelf.store.unseen().unwrap().flagged, 1);
+    shelf.store.give_opinion(number, Opinion::Agree, shelf.now).unwrap();
+    let third = shelf.take(&radiograph("1.3", "1").bytes());
+    shelf.judge(third, CLEAR);
+    assert_eq!(state(), (true, Some(Opinion::Agree)), "it says what it said");
+}
+
+#[test]
+fn a_series_that_goes_on_is_seen_until_it_says_something_else() {
+    let shelf = Shelf::new();
+    let judge = |n: u32, probabilities| {
+        let image = shelf.take(&slice(&format!("3.{n}"), "3").bytes());
+        shelf.judge(image, probabilities);
+    };
+    let acknowledged = || shelf.store.case("260314-0001").unwrap().case.acknowledged.is_some();
+    (0..3).for_each(|n| judge(n, CLEAR));
+    shelf.store.acknowledge("260314-0001", shelf.now).unwrap();
+    judge(3, FLAGGED);
+    assert!(acknowledged(), "one slice flags no series");
+    (4..6).for_each(|n| judge(n, FLAGGED));
+    assert!(!acknowledged());
+    shelf.store.acknowledge("260314-0001", shelf.now).unwrap();
+    judge(6, [0.01, 0.98, 0.01]);
+    assert!(acknowledged(), "another slice of the same result");
+}
+
+#[test]
+fn what_stands_for_a_series_says_what_the_series_amounts_to() {
+    let mut shelf = Shelf::new();
+    for n in 0..20 {
+        let image = shelf.take(&slice(&format!("3.{n}"), "3").bytes());
+        shelf.judge(image, if n == 7 { FLAGGED } else { CLEAR });
+    }
+    shelf.pass(60);
+    shelf.store.settle(shelf.now).unwrap();
+    let case = shelf.store.case("260314-0001").unwrap().case;
+    let reported = shelf.store.reported(case.id, None, 4).unwrap();
+    assert_eq!(reported.len(), 4);
+    let first = &reported[0].finding;
+    assert_eq!(first.decision.kind, DecisionKind::NoFindingFlagged);
+    assert_eq!((&first.decision.label, first.decision.reasons.len()), (&None, 0));
+    let series = first.series.as_ref().unwrap();
+    assert_eq!((series.slices, series.slice_alone.kind), (20, DecisionKind::Flagged));
+    assert_eq!(reported[1].finding.series, None);
+    let [filed] = &shelf.store.to_file(9).unwrap()[..] else {
+        panic!("one case")
+    };
+    assert_eq!(filed.results[0].finding, *first);
+}
+
+#[test]
+fn the_worst_frame_of_a_radiograph_comes_first() {
+    let shelf = Shelf::new();
+    let image = shelf.take(&radiograph("1.1", "1").bytes());
+    for (frame, probabilities) in [(0, CLEAR), (1, FLAGGED), (2, CLEAR)] {
+        shelf.judge_frame(image, frame, 3, probabilities);
+    }
+    let case = shelf.store.case("260314-0001").unwrap().case;
+    let reported = shelf.store.reported(case.id, Some(image), 4).unwrap();
+    assert_eq!(
+        reported.iter().map(|result| result.frame).collect::<Vec<_>>(),
+        [1, 0, 2]
+    );
+    let [filed] = &shelf.store.to_file(9).unwrap()[..] else {
+        panic!("one case")
+    };
+    assert_eq!((filed.results.len(), filed.results[0].frame), (1, 1));
+}

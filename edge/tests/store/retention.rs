@@ -6,7 +6,7 @@ use std::time::Duration;
 use scanside_edge::outbox::Kind;
 use scanside_edge::store::config::StoreConfig;
 use scanside_edge::store::outbox::Made;
-use scanside_edge::store::retention::Tidied;
+use scanside_edge::store::retention::{Shortage, Tidied};
 
 use crate::{CLEAR, Shelf, config, radiograph};
 
@@ -141,7 +141,7 @@ fn a_disk_that_stays_full_is_told() {
         },
         Vec::new(),
     );
-    assert!(shelf.store.tidy(shelf.now, None).unwrap().short);
+    assert_eq!(shelf.store.tidy(shelf.now, None).unwrap().short, Some(Shortage::Disk));
 }
 
 #[test]
@@ -215,4 +215,36 @@ fn the_database_shrinks_when_cases_go() {
     let after = shelf.store.usage().unwrap();
     assert!(after.database < before.database, "{after:?} {before:?}");
     assert_eq!(after.files, 0);
+}
+
+#[test]
+fn all_that_lies_in_the_state_folder_counts_and_a_full_quota_is_told_as_that() {
+    let shelf = Shelf::with(
+        StoreConfig {
+            max_megabytes: 64,
+            ..config()
+        },
+        Vec::new(),
+    );
+    let before = shelf.store.usage().unwrap().files;
+    let state = shelf.folder.path();
+    fs::create_dir_all(state.join("logs")).unwrap();
+    fs::create_dir_all(state.join("store.sqlite.damaged-260301-120000.files")).unwrap();
+    let names = [
+        "outbox/object",
+        "logs/edge.log",
+        "store.sqlite.damaged-260301-120000",
+        "store.sqlite.damaged-260301-120000.files/image",
+    ];
+    for name in names {
+        fs::write(state.join(name), vec![0; 1000]).unwrap();
+    }
+    assert_eq!(shelf.store.usage().unwrap().files, before + 4000);
+    assert_eq!(shelf.store.tidy(shelf.now, None).unwrap().short, None);
+    fs::File::create(state.join("outbox/object"))
+        .unwrap()
+        .set_len(65_000_000)
+        .unwrap();
+    assert_eq!(shelf.store.tidy(shelf.now, None).unwrap().short, Some(Shortage::Quota));
+    shelf.take(&radiograph("1.1", "1").bytes());
 }

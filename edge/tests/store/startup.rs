@@ -1,14 +1,17 @@
 //! Whatever ended the service, a start puts files and rows in order.
 
 use std::fs;
+use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use scanside_edge::intake::arrival::Accepted;
+use scanside_edge::outbox::Kind;
 use scanside_edge::store::Store;
 use scanside_edge::store::audit::{Event, verify};
 use scanside_edge::store::images::ImageState;
 use scanside_edge::store::startup::Found;
 
-use crate::{Shelf, config, radiograph};
+use crate::{Said, Shelf, config, radiograph};
 
 #[test]
 fn what_nobody_heard_of_is_removed_and_what_was_accepted_stays() {
@@ -153,6 +156,109 @@ fn a_damaged_database_is_put_aside_and_a_new_one_begun() {
     assert_eq!(found.problems.len(), 1, "the old head does not fit: {found:?}");
     let (_store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
     assert_eq!(aside, None, "a sound one stays");
+}
+
+/// The store of a shelf with a new database in place of its damaged one.
+fn renewed(shelf: Shelf, now: DateTime<Utc>) -> (tempfile::TempDir, Store) {
+    let Shelf { folder, store, .. } = shelf;
+    drop(store);
+    fs::write(folder.path().join("store.sqlite"), vec![0x5a; 8192]).unwrap();
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert!(aside.is_some());
+    (folder, store)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_unsent_is_sent_by_a_new_database_and_what_is_unknown_is_put_aside() {
+    let shelf = Shelf::new();
+    let report = Said {
+        modality: "SR",
+        ..radiograph("2.25.7", "1")
+    };
+    let class = "1.2.840.10008.5.1.4.1.1.88.34";
+    let bytes = report.bytes_of(class);
+    shelf.store.write_object("2.25.7", &bytes).unwrap();
+    let json = serde_json::to_vec(&crate::found("260314-0007", &crate::CLEAR)).unwrap();
+    shelf.store.write_object("260314-0007-2.json", &json).unwrap();
+    fs::write(shelf.store.folders().outbox().join("stray"), "x").unwrap();
+    // An image without a place among the others: a folder stands there.
+    let image = radiograph("1.1", "1").bytes();
+    let name = {
+        let taken = shelf.take(&image);
+        let path = shelf.store.image(taken).unwrap().unwrap().file.unwrap();
+        path.file_name().unwrap().to_owned()
+    };
+    let images = shelf.store.folders().images();
+    fs::rename(images.join(&name), images.join("moved")).unwrap();
+    fs::create_dir_all(images.join(&name).join("in the way")).unwrap();
+    let now = shelf.now;
+    let (folder, store) = renewed(shelf, now);
+    for _ in 0..2 {
+        store.recover(now).unwrap();
+        let due = store.due_objects(&Kind::ALL, now, 9).unwrap();
+        let due: Vec<_> = due
+            .iter()
+            .map(|entry| (entry.case_number.as_str(), entry.kind, entry.object.as_deref().unwrap()))
+            .collect();
+        let expected = [
+            ("260314-unsent", Kind::StructuredReport, "2.25.7"),
+            ("260314-unsent", Kind::Json, "260314-0007-2.json"),
+        ];
+        assert!(
+            expected.iter().all(|one| due.contains(one)) && due.len() == 2,
+            "{due:?}"
+        );
+    }
+    assert_eq!(store.object_bytes("2.25.7").unwrap(), bytes);
+    assert_eq!(store.latest_cases(9).unwrap(), [], "there is nothing to look at");
+    let aside = folder.path().join("store.sqlite.damaged-260314-120000.files");
+    assert_eq!(names(&aside), ["moved", "stray"]);
+    store.object_sent("2.25.7", now, None).unwrap();
+    assert_eq!(store.outbox_counts().unwrap().sent, 1);
+}
+
+#[test]
+fn a_start_that_was_cut_while_it_renewed_goes_on_with_the_next_one() {
+    let shelf = Shelf::new();
+    let first = shelf.take(&radiograph("1.1", "1").bytes());
+    let now = shelf.now;
+    let (folder, store) = renewed(shelf, now);
+    // As if the power had gone between the images: one more is there that no row names.
+    drop(store);
+    let images = folder.path().join("images");
+    fs::write(images.join("second"), radiograph("1.2", "1").bytes()).unwrap();
+    fs::write(folder.path().join("store.renewing"), "").unwrap();
+    let (store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
+    assert_eq!((aside, store.waiting().unwrap()), (None, 2));
+    assert!(
+        store.image(first).unwrap().unwrap().file.unwrap().exists(),
+        "it is not taken in twice"
+    );
+    assert_eq!(store.recover(now).unwrap().removed, 0);
+}
+
+#[test]
+fn of_many_damaged_databases_the_last_ones_are_kept() {
+    let mut shelf = Shelf::new();
+    for _ in 0..5 {
+        shelf.pass(3600);
+        let now = shelf.now;
+        let (folder, store) = renewed(shelf, now);
+        shelf = Shelf::of(folder, store, now);
+    }
+    let kept = names(shelf.folder.path());
+    let kept: Vec<_> = kept.iter().filter(|name| name.contains(".damaged-")).collect();
+    let expected = ["150000", "160000", "170000"].map(|time| format!("store.sqlite.damaged-260314-{time}"));
+    assert_eq!(kept, expected.iter().collect::<Vec<_>>());
 }
 
 /// A page of the table of images that makes no sense, as a failing medium leaves it.

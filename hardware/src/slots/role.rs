@@ -178,8 +178,9 @@ pub(super) fn file_name(role: &str, side: Side) -> String {
     format!("{role}.{side}")
 }
 
-/// Whether a role's name can be part of file names.
-pub(super) fn is_role_name(name: &str) -> bool {
+/// Whether a role's name can be part of file names: 1 to 48 of `a` to `z`, digits, `-` and `_`.
+#[must_use]
+pub fn is_role_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     (1..=48).contains(&name.len()) && name.bytes().all(plain)
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::controls::{CaseId, Cases};
-use crate::decision::DecisionKind;
 use crate::store::cases::CaseRecord;
 use crate::store::{Store, StoreError};
 
@@ -129,8 +128,10 @@ impl Cases for Archive {
 
     fn needs_eyes(&self, case: CaseId) -> bool {
         self.record(case).is_some_and(|record| {
-            let decision = record.summary.as_ref().map(|summary| summary.decision);
-            let open = matches!(decision, Some(DecisionKind::Flagged | DecisionKind::Uncertain));
+            let open = record
+                .summary
+                .as_ref()
+                .is_some_and(|summary| summary.decision.needs_eyes());
             open && record.acknowledged.is_none()
         })
     }

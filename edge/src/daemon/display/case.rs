@@ -12,7 +12,7 @@ use imaging::decode::{self, Limits};
 
 use crate::examination::Examination;
 use crate::finding::ImageSource;
-use crate::presentation::cases::{Lack, judge_case, without_result_view};
+use crate::presentation::cases::{Lack, without_result_view};
 use crate::presentation::{no_model_view, result_view};
 use crate::screens::{Page, ResultView, SeriesView, SliceView};
 use crate::store::cases::{CaseKind, CaseRecord, STRIP, Summary};
@@ -124,13 +124,19 @@ impl OpenCase {
                 lack: Lack::Model,
             });
         };
-        let strip = match record.kind {
-            CaseKind::Series => Some(Strip::load(store, record, summary)?),
-            CaseKind::Study | CaseKind::Single => None,
+        let slices = match record.kind {
+            CaseKind::Series => store.worst_results(record.id, STRIP)?,
+            CaseKind::Study | CaseKind::Single => Vec::new(),
+        };
+        let image = picture_of(store, &worst)?.map(Arc::new);
+        let finding = record.judged(worst.finding, slices.iter().map(|slice| &slice.finding));
+        let strip = match &finding.series {
+            Some(series) => Some(Strip::load(store, &slices, summary, series.slices)?),
+            None => None,
         };
         let examination = Examination {
-            image: picture_of(store, &worst)?.map(Arc::new),
-            finding: worst.finding,
+            image,
+            finding,
             small: None,
             refused: None,
         };
@@ -174,7 +180,6 @@ impl OpenCase {
             } => {
                 let mut view = result_view(examination, manifest, words, "");
                 if let Some(strip) = strip {
-                    judge_case(&mut view, &self.record, manifest, words);
                     // Small screens have no room for the strip.
                     view.reasons.insert(0, (words.results.top_slices)(&strip.numbers()));
                     view.series = Some(strip.view());
@@ -204,13 +209,9 @@ impl OpenCase {
 }
 
 impl Strip {
-    fn load(store: &Store, record: &CaseRecord, summary: &Summary) -> Result<Self, StoreError> {
-        let worst = store.worst_results(record.id, STRIP)?;
+    fn load(store: &Store, worst: &[ResultRecord], summary: &Summary, of: usize) -> Result<Self, StoreError> {
         let mut slices = Vec::new();
-        let mut of = record.images.done as usize;
-        for result in &worst {
-            // A file of many frames counts its frames.
-            of = of.max(result.finding.source.frames);
+        for result in worst {
             let label = summary.label.as_deref();
             let probabilities = &result.finding.probabilities;
             let of_label = probabilities.iter().find(|p| Some(p.label.as_str()) == label);

@@ -209,12 +209,12 @@ pub fn notice(view: NoticeView, edges: &Edges) -> Shown {
     })
 }
 
-/// The fault of a part that keeps the appliance from its work. What cannot be sent waits, and has its mark.
+/// The fault of a part that keeps the appliance from its work.
 #[must_use]
 pub fn fault(shared: &Shared) -> Option<(Part, String)> {
     let board = shared.board();
     let (part, problem) = board.fault()?;
-    (part != Part::Outbox).then(|| (part, problem.to_owned()))
+    part.stops_work().then(|| (part, problem.to_owned()))
 }
 
 /// The screen of a fault, with the time at which it was seen first.
@@ -227,7 +227,7 @@ pub fn fault_screen(part: Part, problem: &str, since: DateTime<Utc>, edges: &Edg
         Part::Models => FaultKind::ModelFails,
         Part::Heat => FaultKind::TooHot,
         Part::Dicom | Part::Folder | Part::Media => FaultKind::IntakeFails,
-        Part::Outbox => FaultKind::Other,
+        Part::Outbox | Part::Quota => FaultKind::Other,
     };
     Shown::Fault(fault_view(kind, &clock(since), problem, words, edges.clone()))
 }

@@ -63,6 +63,8 @@ pub struct Viewer<'a> {
     started: Instant,
     version: i64,
     open: Option<OpenCase>,
+    /// The last case that was open, as it was then.
+    stood: Option<Arc<CaseRecord>>,
     loadings: u64,
     /// When a result was last put on the display.
     result_since: Option<Duration>,
@@ -110,6 +112,7 @@ impl<'a> Viewer<'a> {
             started: Instant::now(),
             version: 0,
             open: None,
+            stood: None,
             loadings: 0,
             result_since: None,
             fault: None,
@@ -178,7 +181,7 @@ impl<'a> Viewer<'a> {
 
     fn press(&mut self, action: Action, now: Duration) {
         let hidden = self.surface.is_wanted() && !self.surface.shows_case();
-        if hidden && OPINIONS.contains(&action) {
+        if OPINIONS.contains(&action) && (hidden || self.is_outdated()) {
             return;
         }
         self.dismissed = self.fault.as_ref().map(|(_, problem, _)| problem.clone());
@@ -192,6 +195,14 @@ impl<'a> Viewer<'a> {
             Effect::Verdict(case, Verdict::Disagree) => (case, Some(Opinion::Disagree)),
         };
         self.judge(case, opinion);
+    }
+
+    /// Whether the case on the screen has come to another result that is not drawn yet.
+    fn is_outdated(&self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_there = self.navigation.place() == Place::Case(open.record.id);
+        let now = is_there.then(|| self.archive.record(open.record.id)).flatten();
+        now.is_some_and(|now| now.says() != open.record.says())
     }
 
     /// What somebody says to a case is kept, with an entry of the audit trail.
@@ -233,7 +244,8 @@ impl<'a> Viewer<'a> {
             return None;
         };
         self.loadings += 1;
-        self.open = OpenCase::fresh(&record, *image, examination, manifest, self.loadings);
+        let fresh = OpenCase::fresh(&record, *image, examination, manifest, self.loadings);
+        self.open(fresh, now);
         arrived.map(|arrived| (*image, arrived, record.id))
     }
 
@@ -260,7 +272,7 @@ impl<'a> Viewer<'a> {
             return self.surface.show(shown, dimmed);
         }
         let shown = match self.navigation.place() {
-            Place::Case(case) if self.show_case(case, &edges, time, dimmed) => return,
+            Place::Case(case) if self.show_case(case, &edges, now, dimmed) => return,
             Place::List(case) => self.list(case, &served, edges, time, words),
             Place::Case(_) | Place::Home => self.home(&served, edges, time, words),
         };
@@ -320,11 +332,12 @@ impl<'a> Viewer<'a> {
     }
 
     /// Draws a case if it is there and anything of it changed; gives whether it stands.
-    fn show_case(&mut self, case: CaseId, edges: &Edges, time: DateTime<Utc>, dimmed: bool) -> bool {
+    fn show_case(&mut self, case: CaseId, edges: &Edges, now: Duration, dimmed: bool) -> bool {
+        let time = self.shared.now();
         let Some(record) = self.archive.record(case) else {
             return false;
         };
-        if !self.load(&record) {
+        if !self.load(&record, now) {
             return false;
         }
         let browsing = self.navigation.is_browsing();
@@ -368,7 +381,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// Loads a case unless it is open as it is.
-    fn load(&mut self, record: &Arc<CaseRecord>) -> bool {
+    fn load(&mut self, record: &Arc<CaseRecord>, now: Duration) -> bool {
         if let Some(open) = &self.open
             && open.record.id == record.id
             && (!open.differs(record) || open.at.elapsed() < RELOAD)
@@ -378,8 +391,20 @@ impl<'a> Viewer<'a> {
         self.loadings += 1;
         let loaded = self.loadings;
         let opened = self.archive.read(|store| OpenCase::load(store, record, loaded));
-        self.open = opened.or_else(|| self.open.take().filter(|open| open.record.id == record.id));
+        let opened = opened.or_else(|| self.open.take().filter(|open| open.record.id == record.id));
+        self.open(opened, now);
         self.open.is_some()
+    }
+
+    /// From now on a case stands there as it was just loaded. Whoever is about to press a button meant what stood there.
+    fn open(&mut self, opened: Option<OpenCase>, now: Duration) {
+        if let Some(OpenCase { record, .. }) = &opened {
+            let before = self.stood.replace(record.clone());
+            if before.is_some_and(|before| before.id == record.id && before.says() != record.says()) {
+                self.navigation.changed(now);
+            }
+        }
+        self.open = opened;
     }
 
     fn edges(&self, served: &[Served], time: DateTime<Utc>, words: &'static Words) -> Edges {

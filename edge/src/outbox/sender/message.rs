@@ -38,8 +38,6 @@ pub struct Answer {
     pub message: u16,
     /// Status (PS3.7 Annex C).
     pub status: u16,
-    /// Error Comment, if there is one.
-    pub comment: Option<String>,
 }
 
 impl Answer {
@@ -54,19 +52,9 @@ impl Answer {
                 .map(|(_, value)| *value)
         };
         let word = |element| value(element).and_then(dimse::number);
-        let comment = value(dimse::ERROR_COMMENT).map(|bytes| {
-            // Another program's words: they go to screens and logs.
-            let text = String::from_utf8_lossy(bytes);
-            text.chars()
-                .filter(|c| !c.is_control())
-                .collect::<String>()
-                .trim()
-                .to_owned()
-        });
         (word(dimse::COMMAND_FIELD)? & dimse::RESPONSE != 0).then_some(Self {
             message: word(dimse::MESSAGE_ID_RESPONDED_TO)?,
             status: word(dimse::STATUS)?,
-            comment: comment.filter(|comment| !comment.is_empty()),
         })
     }
 }
@@ -107,7 +95,6 @@ mod tests {
             .into_bytes();
         let read = Answer::read(&answer).unwrap();
         assert_eq!((read.message, read.status), (7, 0xA700));
-        assert_eq!(read.comment.as_deref(), Some("disk [2Jfull"));
         assert_eq!(Answer::read(&store_request(7, "1.2", "1.3")), None);
         for length in 0..answer.len() {
             let _ = Answer::read(&answer[..length]);

@@ -105,12 +105,12 @@ pub enum Delivery {
     },
     /// It does not take it, and would not another time.
     Refused {
-        /// Status and comment.
+        /// Status.
         reason: String,
     },
     /// It cannot take it now, and so hardly any other.
     Later {
-        /// Status and comment.
+        /// Status.
         reason: String,
     },
     /// The object cannot be read here; the archive never heard of it.
@@ -155,7 +155,7 @@ pub fn echo(archive: &Archive) -> Result<(), SendError> {
     session.release();
     match answer.status {
         0 => Ok(()),
-        other => Err(ended(archive, &format!("C-ECHO gave {}", status::words(other, None)))),
+        other => Err(ended(archive, &format!("C-ECHO gave {}", status::words(other)))),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::outbox::{Device, MANUFACTURER, MODEL_NAME, uid};
 use crate::presentation::{headline, next_step};
 use crate::text::words::Language;
 
+/// Stands beside what was measured in a slice.
+const SLICE: &str = "A slice that weighs much. The result is that of the series.";
+
 /// One image of a report.
 pub struct Entry<'a> {
     /// What was found.
@@ -38,16 +41,11 @@ pub fn measurement_report(
     below.extend(observer(device));
     below.extend(entries.first().map(procedure));
     below.push(image_library(entries));
-    let groups = entries.iter().enumerate();
-    let groups = groups.map(|(index, entry)| {
-        let capture = capture.filter(|_| index == 0);
-        measurement_group(index, entry, manifest, capture)
-    });
     below.push(container(
         Some(Relation::Contains),
         &dcm("126010", "Imaging Measurements"),
         None,
-        groups.collect(),
+        groups(entries, manifest, capture),
     ));
     container(None, &dcm("126000", "Imaging Measurement Report"), Some("1500"), below)
 }
@@ -114,25 +112,57 @@ fn image_library(entries: &[Entry<'_>]) -> InMemDicomObject {
     container(Some(Relation::Contains), &name, None, vec![group])
 }
 
+/// A group for each image. Of a series one for the whole first, and then one for each slice that says what was measured
+/// and claims nothing: a slice that would be flagged alone does not make a series flagged.
+fn groups(entries: &[Entry<'_>], manifest: &Manifest, capture: Option<&Reference>) -> Vec<InMemDicomObject> {
+    let series = entries.first().filter(|first| first.finding.series.is_some());
+    let of_series = series.map(|first| {
+        let case = &first.finding.case_id;
+        let mut below = tracking(&format!("Case {case}, series"), &[case, first.original.series()]);
+        below.extend(algorithm(first.finding));
+        let sources = entries.iter().map(|entry| &entry.source);
+        below.extend(judged(first.finding, manifest, sources, capture));
+        group(below)
+    });
+    let of_images = entries.iter().enumerate().map(|(index, entry)| {
+        let finding = entry.finding;
+        let words = format!("Case {}, image {}", finding.case_id, index + 1);
+        let frame = finding.source.frame.to_string();
+        let mut below = tracking(&words, &[&finding.case_id, entry.original.sop_instance(), &frame]);
+        below.extend(algorithm(finding));
+        if series.is_some() {
+            below.push(source_of_measurement(&entry.source));
+            below.extend(measured(finding, manifest));
+            below.push(comment(SLICE));
+        } else {
+            let capture = capture.filter(|_| index == 0);
+            below.extend(judged(finding, manifest, std::iter::once(&entry.source), capture));
+            below.extend(measured(finding, manifest));
+        }
+        group(below)
+    });
+    of_series.into_iter().chain(of_images).collect()
+}
+
 /// TID 1501.
-fn measurement_group(
-    index: usize,
-    entry: &Entry<'_>,
+fn group(below: Vec<InMemDicomObject>) -> InMemDicomObject {
+    let name = dcm("125007", "Measurement Group");
+    container(Some(Relation::Contains), &name, Some("1501"), below)
+}
+
+/// What the appliance says: finding, decision with its reasons, and in words.
+fn judged<'a>(
+    finding: &Finding,
     manifest: &Manifest,
+    sources: impl Iterator<Item = &'a Reference>,
     capture: Option<&Reference>,
-) -> InMemDicomObject {
-    let finding = entry.finding;
-    let mut below = tracking(index, entry);
-    below.extend(algorithm(finding));
+) -> Vec<InMemDicomObject> {
     let contains = Relation::Contains;
-    below.push(code(contains, &dcm("121071", "Finding"), &found(finding)));
-    let source = dcm("121112", "Source of Measurement");
-    below.push(image(contains, &source, &entry.source));
+    let mut items = vec![code(contains, &dcm("121071", "Finding"), &found(finding))];
+    items.extend(sources.map(source_of_measurement));
     let illustration = dcm("121080", "Best illustration of finding");
-    below.extend(capture.map(|capture| image(contains, &illustration, capture)));
-    below.extend(finding.probabilities.iter().map(|label| certainty(label, manifest)));
-    below.extend(novelty(finding));
-    below.extend(evaluations(finding, manifest));
+    items.extend(capture.map(|capture| image(contains, &illustration, capture)));
+    items.extend(decision(finding));
     let words = Language::English.words();
     let said = format!(
         "{}. {} {}.",
@@ -140,20 +170,34 @@ fn measurement_group(
         next_step(finding.decision.kind, words),
         finding.notice
     );
-    below.push(text(contains, &dcm("121106", "Comment"), &said));
-    let name = dcm("125007", "Measurement Group");
-    container(Some(contains), &name, Some("1501"), below)
+    items.push(comment(&said));
+    items
 }
 
-/// TID 4108: a name for people and one for machines, the same in every report on this image of this case.
-fn tracking(index: usize, entry: &Entry<'_>) -> Vec<InMemDicomObject> {
-    let (finding, image) = (entry.finding, entry.original.sop_instance());
-    let words = format!("Case {}, image {}", finding.case_id, index + 1);
-    let frame = finding.source.frame.to_string();
-    let unique = uid::derived(&["tracking", &finding.case_id, image, &frame]);
+/// What the model measured: probabilities, distance to the training images, what the prediction set holds.
+fn measured(finding: &Finding, manifest: &Manifest) -> Vec<InMemDicomObject> {
+    let labels = finding.probabilities.iter();
+    let mut items: Vec<_> = labels.map(|label| certainty(label, manifest)).collect();
+    items.extend(novelty(finding));
+    items.extend(not_ruled_out(finding, manifest));
+    items
+}
+
+fn source_of_measurement(source: &Reference) -> InMemDicomObject {
+    image(Relation::Contains, &dcm("121112", "Source of Measurement"), source)
+}
+
+fn comment(words: &str) -> InMemDicomObject {
+    text(Relation::Contains, &dcm("121106", "Comment"), words)
+}
+
+/// TID 4108: a name for people and one for machines, the same in every report on what `of` names: a case, and of it an image
+/// or a series.
+fn tracking(words: &str, of: &[&str]) -> Vec<InMemDicomObject> {
+    let unique = uid::derived(&[&["tracking"], of].concat());
     let context = Relation::ObservationContext;
     vec![
-        text(context, &dcm("112039", "Tracking Identifier"), &words),
+        text(context, &dcm("112039", "Tracking Identifier"), words),
         uid_reference(context, &dcm("112040", "Tracking Unique Identifier"), &unique),
     ]
 }
@@ -236,8 +280,8 @@ fn novelty(finding: &Finding) -> Option<InMemDicomObject> {
     Some(with(item, vec![limit]))
 }
 
-/// The decision, its reasons, and what the prediction set holds.
-fn evaluations(finding: &Finding, manifest: &Manifest) -> Vec<InMemDicomObject> {
+/// The decision and its reasons.
+fn decision(finding: &Finding) -> Vec<InMemDicomObject> {
     let contains = Relation::Contains;
     let decision = &finding.decision;
     let mut items = vec![code(contains, &codes::DECISION, &codes::decision(decision.kind))];
@@ -246,8 +290,14 @@ fn evaluations(finding: &Finding, manifest: &Manifest) -> Vec<InMemDicomObject> 
         let words = text(Relation::Properties, &dcm("121106", "Comment"), &reason.message);
         with(item, vec![words])
     }));
+    items
+}
+
+/// What the prediction set holds.
+fn not_ruled_out(finding: &Finding, manifest: &Manifest) -> Vec<InMemDicomObject> {
     let set = finding.conformal.iter().flat_map(|set| &set.labels);
     let labels = set.filter_map(|id| finding.probabilities.iter().find(|p| p.label == *id));
-    items.extend(labels.map(|label| code(contains, &codes::NOT_RULED_OUT, &label_code(label, manifest))));
-    items
+    let label =
+        |label: &LabelProbability| code(Relation::Contains, &codes::NOT_RULED_OUT, &label_code(label, manifest));
+    labels.map(label).collect()
 }

@@ -95,7 +95,15 @@ impl Store {
                 end_entry(transaction, entry, EntryState::Dropped, Some(reason), now)?;
             }
             Ok(())
-        })
+        })?;
+        // One that was sent before needs no file again.
+        for made in made {
+            let sql = "SELECT 1 FROM outbox WHERE path = ?";
+            if !self.reading().prepare_cached(sql)?.exists([&made.file])? {
+                Folders::remove(&self.folders.outbox().join(&made.file))?;
+            }
+        }
+        Ok(())
     }
 
     /// The objects of these entries cannot be made now.
@@ -223,7 +231,8 @@ pub(super) fn owe(
     Ok(())
 }
 
-/// Gives an object to the entry that owes it, or to a new one.
+/// Gives an object to the entry that owes it, or to a new one. One that is known is the same DICOM object, because its UID
+/// follows from its content; a JSON file of the same name says what came of the case since, and takes the place of the other.
 fn put_object(
     transaction: &Transaction<'_>,
     entry: Option<i64>,
@@ -232,21 +241,29 @@ fn put_object(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let known = transaction
-        .prepare_cached("SELECT 1 FROM outbox WHERE object = ?")?
-        .exists([&made.object])?;
+        .prepare_cached("SELECT id FROM outbox WHERE object = ?")?
+        .query_row([&made.object], |row| row.get::<_, i64>(0))
+        .optional()?;
+    if known.is_some()
+        && let Some(entry) = entry
+    {
+        transaction.execute("DELETE FROM outbox WHERE id = ?", [entry])?;
+    }
     match (entry, known) {
-        (Some(entry), true) => {
-            transaction.execute("DELETE FROM outbox WHERE id = ?", [entry])?;
+        (Some(_), Some(known)) if made.kind == Kind::Json => {
+            let sql = "UPDATE outbox SET state = 'waiting', path = ?2, attempts = 0, next_try = 0, last_error = NULL, \
+                       ended = NULL WHERE id = ?1";
+            transaction.execute(sql, params![known, made.file])?;
         }
-        (None, true) => {}
-        (Some(entry), false) => {
+        (_, Some(_)) => {}
+        (Some(entry), None) => {
             let sql = "UPDATE outbox SET state = 'waiting', object = ?2, path = ?3, attempts = 0, next_try = 0, \
                        last_error = NULL WHERE id = ?1 AND state = 'owed'";
             if transaction.execute(sql, params![entry, made.object, made.file])? == 0 {
                 return Err(gone());
             }
         }
-        (None, false) => {
+        (None, None) => {
             let sql = "INSERT INTO outbox (case_id, image_id, kind, state, object, path, created) \
                        VALUES (?, ?, ?, 'waiting', ?, ?, ?)";
             let values = params![

@@ -386,6 +386,8 @@ catalogue! {
         unlike_training,
         /// `not-confident`: no label reaches its prediction set.
         not_confident,
+        /// `few-slices-assessed`
+        few_slices,
         /// Between two labels of which either may be.
         or,
     } {

@@ -1,6 +1,7 @@
 //! What the screens say of the stable codes.
 
 use super::Words;
+use crate::codes::FEW_SLICES;
 
 impl Words {
     /// Why an image with this code is not readable, in one sentence; `None` for a code that needs more than its name.
@@ -30,6 +31,7 @@ impl Words {
             "unsupported" => why.unsupported,
             "no-such-frame" => why.no_such_frame,
             "out-of-distribution" => why.unlike_training,
+            FEW_SLICES => why.few_slices,
             _ => return None,
         })
     }

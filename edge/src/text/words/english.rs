@@ -178,6 +178,7 @@ pub static WORDS: Words = Words {
         unsupported: "This kind of image is not supported.",
         no_such_frame: "The file has no frame of this number.",
         unlike_training: "The image is unlike those the model was made from.",
+        few_slices: "Too few slices could be assessed.",
         not_confident: "No label is probable enough.",
         or: "or",
         below_operating_point: |labels| format!("{labels} is likely but below its operating point."),

@@ -189,6 +189,7 @@ pub static WORDS: Words = Words {
         unsupported: "Ce type d'image n'est pas pris en charge.",
         no_such_frame: "Le fichier n'a pas d'image de ce numéro.",
         unlike_training: "L'image ne ressemble pas à celles de l'apprentissage.",
+        few_slices: "Trop peu de coupes ont pu être évaluées.",
         not_confident: "Aucune classe n'est assez probable.",
         or: "ou",
         below_operating_point: |labels| format!("{labels}\u{a0}: probable, mais sous le seuil."),

@@ -185,6 +185,7 @@ pub static WORDS: Words = Words {
         unsupported: "Este tipo de imagen no es compatible.",
         no_such_frame: "El archivo no tiene una imagen con este número.",
         unlike_training: "La imagen no se parece a las del entrenamiento.",
+        few_slices: "Se pudieron evaluar muy pocos cortes.",
         not_confident: "Ninguna clase es lo bastante probable.",
         or: "o",
         below_operating_point: |labels| format!("{labels}: probable, pero por debajo del umbral."),
