@@ -105,6 +105,11 @@ fn a_missing_library_ends_the_trial_and_the_old_model_serves_once_it_is_back() {
     assert!(problem.contains("nowhere"), "{problem}");
     let image = site.image("waiting.png");
     drop(service);
+    let states = service.states();
+    assert!(
+        states.iter().all(|state| state.bootable),
+        "neither is damaged: {states:?}"
+    );
     assert!(image.exists(), "an image waits for a model");
 
     *site.onnxruntime.borrow_mut() = None;
@@ -115,6 +120,11 @@ fn a_missing_library_ends_the_trial_and_the_old_model_serves_once_it_is_back() {
     assert_eq!(site.wait_for_result()["model"]["digest"], hex(&old));
     // The new one was not to blame: it may be tried again.
     service.test(&hash);
+    let states = service.states();
+    assert!(
+        states.iter().all(|state| state.bootable),
+        "neither is damaged: {states:?}"
+    );
     service.restart();
     service.wait_for("the trial", |states| states.iter().any(|s| s.active && s.hash == hash));
 }

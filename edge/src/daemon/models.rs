@@ -188,6 +188,7 @@ impl Models {
             return Ok(());
         }
         let Loaded { model, engine, .. } = self.load(image, side)?;
+        self.shared.slots().loaded(image)?;
         self.put(image, side, model, engine);
         Ok(())
     }
@@ -299,15 +300,15 @@ impl Models {
         }
     }
 
-    /// The confirmed model does not load.
+    /// The confirmed model does not load. Without a library no other one would, and it is not to blame.
     fn fall_back(&self, image: u32, error: &ServeError) -> Option<Load> {
         tracing::error!(image, "the confirmed model does not load: {error}");
-        let part = match error {
-            ServeError::Library(_) => Part::Library,
-            _ => Part::Models,
-        };
-        self.shared.board().set_fault(part, error.to_string());
         let message = error.to_string();
+        if let ServeError::Library(_) = error {
+            self.shared.board().set_fault(Part::Library, message);
+            return None;
+        }
+        self.shared.board().set_fault(Part::Models, message.as_str());
         let next = self.shared.slots().fall_back(image, &message);
         self.next(next)
     }

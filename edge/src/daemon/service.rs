@@ -93,10 +93,10 @@ impl Service {
                 total: 0,
             }),
             slots::Activity::Trial { good_results, .. } => {
-                let left = |after: u32| u64::from(after.saturating_sub(good_results));
+                let wanted = self.trial_inferences.zip(good_results);
                 Some(Activity::Trial {
                     image,
-                    results_left: self.trial_inferences.map(left),
+                    results_left: wanted.map(|(after, count)| u64::from(after.saturating_sub(count))),
                 })
             }
             _ => None,

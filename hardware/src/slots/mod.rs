@@ -50,7 +50,7 @@ pub use verify::{Outcome, Verification, Verified};
 pub use view::{Activity, ImageState};
 
 use pair::Unfit;
-use record::Slot;
+use record::{Slot, Trial};
 
 /// The slots of all roles.
 pub struct Slots {
@@ -253,13 +253,15 @@ impl Slots {
         Ok(confirmed)
     }
 
-    /// Counts a good result of the image on trial and gives the number of them; 0 if no trial serves.
+    /// Counts a good result of the image on trial and gives the number of them; 0 if no trial serves that somebody asked
+    /// for.
     ///
     /// # Errors
     /// [`SlotError::NoSuchImage`].
     pub fn count_good_result(&mut self, image: u32) -> Result<u32, SlotError> {
         let (role, _) = self.role_mut(image)?;
-        let trial = role.record.trial.as_mut().filter(|trial| trial.phase == Phase::Serving);
+        let counts = |trial: &&mut Trial| trial.phase == Phase::Serving && !trial.rescue;
+        let trial = role.record.trial.as_mut().filter(counts);
         let Some(trial) = trial else { return Ok(0) };
         trial.good_results = trial.good_results.saturating_add(1);
         // Written down when the service stops: a trial that ends otherwise does not go on.
@@ -299,8 +301,9 @@ impl Slots {
         Ok(role.record.confirmed.map_or(Load::Nothing, Load::Confirmed))
     }
 
-    /// The confirmed image does not load. Gives what to try instead: the other image, on trial, if it is acceptable.
-    /// Which one is confirmed does not change, and the same file may be uploaded again.
+    /// The confirmed image does not load. Gives what to try instead: the other image, if it is acceptable and was not taken
+    /// back before. Which one is confirmed does not change: the other one serves until somebody decides or the service
+    /// starts again, and its good results do not count. The same file may be uploaded again.
     ///
     /// # Errors
     /// [`SlotError::NoSuchImage`], [`SlotError::Storage`].
@@ -327,6 +330,19 @@ impl Slots {
     pub fn stop_in_order(&mut self) -> Result<(), SlotError> {
         let mut result = Ok(());
         for role in &mut self.roles {
+    /// The confirmed image loads: if it did not before, it is not held to be damaged any more.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`].
+    pub fn loaded(&mut self, image: u32) -> Result<(), SlotError> {
+        let (role, _) = self.role_mut(image)?;
+        let mut new = role.record.clone();
+        if new.loaded() {
+            role.commit_or_hold(new);
+        }
+        Ok(())
+    }
+
             let mut new = role.record.clone();
             if new.stop_in_order() || role.unwritten {
                 result = result.and(role.commit(new));
