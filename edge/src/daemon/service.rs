@@ -211,17 +211,13 @@ impl ImageGroup for Service {
     }
 
     fn slots(&mut self) -> Vec<ImageSlots> {
-        let states = self.shared.slots().states();
-        let length = |image: u32, slot: u32| {
-            let state = states.iter().find(|state| state.image == image && state.slot == slot);
-            state.map_or(0, |state| state.length)
-        };
-        let slots = |image: u32| ImageSlots {
+        let slots = self.shared.slots();
+        let of_image = |image: u32| ImageSlots {
             image,
-            slots: (0..2).map(|slot| (slot, length(image, slot))).collect(),
-            max_image_bytes: None,
+            slots: (0..2).map(|slot| (slot, slots.slot_bytes())).collect(),
+            max_image_bytes: slots.longest_upload(image).ok(),
         };
-        self.images().map(slots).collect()
+        self.images().map(of_image).collect()
     }
 }
 

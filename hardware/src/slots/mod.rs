@@ -165,6 +165,20 @@ impl Slots {
         self.role(image)?.room(&self.means, total, beside).map(|_| ())
     }
 
+    /// The size of a slot in bytes: the longest file that one ever holds. A slot takes no more space than its file.
+    #[must_use]
+    pub fn slot_bytes(&self) -> u64 {
+        self.means.gatekeeper.longest()
+    }
+
+    /// The longest file that an upload may bring now, in bytes.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`], [`SlotError::Storage`].
+    pub fn longest_upload(&self, image: u32) -> Result<u64, SlotError> {
+        self.role(image)?.longest_upload(&self.means)
+    }
+
     /// Which upload is at work in a role; `None` if there is none.
     ///
     /// # Errors
@@ -316,6 +330,19 @@ impl Slots {
         Ok(load)
     }
 
+    /// The confirmed image loads: if it did not before, it is not held to be damaged any more.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`].
+    pub fn loaded(&mut self, image: u32) -> Result<(), SlotError> {
+        let (role, _) = self.role_mut(image)?;
+        let mut new = role.record.clone();
+        if new.loaded() {
+            role.commit_or_hold(new);
+        }
+        Ok(())
+    }
+
     /// What went wrong since the last call without keeping anybody from going on: a record that waits to be written, a
     /// counter that is behind. With the number of the role, for the log.
     pub fn problems(&mut self) -> Vec<(u32, SlotError)> {
@@ -330,19 +357,6 @@ impl Slots {
     pub fn stop_in_order(&mut self) -> Result<(), SlotError> {
         let mut result = Ok(());
         for role in &mut self.roles {
-    /// The confirmed image loads: if it did not before, it is not held to be damaged any more.
-    ///
-    /// # Errors
-    /// [`SlotError::NoSuchImage`].
-    pub fn loaded(&mut self, image: u32) -> Result<(), SlotError> {
-        let (role, _) = self.role_mut(image)?;
-        let mut new = role.record.clone();
-        if new.loaded() {
-            role.commit_or_hold(new);
-        }
-        Ok(())
-    }
-
             let mut new = role.record.clone();
             if new.stop_in_order() || role.unwritten {
                 result = result.and(role.commit(new));
