@@ -82,6 +82,9 @@ pub struct Identity {
     pub serial: String,
     /// Version of its software.
     pub software: String,
+    /// Another number with each start of its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
     /// The role of each image, in the order of their numbers.
     #[serde(default)]
     pub roles: Vec<String>,

@@ -13,6 +13,7 @@ use super::status::{role, roles, words};
 use crate::artifact::Artifact;
 use crate::exit::{Exit, Failure};
 use crate::follow::{self, Ending, Subject};
+use crate::restart;
 use crate::scanside;
 use crate::session::Session;
 
@@ -157,7 +158,7 @@ pub fn put_to_use(
     follow::request(session, subject, permanent)?;
     if runs {
         // Asked for during the self-test, it is confirmed when that has passed.
-        follow::through_trial(session, subject, permanent, true)?;
+        follow::through_trial(session, subject, permanent)?;
         return tell(context, session, subject, "confirmed: it stays");
     }
     if restart.no_reset {
@@ -169,7 +170,7 @@ pub fn put_to_use(
         );
     }
     if !restart.wait {
-        follow::restart(session, false)?;
+        restart::restart(session, false)?;
         let text = "the device restarts and tests it; see how it goes with `scanside-flash status`";
         return tell(context, session, subject, text);
     }
