@@ -36,7 +36,7 @@ const UNLIKE: usize = 100_000;
 /// The same for a client that is slow and gives up early.
 const OTHERS_UNLIKE: usize = 10_000;
 /// How long such a client may take before it counts as having given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// One fault in so many bytes, in turn from seed to seed.
 const OTHERS_RARITIES: [f64; 2] = [10_000.0, 100_000.0];
 

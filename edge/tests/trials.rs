@@ -86,6 +86,8 @@ fn an_image_that_nobody_asked_for_serves_in_need_and_is_never_confirmed_by_itsel
         site.image(name);
         assert_eq!(site.wait_for_result()["model"]["digest"], hex(&stored));
     }
+    let reason = service.wait_for_outcome("passed");
+    assert!(reason.contains("in place of the confirmed model"), "{reason}");
     let states = service.states();
     let state = |hash: &[u8]| states.iter().find(|state| state.hash == hash).unwrap();
     assert!(state(&stored).active && !state(&stored).confirmed, "{states:?}");

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use bundle::{Policy, TrustedKeys};
-use hardware::slots::{Cause, Load, Side, Slots};
+use hardware::slots::{Activity, Cause, Load, Side, Slots};
 use hardware::smp::OutcomeKind;
 use imaging::decode::Limits;
 use onnx::runtime::{Runtime, SessionOptions};
@@ -28,6 +28,10 @@ const MAX_LOADS: usize = 4;
 
 /// Said of a trial whose self-test passed.
 pub const ON_TRIAL: &str = "the new model is on trial until it is confirmed";
+
+/// Said of one that nobody asked for.
+pub const IN_NEED: &str =
+    "it serves in place of the confirmed model, which does not load, and is not confirmed by itself";
 
 /// What models are loaded with.
 #[derive(Debug, Clone)]
@@ -212,11 +216,13 @@ impl Models {
             Ok(passed) => passed,
             Err(error) => return Err(self.revert(image, slots, &error)),
         };
+        let unasked = matches!(slots.activity(image), Ok(Activity::Trial { good_results: None, .. }));
         drop(slots);
         self.put(image, side, model, engine);
-        let (kind, reason) = match confirmed {
-            true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
-            false => (OutcomeKind::Passed, ON_TRIAL),
+        let (kind, reason) = match (confirmed, unasked) {
+            (true, _) => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
+            (false, false) => (OutcomeKind::Passed, ON_TRIAL),
+            (false, true) => (OutcomeKind::Passed, IN_NEED),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");
         self.shared.board().conclude(image, kind, reason, Instant::now());
