@@ -91,6 +91,8 @@ pub fn until_back(session: &Session, before: Run) -> Result<(), Failure> {
 /// Asks which run it is until it is as wanted.
 fn until(session: &Session, is_wanted: impl Fn(Run) -> bool) -> Result<Run, Failure> {
     let begun = Instant::now();
+    // A wrong bit in the number would be taken for another run.
+    let _checked = session.checked();
     session.client.set_retries(0);
     let found = loop {
         let run = match session.identity {

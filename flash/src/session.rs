@@ -185,6 +185,7 @@ impl Session {
         if self.identity.is_none() {
             return Ok(None);
         }
+        let _checked = self.checked();
         let identity = self.ask("cannot ask who the device is", &scanside::identity())?;
         Ok(identity.run)
     }
