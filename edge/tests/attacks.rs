@@ -286,9 +286,19 @@ fn absurd_lengths_are_refused() {
     let Some(site) = Site::new() else { return };
     let mut service = site.with_confirmed_model();
     let good = site.bundle(|_| ());
-    for length in [0, 1, good.len() as u64 - 1, good.len() as u64 + 1, 1 << 40, u64::MAX] {
+    let right = good.len() as u64;
+    for (length, code) in [
+        // The first piece is longer than all.
+        (0, Code::DataOverrun),
+        (1, Code::DataOverrun),
         // A length that the front contradicts is refused as soon as the front is here.
-        assert!(service.try_upload_as(&good, length).is_err(), "{length}");
+        (right - 1, Code::Format),
+        (right + 1, Code::Format),
+        (1 << 40, Code::Format),
+        (u64::MAX, Code::Format),
+    ] {
+        let refused = service.try_upload_as(&good, length);
+        assert_eq!(refused, Err(u64::from(code.rc())), "{length}");
     }
     goes_on(&site, &mut service);
 }
@@ -347,7 +357,7 @@ fn no_name_leads_out_of_the_listed_folders() {
     let mut service = site.with_confirmed_model();
     let outside = site.path("edge.toml");
     assert!(outside.exists());
-    for name in [
+    let impossible = [
         "../edge.toml",
         "logs/../../edge.toml",
         "logs/..\\..\\edge.toml",
@@ -355,15 +365,22 @@ fn no_name_leads_out_of_the_listed_folders() {
         "./logs/../../edge.toml",
         outside.to_str().unwrap(),
         "logs/",
-        "logs",
         "..",
         "",
-        "slots/chest-xray.a",
-        "monotonic/chest-xray.counter.0",
         "logs/\0",
         "LOGS/../edge.toml",
-    ] {
-        assert!(service.download(name).is_err(), "{name:?}");
+    ];
+    // Whether they exist or not.
+    let absent = [
+        "logs",
+        "slots/chest-xray.a",
+        "slots/chest-xray.c",
+        "monotonic/chest-xray.counter.0",
+        "edge.toml",
+    ];
+    let all = impossible.map(|name| (name, Code::InvalidName)).into_iter();
+    for (name, code) in all.chain(absent.map(|name| (name, Code::FileNotFound))) {
+        assert_eq!(service.download(name), Err(u64::from(code.rc())), "{name:?}");
     }
     goes_on(&site, &mut service);
 }

@@ -72,6 +72,15 @@ fn smpmgr_brings_the_first_model_and_stores_a_second_without_activating_it() {
     assert_eq!(images(&state), 2, "{state}");
 }
 
+/// What smpmgr tells of the images, once it is as wanted.
+fn state_read(site: &Site, client: &PathBuf, is: impl Fn(&[String]) -> bool) -> Vec<String> {
+    site.wait("the states", || {
+        let text = smpmgr(client, &["image", "state-read"]);
+        let states: Vec<String> = text.split("ImageState(").skip(1).map(str::to_owned).collect();
+        is(&states).then_some(states)
+    })
+}
+
 #[test]
 fn smpmgr_confirms_a_trial() {
     if !peer("smpmgr", &["--version"], FROM_PYPI) {
@@ -80,14 +89,45 @@ fn smpmgr_confirms_a_trial() {
     let Some((site, cable)) = desk() else { return };
     let client = &cable.ends[1];
     let bundles = [site.file("first.scanside"), site.file("second.scanside")];
+    let hashes = bundles
+        .each_ref()
+        .map(|file| hex(&site.hash(&std::fs::read(file).unwrap())));
     let _service = site.spawn();
-    let mut digests = Vec::new();
-    for (name, bundle) in ["one.png", "two.png"].iter().zip(&bundles) {
-        smpmgr(client, &["upgrade", bundle, "--confirm"]);
-        site.image(name);
-        digests.push(site.wait_for_result()["model"]["digest"].clone());
-    }
-    assert_ne!(digests[0], digests[1], "the second model serves");
+    smpmgr(client, &["upgrade", &bundles[0], "--confirm"]);
+    let is = |state: &str, flag: &str| state.contains(&format!("{flag}=True"));
+    let confirmed = state_read(&site, client, |states| is(&states[0], "confirmed"));
+    assert!(
+        is(&confirmed[0], "active") && is(&confirmed[0], "bootable"),
+        "{confirmed:?}"
+    );
+    site.image("one.png");
+    assert_eq!(site.wait_for_result()["model"]["digest"], hashes[0]);
+
+    // Asked for while it is read back or afterwards: the next start tries it.
+    smpmgr(client, &["image", "upload", &bundles[1]]);
+    smpmgr(client, &["image", "state-write", &hashes[1]]);
+    let pending = state_read(&site, client, |states| is(&states[1], "bootable"));
+    assert!(
+        is(&pending[1], "pending") && !is(&pending[1], "permanent"),
+        "{pending:?}"
+    );
+    smpmgr(client, &["os", "reset"]);
+    let trial = state_read(&site, client, |states| is(&states[1], "confirmed"));
+    assert!(is(&trial[0], "active") && !is(&trial[0], "confirmed"), "{trial:?}");
+    assert!(is(&trial[1], "bootable") && !is(&trial[1], "active"), "{trial:?}");
+    site.image("two.png");
+    assert_eq!(
+        site.wait_for_result()["model"]["digest"],
+        hashes[1],
+        "it passed its self-test"
+    );
+
+    smpmgr(client, &["image", "state-write", "--confirm"]);
+    let confirmed = state_read(&site, client, |states| is(&states[0], "confirmed"));
+    assert!(
+        is(&confirmed[0], "active") && !is(&confirmed[1], "confirmed"),
+        "{confirmed:?}"
+    );
 }
 
 /// A state of an image as the clients tell it: those flags that are true.

@@ -24,6 +24,7 @@ use desk::{Desk, Run};
 use pump::{Noisy, Pump, seeds};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 use support::{FROM_PYPI, peer};
 
 /// Seeds of a plain test run.
@@ -35,7 +36,7 @@ const UNLIKE: usize = 100_000;
 /// The same for a client that is slow and gives up early.
 const OTHERS_UNLIKE: usize = 10_000;
 /// How long such a client may take before it counts as having given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// One fault in so many bytes, in turn from seed to seed.
 const OTHERS_RARITIES: [f64; 2] = [10_000.0, 100_000.0];
 
@@ -153,11 +154,102 @@ fn a_difference_completes_at_one_error_in_a_hundred_thousand_bytes() {
     }
 }
 
-/// Whether smpclient succeeds before our patience ends.
-fn smpclient(port: &Path, framing: &str, file: &str) -> bool {
-    let mut command = Command::new("python3");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/smpclient_noise.py"));
-    command.arg(port).args([framing, file]);
+/// A client that is not ours, with its own timeouts.
+struct Client {
+    name: &'static str,
+    /// Succeeds if it is there.
+    present: &'static [&'static str],
+    install: &'static str,
+    /// One after the other; `PORT`, `FILE` and `HASH` stand for those.
+    commands: &'static [&'static [&'static str]],
+}
+
+const FROM_CRATES: &str = "cargo install --locked --version 0.20.0 --no-default-features mcumgrctl";
+const SMPCLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/smpclient_noise.py");
+const HAS_SMPCLIENT: &[&str] = &["python3", "-c", "import smpclient, serial"];
+
+const CLIENTS: [Client; 5] = [
+    Client {
+        name: "smpclient, console",
+        present: HAS_SMPCLIENT,
+        install: FROM_PYPI,
+        commands: &[&["python3", SMPCLIENT, "PORT", "console", "FILE"]],
+    },
+    Client {
+        name: "smpclient, raw",
+        present: HAS_SMPCLIENT,
+        install: FROM_PYPI,
+        commands: &[&["python3", SMPCLIENT, "PORT", "raw", "FILE"]],
+    },
+    Client {
+        name: "smpmgr",
+        present: &["smpmgr", "--version"],
+        install: FROM_PYPI,
+        commands: &[&["smpmgr", "--port", "PORT", "upgrade", "FILE", "--confirm"]],
+    },
+    Client {
+        name: "mcumgrctl",
+        present: &["mcumgrctl", "--version"],
+        install: FROM_CRATES,
+        commands: &[
+            &["mcumgrctl", "--serial", "PORT", "image", "upload", "FILE"],
+            &[
+                "mcumgrctl",
+                "--serial",
+                "PORT",
+                "image",
+                "set-state",
+                "--hash",
+                "HASH",
+                "--confirm",
+            ],
+            &["mcumgrctl", "--serial", "PORT", "os", "system-reset"],
+        ],
+    },
+    Client {
+        name: "mcumgrctl, raw",
+        present: &["mcumgrctl", "--version"],
+        install: FROM_CRATES,
+        commands: &[
+            &["mcumgrctl", "--serial", "PORT", "--raw", "image", "upload", "FILE"],
+            &[
+                "mcumgrctl",
+                "--serial",
+                "PORT",
+                "--raw",
+                "image",
+                "set-state",
+                "--hash",
+                "HASH",
+                "--confirm",
+            ],
+            &["mcumgrctl", "--serial", "PORT", "--raw", "os", "system-reset"],
+        ],
+    },
+];
+
+impl Client {
+    /// Lets it update a device, as far as it gets.
+    fn update(&self, port: &Path, file: &str) {
+        let bundle = std::fs::read(file).unwrap();
+        let hash = hexadecimal(&bundle[bundle.len() - 32..]);
+        for command in self.commands {
+            let filled = command[1..].iter().map(|argument| match *argument {
+                "PORT" => port.to_str().unwrap(),
+                "FILE" => file,
+                "HASH" => &hash,
+                other => other,
+            });
+            if !succeeds(Command::new(command[0]).args(filled)) {
+                // It gave up, as they do; what is on the device must be right all the same.
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a client succeeds before our patience ends: some wait for ever for what noise swallowed.
+fn succeeds(command: &mut Command) -> bool {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -171,9 +263,25 @@ fn smpclient(port: &Path, framing: &str, file: &str) -> bool {
     false
 }
 
-/// Smpclient is no tool for such lines; what it brings must be right all the same.
-fn smpclient_updates(framing: &str, first_seed: u64) {
-    if !peer("python3", &["-c", "import smpclient, serial"], FROM_PYPI) {
+impl Place {
+    /// Waits until the device does nothing by itself any more: no restart, no reading back, no self-test. A restart has a
+    /// moment in which it does not say what it is about to do.
+    fn wait_for_rest(&self) {
+        let mut looks = 0;
+        self.desk.site.wait("the end of the update", || {
+            let status = self.desk.run(&["status"]);
+            let rests = |activity: &Value| activity["state"] == "receiving" || activity["state"] == "trial";
+            let rest = |status: &Value| status["activities"].as_array().unwrap().iter().all(rests);
+            let is_quiet = status.code == Some(0) && rest(status.event("status"));
+            looks = if is_quiet { looks + 1 } else { 0 };
+            (looks > 3).then_some(())
+        });
+    }
+}
+
+/// They are no tools for such lines; what they bring must be right all the same.
+fn others_update(client: &Client, first_seed: u64) {
+    if !peer(client.present[0], &client.present[1..], client.install) {
         return;
     }
     let Some(place) = Place::new() else { return };
@@ -187,35 +295,50 @@ fn smpclient_updates(framing: &str, first_seed: u64) {
         let file = place.file(seed, OTHERS_UNLIKE);
         let faults = Arc::new(AtomicU64::new(0));
         let pump = noisy(&place.desk.port, seed, OTHERS_RARITIES[which], false, &faults);
-        let succeeded = smpclient(pump.port(), framing, &file);
+        client.update(pump.port(), &file);
         drop(pump);
-        if succeeded {
-            place.desk.site.wait("the end of the update", || {
-                let images = place.desk.images();
-                let rests = |image: &serde_json::Value| {
-                    image["pending"] != true && (image["active"] == true) == (image["confirmed"] == true)
-                };
-                images.iter().all(rests).then_some(())
-            });
-        }
+        place.wait_for_rest();
         let now = place.serving();
-        assert!(now == before || now + 1 == place.count(), "seed {seed}: {now} serves");
+        assert!(
+            now == before || now + 1 == place.count(),
+            "{}, seed {seed}: {now} serves",
+            client.name
+        );
         outcomes[which][usize::from(now != before)] += 1;
-        before = now;
         // What it left behind is not to be in the way of the next seed.
         place.desk.run(&["revert"]);
+        place.wait_for_rest();
+        before = place.serving();
     }
     for (rarity, [given_up, completed]) in OTHERS_RARITIES.iter().zip(outcomes) {
-        println!("smpclient, {framing}, one error in {rarity} bytes: {completed} completed, {given_up} given up");
+        println!(
+            "{}, one error in {rarity} bytes: {completed} completed, {given_up} given up",
+            client.name
+        );
     }
 }
 
 #[test]
 fn smpclient_activates_the_right_image_or_none_in_console_framing() {
-    smpclient_updates("console", 4000);
+    others_update(&CLIENTS[0], 4000);
 }
 
 #[test]
 fn smpclient_activates_the_right_image_or_none_in_raw_framing() {
-    smpclient_updates("raw", 5000);
+    others_update(&CLIENTS[1], 5000);
+}
+
+#[test]
+fn smpmgr_activates_the_right_image_or_none() {
+    others_update(&CLIENTS[2], 6000);
+}
+
+#[test]
+fn mcumgrctl_activates_the_right_image_or_none_in_console_framing() {
+    others_update(&CLIENTS[3], 7000);
+}
+
+#[test]
+fn mcumgrctl_activates_the_right_image_or_none_in_raw_framing() {
+    others_update(&CLIENTS[4], 8000);
 }

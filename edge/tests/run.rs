@@ -3,6 +3,8 @@
 mod service;
 mod support;
 
+use std::time::Instant;
+
 use embedded_graphics::geometry::Size;
 use hardware::smp::Code;
 use scanside_edge::screens::layout::Layout;
@@ -103,6 +105,11 @@ fn a_missing_library_ends_the_trial_and_the_old_model_serves_once_it_is_back() {
     service.wait_for_outcome("reverted");
     let problem = site.wait("the problem", || service.problems().pop());
     assert!(problem.contains("nowhere"), "{problem}");
+    let states = service.states();
+    assert!(
+        states.iter().all(|state| state.bootable),
+        "neither is damaged: {states:?}"
+    );
     let image = site.image("waiting.png");
     drop(service);
     assert!(image.exists(), "an image waits for a model");
@@ -113,6 +120,11 @@ fn a_missing_library_ends_the_trial_and_the_old_model_serves_once_it_is_back() {
         states.iter().any(|s| s.active && s.confirmed && s.hash == old)
     });
     assert_eq!(site.wait_for_result()["model"]["digest"], hex(&old));
+    let states = service.states();
+    assert!(
+        states.iter().all(|state| state.bootable),
+        "neither is damaged: {states:?}"
+    );
     // The new one was not to blame: it may be tried again.
     service.test(&hash);
     service.restart();
@@ -132,11 +144,23 @@ fn the_running_model_serves_until_the_switch_which_loses_no_queued_image() {
     let hash = service.wait_for_bootable();
     service.test(&hash);
     let images: Vec<_> = (0..20).map(|number| site.image(&format!("{number:02}.png"))).collect();
+    let asked = Instant::now();
     service.restart();
+    let mut gap = None;
     let models: Vec<String> = images
         .iter()
-        .map(|_| site.wait_for_result()["model"]["digest"].as_str().unwrap().to_owned())
+        .map(|_| {
+            let model = site.wait_for_result()["model"]["digest"].as_str().unwrap().to_owned();
+            if model == hex(&hash) {
+                gap.get_or_insert_with(|| asked.elapsed());
+            }
+            model
+        })
         .collect();
+    println!(
+        "the first result of the new model came {:?} after the restart was asked for",
+        gap.unwrap()
+    );
     assert!(models.contains(&hex(&hash)), "the new model took over: {models:?}");
     // Whichever came first, the old model never comes back behind the new one.
     let switch = models.iter().position(|model| *model == hex(&hash)).unwrap();
@@ -288,6 +312,18 @@ fn a_trial_ends_by_itself_after_enough_results_if_so_configured() {
     }
     service.wait_for("the confirmation", |states| states[0].confirmed);
     assert!(service.wait_for_outcome("confirmed").contains("good results"));
+}
+
+#[test]
+fn it_says_what_it_is_and_what_it_was_built_from() {
+    let Some(site) = Site::new() else { return };
+    let mut service = site.start();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(service.information("sr"), format!("Scanside {version}"));
+    // Tests are told neither.
+    let built = [option_env!("SCANSIDE_GIT_REVISION"), option_env!("SCANSIDE_BUILD")];
+    let wanted = [built[0].unwrap_or("unknown"), built[1].unwrap_or("development")];
+    assert_eq!(service.information("vb"), wanted.join(" "));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use mcumgr_toolkit::connection::ExecuteError;
 
 use crate::exit::{Exit, Failure};
 use crate::refusal;
+use crate::restart;
 use crate::scanside::{self, Status};
 use crate::session::{RETRIES, Session};
 
@@ -19,9 +20,6 @@ const EVERY: Duration = Duration::from_millis(250);
 const SURE: u32 = 4;
 /// How often a change of state is asked for that the answer does not show.
 const ATTEMPTS: u32 = 3;
-
-/// A restart that was asked for and has not come after this long was not heard.
-const LOST_AFTER: Duration = Duration::from_secs(5);
 
 const STATUS: &str = "see what goes on with `scanside-flash status`";
 const SERVICE: &str =
@@ -117,8 +115,8 @@ pub fn request(session: &Session, subject: Subject, permanent: bool) -> Result<(
     for _ in 0..ATTEMPTS {
         let states = session.insist_checked(what, |client| client.image_set_state(Some(&subject.hash), permanent))?;
         let taken = subject.find(&states).is_some_and(|state| match permanent {
-            true => state.confirmed || state.permanent || state.pending,
-            // A wrong bit on the way must not have made a trial into a promise to keep it.
+            true => state.confirmed || state.permanent,
+            // A wrong bit on the way must not have made one of the two into the other.
             false => state.pending && !state.permanent || state.active,
         });
         if taken {
@@ -131,71 +129,22 @@ pub fn request(session: &Session, subject: Subject, permanent: bool) -> Result<(
     ))
 }
 
-/// Restarts the service; false if no answer came, because the restart was quicker or the request was lost.
-///
-/// # Errors
-/// The device's refusal.
-pub fn restart(session: &Session, force: bool) -> Result<bool, Failure> {
-    // Asked once: a second restart would end a trial that the first began.
-    session.client.set_retries(0);
-    let answer = {
-        let _checked = session.checked();
-        session.client.os_system_reset(force, None)
-    };
-    session.client.set_retries(RETRIES);
-    match answer {
-        Ok(()) => Ok(true),
-        Err(MCUmgrClientError::ExecuteError(ExecuteError::ReceiveFailed(_))) => Ok(false),
-        Err(error) => Err(refusal::failure("cannot restart the device", &error)),
-    }
-}
-
-/// Waits until the device answers again after a restart.
-///
-/// # Errors
-/// It does not within the patience.
-pub fn until_back(session: &Session) -> Result<(), Failure> {
-    session.reporter.stage("restarting", "");
-    // It answers for a moment more before it goes.
-    sleep(EVERY * 2);
-    let begun = Instant::now();
-    session.client.set_retries(0);
-    let mut answer = session.client.check_connection();
-    while answer.is_err() && begun.elapsed() < session.reach.patience {
-        answer = session.client.check_connection();
-    }
-    session.client.set_retries(RETRIES);
-    answer.map_err(|_| {
-        let seconds = session.reach.patience.as_secs();
-        Failure::device(
-            format!("the device has not come back within {seconds} s after the restart"),
-            SERVICE,
-        )
-    })
-}
-
 /// Restarts the service and watches an image that was asked for through restart and self-test, until it serves on
 /// trial or, if `permanent`, is confirmed.
 ///
 /// # Errors
 /// The device returned to the image before, or falls silent.
 pub fn through_restart(session: &Session, subject: Subject, permanent: bool) -> Result<Ending, Failure> {
-    let restarted = restart(session, false)?;
+    restart::restart(session, false)?;
     session.reporter.stage("restarting", "");
-    through_trial(session, subject, permanent, restarted)
+    through_trial(session, subject, permanent)
 }
 
-/// As [`through_restart`], of an image whose trial has begun, or whose restart is asked for once more if `restarted` is
-/// false and nothing happens.
+/// As [`through_restart`], of an image whose trial has begun.
 ///
 /// # Errors
 /// As [`through_restart`].
-pub fn through_trial(
-    session: &Session,
-    subject: Subject,
-    permanent: bool,
-    mut restarted: bool,
-) -> Result<Ending, Failure> {
+pub fn through_trial(session: &Session, subject: Subject, permanent: bool) -> Result<Ending, Failure> {
     let mut watch = Watch::new(session, subject);
     loop {
         let seen = watch.look()?;
@@ -213,13 +162,17 @@ pub fn through_trial(
                     None => watch.not_for_ever("self-test")?,
                 },
             },
-            Some(state) if state.active => watch.show(status, "trial", "the new model serves, not yet confirmed")?,
-            Some(state) if state.pending => {
-                if !restarted && watch.same.elapsed() >= LOST_AFTER {
-                    restarted = restart(session, false)?;
+            Some(state) if state.active => {
+                session
+                    .reporter
+                    .stage("trial", "the new model serves, not yet confirmed");
+                if !state.permanent {
+                    // The promise to keep it was lost on the way.
+                    request(session, subject, true)?;
                 }
-                watch.pending()?;
+                watch.not_for_ever("trial")?;
             }
+            Some(state) if state.pending => watch.pending()?,
             _ if watch.idle >= SURE => return Err(reverted(status, subject)),
             _ => {}
         }
@@ -315,7 +268,8 @@ impl<'a> Watch<'a> {
                 .activities
                 .iter()
                 .filter(|one| one.image.is_none_or(|number| number == image));
-            own.any(|one| one.state != "receiving")
+            // These two may take as long as they like, and nothing comes of waiting for them.
+            own.any(|one| one.state != "receiving" && one.state != "trial")
         });
         let add = |count: u32, counts: bool| if counts && !busy { count + 1 } else { 0 };
         self.missing = add(self.missing, seen.state.is_none());
@@ -346,9 +300,9 @@ impl<'a> Watch<'a> {
         self.not_for_ever("restarting")
     }
 
-    /// A stage that the device does not say it is busy with ends some time. A trial may take as long as it likes.
+    /// A stage that the device does not say it is busy with ends some time.
     fn not_for_ever(&self, stage: &str) -> Result<(), Failure> {
-        if stage == "trial" || self.same.elapsed() < self.session.reach.patience {
+        if self.same.elapsed() < self.session.reach.patience {
             return Ok(());
         }
         let (name, seconds) = (self.subject.name(), self.session.reach.patience.as_secs());

@@ -9,7 +9,7 @@
 //! | [`scanside`] | our own commands for that client |
 //! | [`upload`], [`window`], [`parcel`] | sending a bundle at the speed of the line |
 //! | [`difference`], [`bases`] | whether to send it whole or as its difference to the one on the device |
-//! | [`follow`] | what the device does by itself afterwards |
+//! | [`follow`], [`restart`] | what the device does by itself afterwards |
 //! | [`artifact`] | the bundle on this computer |
 //! | [`choose`] | which port, if none is named |
 //! | [`report`], [`refusal`], [`exit`] | what the engineer sees |
@@ -25,6 +25,7 @@ pub mod line;
 pub mod parcel;
 pub mod refusal;
 pub mod report;
+pub mod restart;
 pub mod scanside;
 pub mod session;
 pub mod transport;

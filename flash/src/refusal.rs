@@ -11,6 +11,10 @@ use crate::session::line_failure;
 
 const IMAGE_GROUP: u16 = 1;
 const FILE_GROUP: u16 = 8;
+/// Zephyr's "unknown kind of checksum", in the file group.
+const NO_SUCH_DIGEST: i32 = 13;
+/// SMP's "another command is at work".
+const BUSY: i32 = 10;
 
 const STATUS: &str = "see what goes on with `scanside-flash status`";
 const OTHER_BUNDLE: &str = "look at the bundle with `scanside-flash inspect`, and take one that this device can use";
@@ -28,6 +32,27 @@ pub fn not_supported(error: &MCUmgrClientError) -> bool {
 #[must_use]
 pub fn refuses(error: &MCUmgrClientError) -> bool {
     matches!(error, MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(_)))
+}
+
+/// Whether a device refused because something is at work.
+#[must_use]
+pub fn is_busy(error: &MCUmgrClientError) -> bool {
+    matches!(
+        error,
+        MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(DeviceError::V1 { rc: BUSY, .. }))
+    )
+}
+
+/// Whether a device does not know the kind of digest that was asked for.
+#[must_use]
+pub fn no_such_digest(error: &MCUmgrClientError) -> bool {
+    matches!(
+        error,
+        MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(DeviceError::V2 {
+            group: FILE_GROUP,
+            rc: NO_SUCH_DIGEST,
+        }))
+    )
 }
 
 /// A failed request as a failure to do `what`.
@@ -123,7 +148,7 @@ fn of_smp(rc: i32) -> Meaning {
             "the data is damaged",
             "get the bundle again from whoever made it",
         ),
-        10 => (
+        BUSY => (
             Exit::Device,
             "another command is at work",
             "wait a moment and run the same command again",

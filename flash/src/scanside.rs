@@ -82,6 +82,9 @@ pub struct Identity {
     pub serial: String,
     /// Version of its software.
     pub software: String,
+    /// Another number with each start of its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
     /// The role of each image, in the order of their numbers.
     #[serde(default)]
     pub roles: Vec<String>,
@@ -312,21 +315,22 @@ pub struct FileEntry {
 pub struct Files {
     /// The files.
     pub files: Vec<FileEntry>,
-    /// Where the list goes on; absent at its end.
+    /// Behind which name the list goes on; absent at its end.
     #[serde(default)]
-    pub next: Option<u32>,
+    pub next: Option<String>,
 }
 
-/// From which file on.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct From {
-    from: u32,
+/// A part of all files.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part<'a> {
+    below: &'a str,
+    after: &'a str,
 }
 
-/// Which files may leave the device?
+/// Which files, whose names begin with `below`, may leave the device? In the order of their names, those behind `after`.
 #[must_use]
-pub fn files(from: u32) -> Command<From, Files> {
-    read(command::FILES, From { from })
+pub fn files<'a>(below: &'a str, after: &'a str) -> Command<Part<'a>, Files> {
+    read(command::FILES, Part { below, after })
 }
 
 #[cfg(test)]

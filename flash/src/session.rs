@@ -177,6 +177,19 @@ impl Session {
         self.ask("cannot read the status", &scanside::status()).map(Some)
     }
 
+    /// Which run of the service answers now: another number with each start; `None` of a device that does not tell.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn run(&self) -> Result<Option<u64>, Failure> {
+        if self.identity.is_none() {
+            return Ok(None);
+        }
+        let _checked = self.checked();
+        let identity = self.ask("cannot ask who the device is", &scanside::identity())?;
+        Ok(identity.run)
+    }
+
     /// One of the roles of the device as the number of an image, or the only one there is.
     ///
     /// # Errors

@@ -3,9 +3,12 @@
 mod support;
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
-use hardware::smp::{Code, Problem, Refusal, Slot};
-use support::{Bundle, device, flash};
+use hardware::smp::{Code, Outcome, OutcomeKind, Problem, Receiver, Refusal, SimulatedLine, Slot};
+use support::pump::{Channel, Pump};
+use support::{Bundle, device, end, flash, start};
 
 #[test]
 fn a_bundle_is_stored_and_nothing_else_happens() {
@@ -211,6 +214,21 @@ fn doctor_tests_the_running_model() {
 }
 
 #[test]
+fn a_self_test_from_before_is_no_answer_for_the_one_that_was_asked_for() {
+    let failing = device(|device| {
+        device.pairs[0][0] = Some(Slot::new(vec![1; 100]));
+        device.outcomes.push(Outcome {
+            image: 0,
+            kind: OutcomeKind::Passed,
+            reason: "long ago".to_owned(),
+        });
+        (device.slowness, device.passes) = (3, false);
+    });
+    let run = flash(failing.path(), &["doctor", "--self-test"]).expect(4);
+    assert!(run.errors.contains("a golden case differs"), "{}", run.errors);
+}
+
+#[test]
 fn what_is_wrong_with_the_device_is_told() {
     let problem = |image, problem: &str| Problem {
         image,
@@ -252,6 +270,120 @@ fn reset_waits_for_the_device() {
     flash(device.path(), &["reset", "--force", "--quiet"]).expect(0);
 }
 
+/// Loses what asks for a restart, so many times.
+struct Deaf(u32);
+
+impl Channel for Deaf {
+    fn piece(&self) -> usize {
+        4096
+    }
+
+    fn carry(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut receiver = Receiver::new(8192, Duration::from_secs(1));
+        receiver.push(piece, Duration::ZERO);
+        let restart = |message: &[u8]| message[0] & 7 == 2 && message[4..6] == [0, 0] && message[7] == 5;
+        let asks = std::iter::from_fn(|| receiver.next()).any(|frame| restart(&frame.message));
+        if self.0 > 0 && asks {
+            self.0 -= 1;
+            return Vec::new();
+        }
+        piece.to_vec()
+    }
+}
+
+/// A port whose line loses so many restarts.
+fn deaf(device: &SimulatedLine, times: u32) -> Pump {
+    Pump::new(device.path(), Deaf(times), Deaf(0))
+}
+
+#[test]
+fn a_restart_that_was_lost_on_the_line_is_asked_for_again() {
+    let bundle = Bundle::new(2000, 21);
+    for arguments in [
+        &["reset"][..],
+        &["reset", "--wait"],
+        &["upload", bundle.file(), "--test"],
+        &["upload", bundle.file(), "--confirm", "--wait"],
+    ] {
+        let device = device(|_| ());
+        flash(deaf(&device, 1).port(), arguments).expect(0);
+        assert_eq!(device.device().run, 1, "{arguments:?}");
+        let device = support::device(|_| ());
+        let run = flash(deaf(&device, 99).port(), arguments).expect(5);
+        assert!(run.errors.contains("did not hear"), "{}", run.errors);
+        assert_eq!(device.device().run, 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_restart_waits_for_a_self_test_unless_it_is_forced() {
+    let (bundle, device) = (Bundle::new(2000, 22), device(|_| ()));
+    flash(device.path(), &["upload", bundle.file(), "--test", "--no-reset"]).expect(0);
+    device.device().slowness = u64::MAX;
+    flash(device.path(), &["reset"]).expect(0);
+    let run = flash(device.path(), &["reset"]).expect(5);
+    assert!(run.errors.contains("self-test of a new image runs"), "{}", run.errors);
+    assert_eq!(device.device().run, 1);
+    flash(device.path(), &["reset", "--force"]).expect(0);
+}
+
+#[test]
+fn a_promise_to_keep_an_image_must_be_shown_and_is_renewed() {
+    let bundle = Bundle::new(2000, 23);
+    let confirm = ["upload", bundle.file(), "--confirm", "--wait"];
+    let forgetful = device(|device| device.forgets_promises = true);
+    let run = flash(forgetful.path(), &confirm).expect(5);
+    assert!(run.errors.contains("shows it otherwise"), "{}", run.errors);
+    // One that forgets it later, during the self-test.
+    let device = device(|device| device.slowness = 20);
+    let running = start(device.path(), &confirm);
+    let forgot = (0..3000).any(|_| {
+        sleep(Duration::from_millis(20));
+        let mut device = device.device();
+        let tested = device.pairs[0][1]
+            .as_mut()
+            .filter(|slot| slot.permanent && !slot.pending);
+        tested.map(|slot| slot.permanent = false).is_some()
+    });
+    assert!(forgot, "it is never tested");
+    end(running).expect(0);
+    assert!(device.device().pairs[0][0].as_ref().unwrap().confirmed);
+}
+
+#[test]
+fn a_return_says_what_is_to_serve() {
+    let (first, second) = (Bundle::new(2000, 24), Bundle::new(2000, 25));
+    let device = device(|_| ());
+    flash(device.path(), &["upload", first.file(), "--test", "--wait"]).expect(0);
+    let run = flash(device.path(), &["revert"]).expect(0);
+    assert!(run.out.contains("none serves"), "{}", run.out);
+    flash(device.path(), &["upload", first.file(), "--confirm", "--wait"]).expect(0);
+    flash(device.path(), &["upload", second.file(), "--full", "--test", "--wait"]).expect(0);
+    let run = flash(device.path(), &["revert", "--json"]).expect(0);
+    assert_eq!(run.event("reverted")["confirmed"]["confirmed"], true, "{}", run.out);
+}
+
+#[test]
+fn a_file_that_cannot_be_had_keeps_nobody_from_the_others() {
+    let device = device(|device| {
+        for name in ["logs/a.log", "logs/b.log", "logs/c.log"] {
+            device.files.insert(name.to_owned(), b"text".to_vec());
+        }
+        device.unreadable.insert("logs/a.log".to_owned());
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let run = flash(device.path(), &["logs", "--out", out]).expect(5);
+    assert!(
+        run.errors.contains("cannot fetch logs/a.log") && run.errors.contains("1 of 4 files"),
+        "{}",
+        run.errors
+    );
+    for name in ["logs/b.log", "logs/c.log", "logs/service.log"] {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+}
+
 #[test]
 fn either_framing_may_be_asked_for_and_the_silent_one_is_left() {
     let bundle = Bundle::new(30_000, 11);
@@ -288,6 +420,12 @@ fn wrong_command_lines_have_code_2() {
     flash(none, &["upload", bundle.file(), "--test", "--confirm"]).expect(2);
     flash(none, &["status", "--framing", "raw", "--flow-control", "software"]).expect(2);
     flash(none, &["dance"]).expect(2);
+    // Slots are numbered through, two of each image.
+    for image in ["2147483648", "4294967295"] {
+        for verb in ["erase", "revert"] {
+            flash(none, &[verb, "--image", image]).expect(2);
+        }
+    }
 }
 
 #[test]

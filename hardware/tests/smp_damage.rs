@@ -110,7 +110,7 @@ fn requests(file: &[u8]) -> Vec<Vec<u8>> {
                 .bytes("hash", &sha)
                 .uint("total", 9),
         ),
-        read(64, command::FILES, map().uint("from", 0)),
+        read(64, command::FILES, map().text("below", "logs/").text("after", "logs/a")),
         write(64, command::REVERT, map()),
     ]
 }

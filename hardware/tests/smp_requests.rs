@@ -284,6 +284,41 @@ fn a_restart_is_asked_for_once_or_twice() {
 }
 
 #[test]
+fn a_restart_that_would_spoil_a_self_test_is_refused_unless_it_is_forced() {
+    let new = image(2000, 2);
+    let mut device = running(&image(1000, 1));
+    device.pairs[0][1] = Some(Slot::new(new.clone()));
+    device.slowness = 3;
+    write(&mut device, IMAGE_STATE, map().bytes("hash", &Slot::new(new).hash));
+    assert_eq!(write(&mut device, (0, 5), map()), json!({}));
+    device.restart_now();
+    // The same request once more, from a client that heard no answer.
+    assert_eq!(write(&mut device, (0, 5), map())["rc"], 10);
+    assert_eq!(device.restart, None);
+    assert_eq!(write(&mut device, (0, 5), map().bool("force", true)), json!({}));
+    assert!(device.restart.is_some());
+}
+
+#[test]
+fn a_confirmation_without_a_hash_is_for_the_only_image_on_trial() {
+    let (old, new) = (image(1000, 1), image(2000, 2));
+    let on_trial = |file: &[u8]| [Some(Slot::new(file.to_vec())), None];
+    let confirm = || map().bool("confirm", true);
+    let mut device = running(&old);
+    device.pairs[0][0].as_mut().unwrap().confirmed = true;
+    device.pairs.push(on_trial(&new));
+    device.pairs.push(on_trial(&old));
+    assert_eq!(write(&mut device, IMAGE_STATE, confirm()), err(1, 24));
+    device.pairs[2] = [None, None];
+    for _ in 0..2 {
+        let states = write(&mut device, IMAGE_STATE, confirm());
+        assert_eq!(states["images"][1]["confirmed"], true, "{states}");
+    }
+    let mut device = Simulated::new();
+    assert_eq!(write(&mut device, IMAGE_STATE, confirm()), err(1, 32));
+}
+
+#[test]
 fn the_clock_does_not_go_back() {
     let mut device = Simulated::new();
     let set = |text: &str| map().text("datetime", text);
@@ -519,9 +554,13 @@ fn long_lists_of_files_come_in_parts() {
     device.files = (0..300)
         .map(|n| (format!("results/{n:0100}.json"), vec![0; n]))
         .collect();
-    let (mut names, mut from) = (Vec::new(), 0);
+    device.files.insert("logs/a.log".to_owned(), vec![1]);
+    let (mut names, mut after) = (Vec::new(), String::new());
     loop {
-        let answer = read(&mut device, user(command::FILES), map().uint("from", from));
+        let request = map().text("below", "results/").text("after", &after);
+        let answer = read(&mut device, user(command::FILES), request);
+        // The list is by name: what goes meanwhile makes nobody skip another one.
+        device.files.remove(&after);
         let files = answer["files"].as_array().unwrap();
         names.extend(
             files
@@ -529,15 +568,13 @@ fn long_lists_of_files_come_in_parts() {
                 .map(|file| (file["name"].as_str().unwrap().to_owned(), file["len"].as_u64().unwrap())),
         );
         assert!(files.len() < 25);
-        match answer["next"].as_u64() {
-            Some(next) => from = next,
+        match answer["next"].as_str() {
+            Some(next) => next.clone_into(&mut after),
             None => break,
         }
     }
-    let wanted: Vec<(String, u64)> = device
-        .files
-        .iter()
-        .map(|(name, file)| (name.clone(), file.len() as u64))
-        .collect();
+    let wanted: Vec<(String, u64)> = (0..300).map(|n| (format!("results/{n:0100}.json"), n)).collect();
     assert_eq!(names, wanted);
+    let all = read(&mut device, user(command::FILES), map());
+    assert_eq!(all["files"][0]["name"], "logs/a.log");
 }

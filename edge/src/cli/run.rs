@@ -1,6 +1,7 @@
 //! `run`: the service.
 
 use std::ffi::CString;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -232,6 +233,7 @@ fn description(config: &ApplianceConfig, parts: &Parts) -> Description {
             product: "Scanside".to_owned(),
             serial: serial_number(),
             software,
+            run: RandomState::new().hash_one(()),
             roles: config.roles.clone(),
             details: details.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         },
@@ -253,14 +255,18 @@ fn serial_number() -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// The git revision of the sources and the time of the build, if whoever built it told them.
+const REVISION: Option<&str> = option_env!("SCANSIDE_GIT_REVISION");
+const BUILD: Option<&str> = option_env!("SCANSIDE_BUILD");
+
 fn information() -> Information {
-    let [kernel_name, node, release, _, machine] = uname();
+    let [kernel_name, node, _, _, machine] = uname();
     Information {
         kernel: "Scanside".to_owned(),
         node,
         release: env!("CARGO_PKG_VERSION").to_owned(),
-        version: release,
-        build: String::new(),
+        version: REVISION.unwrap_or("unknown").to_owned(),
+        build: BUILD.unwrap_or("development").to_owned(),
         machine: machine.clone(),
         processor: machine,
         platform: std::fs::read_to_string("/proc/device-tree/model")

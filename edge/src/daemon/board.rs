@@ -1,6 +1,6 @@
 //! What goes on, in one place: the serial line reports it and the display shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hardware::smp::{Outcome, OutcomeKind, Problem};
@@ -86,6 +86,8 @@ impl Part {
 #[derive(Debug, Default)]
 pub struct Board {
     steps: BTreeMap<u32, Step>,
+    /// Roles whose self-test was asked for and is not over.
+    self_tests: BTreeSet<u32>,
     outcomes: BTreeMap<u32, (Outcome, Option<Instant>)>,
     /// Counts since the service began.
     pub tally: Tally,
@@ -129,6 +131,24 @@ impl Board {
     pub fn conclude(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>, now: Instant) {
         self.report(image, kind, reason, now);
         self.end(image);
+    }
+
+    /// A self-test of role `image` was asked for. From now on it is going on, and how an earlier one came out is no answer.
+    pub fn ask_for_self_test(&mut self, image: u32) {
+        self.self_tests.insert(image);
+        self.outcomes.remove(&image);
+    }
+
+    /// Whether a self-test of role `image` was asked for and is not over; it may not have begun yet.
+    #[must_use]
+    pub fn awaits_self_test(&self, image: u32) -> bool {
+        self.self_tests.contains(&image)
+    }
+
+    /// The self-test of role `image` that was asked for came to its end, at one moment for whoever looks.
+    pub fn conclude_self_test(&mut self, image: u32, kind: OutcomeKind, reason: impl Into<String>, now: Instant) {
+        self.self_tests.remove(&image);
+        self.conclude(image, kind, reason, now);
     }
 
     /// What came to its end before the service began: it is told, but is no news.
@@ -212,6 +232,21 @@ mod tests {
         assert_eq!((news.image, news.reason.as_str()), (1, "golden case 2"));
         assert_eq!(board.news(start + 60 * second, 5 * second), None);
         assert_eq!(board.outcomes().len(), 3);
+    }
+
+    #[test]
+    fn a_self_test_goes_on_from_the_moment_it_is_asked_for_and_earlier_ones_do_not_answer_for_it() {
+        let now = Instant::now();
+        let mut board = Board::default();
+        board.report(0, OutcomeKind::Passed, "long ago", now);
+        board.ask_for_self_test(0);
+        assert!(board.awaits_self_test(0) && board.outcomes().is_empty());
+        // What ends meanwhile does not end it.
+        board.conclude(0, OutcomeKind::Stored, "", now);
+        assert!(board.awaits_self_test(0));
+        board.conclude_self_test(0, OutcomeKind::Failed, "golden case 2", now);
+        assert!(!board.awaits_self_test(0));
+        assert_eq!(board.outcomes()[0].kind, OutcomeKind::Failed);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What an engineer may read over the serial line: results, logs, the report of the self-test; nothing else.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -38,29 +39,36 @@ impl ReadableFiles {
             .map_err(|e| Refusal::new(Code::FileUnreadable, format!("{name}: {e}")))
     }
 
-    /// Every file, by name.
+    /// The first files, by name, whose names begin with `below` and come behind `after`; at most `most`. A folder may hold
+    /// tens of thousands: no more than these are looked at closely.
     #[must_use]
-    pub fn list(&self) -> Vec<FileEntry> {
-        let mut entries = Vec::new();
-        for (name, path) in &self.files {
-            if let Some(bytes) = plain_length(path) {
-                entries.push(FileEntry {
-                    name: (*name).to_owned(),
-                    bytes,
-                });
+    pub fn list(&self, below: &str, after: &str, most: usize) -> Vec<FileEntry> {
+        let mut first = BTreeMap::new();
+        let mut look_at = |name: String, path: &Path| {
+            let is_full = first.len() >= most;
+            let comes_late = is_full && first.last_key_value().is_none_or(|(last, _)| *last < name);
+            if !name.starts_with(below) || name.as_str() <= after || comes_late {
+                return;
             }
+            if let Some(bytes) = plain_length(path) {
+                first.insert(name, bytes);
+            }
+            if first.len() > most {
+                first.pop_last();
+            }
+        };
+        for (name, path) in &self.files {
+            look_at((*name).to_owned(), path);
         }
         for (prefix, folder) in &self.folders {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                let (Some(bytes), Ok(name)) = (plain_length(&entry.path()), entry.file_name().into_string()) else {
-                    continue;
-                };
-                let name = format!("{prefix}/{name}");
-                entries.push(FileEntry { name, bytes });
+                if let Ok(name) = entry.file_name().into_string() {
+                    look_at(format!("{prefix}/{name}"), &entry.path());
+                }
             }
         }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        entries
+        let entry = |(name, bytes)| FileEntry { name, bytes };
+        first.into_iter().map(entry).collect()
     }
 
     fn open(&self, name: &str) -> Result<(File, u64), Refusal> {
@@ -119,7 +127,7 @@ mod tests {
     fn what_is_listed_can_be_read() {
         let (_folder, files) = readable();
         let names: Vec<_> = files
-            .list()
+            .list("", "", 64)
             .into_iter()
             .map(|entry| (entry.name, entry.bytes))
             .collect();
@@ -128,6 +136,29 @@ mod tests {
         assert_eq!(files.read("logs/edge.log", 3, &mut piece).unwrap(), 4);
         assert_eq!(&piece, b"rted");
         assert_eq!(files.length("doctor.json").unwrap(), 2);
+    }
+
+    #[test]
+    fn a_list_is_gone_through_by_name_whatever_comes_and_goes() {
+        let (folder, files) = readable();
+        for number in 0..10 {
+            fs::write(folder.path().join(format!("logs/{number}.log")), "x").unwrap();
+        }
+        let names = |after: &str| {
+            let entries = files.list("logs/", after, 4).into_iter();
+            entries.map(|entry| entry.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(""), ["logs/0.log", "logs/1.log", "logs/2.log", "logs/3.log"]);
+        // One that was listed goes, and one comes in front of it.
+        fs::remove_file(folder.path().join("logs/1.log")).unwrap();
+        fs::write(folder.path().join("logs/00.log"), "x").unwrap();
+        assert_eq!(
+            names("logs/3.log"),
+            ["logs/4.log", "logs/5.log", "logs/6.log", "logs/7.log"]
+        );
+        assert_eq!(names("logs/7.log"), ["logs/8.log", "logs/9.log", "logs/edge.log"]);
+        assert!(names("logs/edge.log").is_empty());
+        assert_eq!(files.list("doctor", "", 4).len(), 1);
     }
 
     #[test]

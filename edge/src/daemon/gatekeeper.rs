@@ -4,7 +4,9 @@ use bundle::container::{Front, VerifiedFront};
 use bundle::manifest::HardwareRequirement;
 use bundle::mcuboot::{PROTECTED_BYTES, TRAILER_BYTES};
 use bundle::{BundleError, Policy, TrustedKeys};
-use hardware::slots::{Context, Examined, Gatekeeper, ImageFacts, Plan, Refusal, RefusalCode};
+use hardware::slots::{
+    Context, Examined, Gatekeeper, ImageFacts, MAX_FRONT_BYTES, MAX_TAIL_BYTES, Plan, Refusal, RefusalCode,
+};
 
 use crate::appliance::Appliance;
 
@@ -65,6 +67,11 @@ impl Gatekeeper for BundleGate {
             },
             Err(error) => Examined::Refused(refusal(&error)),
         }
+    }
+
+    fn longest(&self) -> u64 {
+        let around = (MAX_FRONT_BYTES + MAX_TAIL_BYTES) as u64;
+        self.policy.max_total_bytes.saturating_add(around)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use bundle::{Policy, TrustedKeys};
-use hardware::slots::{Cause, Load, Side, Slots};
+use hardware::slots::{Activity, Cause, Load, Side, Slots};
 use hardware::smp::OutcomeKind;
 use imaging::decode::Limits;
 use onnx::runtime::{Runtime, SessionOptions};
@@ -28,6 +28,10 @@ const MAX_LOADS: usize = 4;
 
 /// Said of a trial whose self-test passed.
 pub const ON_TRIAL: &str = "the new model is on trial until it is confirmed";
+
+/// Said of one that nobody asked for.
+pub const IN_NEED: &str =
+    "it serves in place of the confirmed model, which does not load, and is not confirmed by itself";
 
 /// What models are loaded with.
 #[derive(Debug, Clone)]
@@ -188,6 +192,7 @@ impl Models {
             return Ok(());
         }
         let Loaded { model, engine, .. } = self.load(image, side)?;
+        self.shared.slots().loaded(image)?;
         self.put(image, side, model, engine);
         Ok(())
     }
@@ -211,11 +216,13 @@ impl Models {
             Ok(passed) => passed,
             Err(error) => return Err(self.revert(image, slots, &error)),
         };
+        let unasked = matches!(slots.activity(image), Ok(Activity::Trial { good_results: None, .. }));
         drop(slots);
         self.put(image, side, model, engine);
-        let (kind, reason) = match confirmed {
-            true => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
-            false => (OutcomeKind::Passed, ON_TRIAL),
+        let (kind, reason) = match (confirmed, unasked) {
+            (true, _) => (OutcomeKind::Confirmed, "confirmed with its self-test, as was asked for"),
+            (false, false) => (OutcomeKind::Passed, ON_TRIAL),
+            (false, true) => (OutcomeKind::Passed, IN_NEED),
         };
         tracing::info!(image, "the self-test of the new model passed; {reason}");
         self.shared.board().conclude(image, kind, reason, Instant::now());
@@ -299,15 +306,15 @@ impl Models {
         }
     }
 
-    /// The confirmed model does not load.
+    /// The confirmed model does not load. Without a library no other one would, and it is not to blame.
     fn fall_back(&self, image: u32, error: &ServeError) -> Option<Load> {
         tracing::error!(image, "the confirmed model does not load: {error}");
-        let part = match error {
-            ServeError::Library(_) => Part::Library,
-            _ => Part::Models,
-        };
-        self.shared.board().set_fault(part, error.to_string());
         let message = error.to_string();
+        if let ServeError::Library(_) = error {
+            self.shared.board().set_fault(Part::Library, message);
+            return None;
+        }
+        self.shared.board().set_fault(Part::Models, message.as_str());
         let next = self.shared.slots().fall_back(image, &message);
         self.next(next)
     }

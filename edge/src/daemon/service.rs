@@ -74,11 +74,17 @@ impl Service {
     fn activities(&self, image: u32) -> Vec<Activity> {
         let step = self.shared.board().step(image);
         let own = step.map(|step| of_step(image, step));
+        let awaited = self.shared.board().awaits_self_test(image) && !matches!(step, Some(Step::SelfTest(_)));
+        let awaited = awaited.then_some(Activity::SelfTest {
+            image,
+            done: 0,
+            total: 0,
+        });
         let in_slots = match step {
             None | Some(Step::Receiving(_)) => self.slots_activity(image),
             _ => None,
         };
-        own.into_iter().chain(in_slots).collect()
+        own.into_iter().chain(awaited).chain(in_slots).collect()
     }
 
     fn slots_activity(&self, image: u32) -> Option<Activity> {
@@ -93,24 +99,57 @@ impl Service {
                 total: 0,
             }),
             slots::Activity::Trial { good_results, .. } => {
-                let left = |after: u32| u64::from(after.saturating_sub(good_results));
+                let wanted = self.trial_inferences.zip(good_results);
                 Some(Activity::Trial {
                     image,
-                    results_left: self.trial_inferences.map(left),
+                    results_left: wanted.map(|(after, count)| u64::from(after.saturating_sub(count))),
                 })
             }
             _ => None,
         }
     }
 
-    /// Confirms the image on trial in every role that has one.
+    /// Confirms the image on trial, if there is only one: whoever names none cannot mean several.
     fn confirm_running(&mut self) -> Result<(), Refusal> {
-        let on_trial = |image: &u32| matches!(self.shared.slots().activity(*image), Ok(slots::Activity::Trial { .. }));
+        let on_trial = |image: &u32| matches!(self.shared.slots().on_trial(*image), Ok(Some(_)));
         let trials: Vec<u32> = self.images().filter(on_trial).collect();
-        for image in if trials.is_empty() { vec![0] } else { trials } {
-            self.confirm(image)?;
+        match trials.as_slice() {
+            [image] => self.confirm(*image),
+            // It may have been confirmed before, and the client have missed the answer.
+            [] if self.shared.slots().states().iter().any(|state| state.confirmed) => Ok(()),
+            [] => Err(Refusal::new(Code::ConfirmationDenied, "there is no image to confirm")),
+            several => {
+                let roles: Vec<&str> = several.iter().map(|image| self.role(*image)).collect();
+                let message = format!("{} are on trial; name one by its hash", roles.join(" and "));
+                Err(Refusal::new(Code::InvalidHash, message))
+            }
         }
-        Ok(())
+    }
+
+    /// The name of a role.
+    fn role(&self, image: u32) -> &str {
+        self.roles.get(image as usize).map_or("?", String::as_str)
+    }
+
+    /// The image whose self-test a restart now would spoil: it runs, or this start is about to run it.
+    fn in_self_test(&self) -> Option<u32> {
+        let slots = self.shared.slots();
+        let loading = |image: &u32| {
+            matches!(
+                slots.activity(*image),
+                Ok(slots::Activity::Trial {
+                    phase: Phase::Loading,
+                    ..
+                })
+            )
+        };
+        let awaited = || {
+            let states = slots.states().into_iter();
+            let mut pending = states.filter(|state| state.pending && state.bootable && !state.confirmed);
+            pending.next().map(|state| state.image)
+        };
+        let starting = !self.shared.has_started();
+        self.images().find(loading).or_else(|| awaited().filter(|_| starting))
     }
 
     fn confirm(&mut self, image: u32) -> Result<(), Refusal> {
@@ -132,6 +171,15 @@ impl Service {
 
 impl OsGroup for Service {
     fn restart(&mut self, request: Restart) -> Result<(), Refusal> {
+        let testing = self.in_self_test().filter(|_| !request.force);
+        if let Some(image) = testing.filter(|_| !self.shared.is_restarting()) {
+            // Clients repeat what they hear no answer to, and the self-test may be what the first request began.
+            let message = format!(
+                "the self-test of {} runs; wait for its end, or force it",
+                self.role(image)
+            );
+            return Err(Refusal::new(Code::Busy, message));
+        }
         tracing::info!(force = request.force, "a restart was asked for over the serial line");
         self.shared.restart();
         Ok(())
@@ -211,17 +259,13 @@ impl ImageGroup for Service {
     }
 
     fn slots(&mut self) -> Vec<ImageSlots> {
-        let states = self.shared.slots().states();
-        let length = |image: u32, slot: u32| {
-            let state = states.iter().find(|state| state.image == image && state.slot == slot);
-            state.map_or(0, |state| state.length)
-        };
-        let slots = |image: u32| ImageSlots {
+        let slots = self.shared.slots();
+        let of_image = |image: u32| ImageSlots {
             image,
-            slots: (0..2).map(|slot| (slot, length(image, slot))).collect(),
-            max_image_bytes: None,
+            slots: (0..2).map(|slot| (slot, slots.slot_bytes())).collect(),
+            max_image_bytes: slots.longest_upload(image).ok(),
         };
-        self.images().map(slots).collect()
+        self.images().map(of_image).collect()
     }
 }
 
@@ -234,8 +278,8 @@ impl FileGroup for Service {
         self.files.read(name, offset, into)
     }
 
-    fn list(&mut self, from: usize) -> Result<Vec<FileEntry>, Refusal> {
-        Ok(self.files.list().into_iter().skip(from).take(LISTED_FILES).collect())
+    fn list(&mut self, below: &str, after: &str) -> Result<Vec<FileEntry>, Refusal> {
+        Ok(self.files.list(below, after, LISTED_FILES))
     }
 }
 
@@ -324,6 +368,7 @@ impl ScansideGroup for Service {
         if !self.images().contains(&image) {
             return Err(Refusal::new(Code::InvalidSlot, format!("there is no image {image}")));
         }
+        self.shared.board().ask_for_self_test(image);
         self.shared.wish(Wish::SelfTest(image));
         Ok(())
     }

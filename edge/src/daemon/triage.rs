@@ -3,6 +3,7 @@
 //! While a model runs, the next image is decoded on a thread beside it, so that neither waits for the other as long as
 //! the queue is not empty.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -59,7 +60,10 @@ pub struct Triage {
     store: Arc<Store>,
     tray: Tray,
     trial_inferences: Option<u32>,
-    faults: u32,
+    /// Faults of the model of each role since its last result.
+    faults: BTreeMap<u32, u32>,
+    /// Series of which a good result counted for the trial of a role.
+    counted: BTreeSet<(u32, i64)>,
     ahead: Option<Opened>,
 }
 
@@ -83,7 +87,8 @@ impl Triage {
             store,
             tray,
             trial_inferences,
-            faults: 0,
+            faults: BTreeMap::new(),
+            counted: BTreeSet::new(),
             ahead: None,
         }
     }
@@ -234,10 +239,15 @@ impl Triage {
     /// The result is safe: it is shown, counted and filed.
     fn publish(&mut self, waiting: &Waiting, image: u32, examination: Examination) -> Result<(), TriageError> {
         let examination = Arc::new(examination);
-        let is_good = examination.finding.decision.kind != DecisionKind::NotReadable;
+        // A model that is uncertain of everything has not shown that it can be relied on.
+        let is_good = matches!(
+            examination.finding.decision.kind,
+            DecisionKind::Flagged | DecisionKind::NoFindingFlagged
+        );
         let case = self.store.case_of_image(waiting.image)?;
         // Of a series the display keeps the worst slice.
         let is_series = case.as_ref().is_some_and(|case| case.kind == CaseKind::Series);
+        let series = case.as_ref().filter(|_| is_series).map(|case| case.id);
         let is_worst = case.and_then(|case| case.summary).is_none_or(|summary| {
             (summary.worst_image, summary.worst_frame as usize) == (waiting.image, examination.finding.source.frame)
         });
@@ -254,14 +264,14 @@ impl Triage {
             });
         }
         self.count(&examination.finding);
-        self.faults = 0;
+        self.faults.remove(&image);
         let mut board = self.shared.board();
         for part in [Part::Library, Part::Models, Part::Slots, Part::Store] {
             board.clear_fault(part);
         }
         drop(board);
         if is_good {
-            self.good_result(image);
+            self.good_result(image, series);
         }
         self.tray.put(waiting.image, (!is_series).then_some(examination));
         Ok(())
@@ -286,8 +296,16 @@ impl Triage {
         }
     }
 
-    /// A trial ends by itself after enough good results, if that is configured.
-    fn good_result(&self, image: u32) {
+    /// A trial ends by itself after enough good results, if that is configured. A series counts once, however many slices
+    /// it has.
+    fn good_result(&mut self, image: u32, series: Option<i64>) {
+        if self.trial_inferences.is_none() || !self.is_on_trial(image) {
+            self.counted.retain(|(role, _)| *role != image);
+            return;
+        }
+        if series.is_some_and(|series| !self.counted.insert((image, series))) {
+            return;
+        }
         let counted = self.shared.slots().count_good_result(image);
         let enough = self
             .trial_inferences
@@ -309,14 +327,19 @@ impl Triage {
         }
     }
 
+    fn is_on_trial(&self, image: u32) -> bool {
+        matches!(self.shared.slots().on_trial(image), Ok(Some(_)))
+    }
+
     /// A model on trial that keeps failing is taken back; a confirmed one is a fault of the appliance. An image on which
     /// alone it fails is given up in the end.
     fn model_failed(&mut self, waiting: &Waiting, image: u32, error: ModelError) -> TriageError {
         tracing::error!(image, "the model failed: {error}");
-        self.faults += 1;
         self.shared.board().tally.faults += 1;
-        if self.faults >= FAULTS_TO_REVERT {
-            self.faults = 0;
+        let faults = self.faults.entry(image).or_default();
+        *faults += 1;
+        if *faults >= FAULTS_TO_REVERT && self.is_on_trial(image) {
+            self.faults.remove(&image);
             let message = format!("it failed {FAULTS_TO_REVERT} times: {error}");
             let reverted = self.shared.slots().revert(image, Cause::Results, &message);
             if let Ok(load) = reverted {

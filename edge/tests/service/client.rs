@@ -38,10 +38,12 @@ pub struct Service<'a> {
     image: u32,
     /// The longest that an answer took.
     pub slowest: Duration,
+    /// What the answer to the last piece of the last upload took.
+    pub last_piece: Duration,
     killed: Arc<AtomicBool>,
 }
 
-type Map = Vec<(Value, Value)>;
+pub(super) type Map = Vec<(Value, Value)>;
 
 impl<'a> Service<'a> {
     pub(super) fn new(site: &'a Site, child: Child) -> Self {
@@ -51,6 +53,7 @@ impl<'a> Service<'a> {
             sequence: 0,
             image: 0,
             slowest: Duration::ZERO,
+            last_piece: Duration::ZERO,
             killed: Arc::default(),
         }
     }
@@ -58,14 +61,14 @@ impl<'a> Service<'a> {
 
 impl Service<'_> {
     /// One request and its answer; requests are repeated, as clients do, if no answer comes.
-    fn ask(&mut self, write: bool, group: u16, command: u8, body: Map) -> Map {
+    pub(super) fn ask(&mut self, write: bool, group: u16, command: u8, body: Map) -> Map {
         let answer = self.request(write, group, command, body);
         let log = || fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
         answer.unwrap_or_else(|| panic!("no answer to group {group}, command {command}:\n{}", log()))
     }
 
     /// As [`ask`](Self::ask); `None` if the service was killed meanwhile.
-    fn request(&mut self, write: bool, group: u16, command: u8, body: Map) -> Option<Map> {
+    pub(super) fn request(&mut self, write: bool, group: u16, command: u8, body: Map) -> Option<Map> {
         for _ in 0..30 {
             if self.was_killed() {
                 return None;
@@ -161,6 +164,12 @@ impl Service<'_> {
         self.confirm(&hash);
     }
 
+    /// Uploads a bundle for a role.
+    pub fn upload_to(&mut self, image: u32, bundle: &[u8]) {
+        self.image = image;
+        self.upload(bundle);
+    }
+
     pub fn upload(&mut self, bundle: &[u8]) {
         if let Err(rc) = self.try_upload(bundle) {
             let log = fs::read_to_string(self.site.path("stderr")).unwrap_or_default();
@@ -213,7 +222,10 @@ impl Service<'_> {
             body.push(bytes("sha", &Sha256::digest(bundle)));
             body.push((Value::from("image"), Value::from(self.image)));
         }
-        self.offset(1, 1, body).map(|(offset, _)| offset)
+        let asked = Instant::now();
+        let answered = self.offset(1, 1, body).map(|(offset, _)| offset);
+        self.last_piece = asked.elapsed();
+        answered
     }
 
     /// The `off` and the `match` of the answer to a piece, or its `rc`.
@@ -308,9 +320,13 @@ impl Service<'_> {
         assert!(get(&answer, "images").is_some(), "{answer:?}");
     }
 
-    /// Asks for a restart, and waits until it is over.
+    /// Asks for a restart, again while a self-test is in the way, and waits until it is over.
     pub fn restart(&mut self) {
-        self.ask(true, 0, 5, Vec::new());
+        let start = Instant::now();
+        while self.try_restart(false).is_err() {
+            assert!(start.elapsed() < PATIENCE, "it never restarts");
+            thread::sleep(Duration::from_millis(50));
+        }
         self.wait_until_it_answers();
     }
 
@@ -524,20 +540,20 @@ impl Drop for Service<'_> {
     }
 }
 
-fn text(key: &str, value: &str) -> (Value, Value) {
+pub(super) fn text(key: &str, value: &str) -> (Value, Value) {
     (Value::from(key), Value::from(value))
 }
 
-fn bytes(key: &str, value: &[u8]) -> (Value, Value) {
+pub(super) fn bytes(key: &str, value: &[u8]) -> (Value, Value) {
     (Value::from(key), Value::Bytes(value.to_vec()))
 }
 
-fn get<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
+pub(super) fn get<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
     map.iter()
         .find(|(name, _)| name.as_text() == Some(key))
         .map(|(_, value)| value)
 }
 
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     u64::try_from(value.as_integer().unwrap()).unwrap()
 }

@@ -5,6 +5,7 @@
 
 pub mod cable;
 mod client;
+mod questions;
 
 use std::cell::RefCell;
 use std::fs;

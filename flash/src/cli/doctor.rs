@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::files::{fetch, list};
+use super::slots::ImageArg;
 use super::status::{problem_lines, roles};
 use crate::exit::{Exit, Failure};
 use crate::refusal;
@@ -31,9 +32,8 @@ pub struct DoctorArgs {
     /// Run the golden cases of the running model now, and wait for them
     #[arg(long)]
     self_test: bool,
-    /// Number of the image to test, where the device has several roles
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    image: u32,
+    #[command(flatten)]
+    of: ImageArg,
     /// Write the device's own report into this file, if it has one [default: show it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -51,7 +51,7 @@ pub fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<(), Failure> {
     }
     problems(context, &session)?;
     if args.self_test {
-        self_test(context, &session, args.image)?;
+        self_test(context, &session, args.of.image)?;
     }
     report(context, &session, args)?;
     match line.lost {
@@ -185,12 +185,12 @@ fn report(context: &Context<'_>, session: &Session, args: &DoctorArgs) -> Result
     if session.identity.is_none() {
         return Ok(());
     }
-    let files = list(session)?;
-    let Some(file) = files.iter().find(|file| file.name.starts_with(REPORT)) else {
+    let files = list(session, REPORT)?;
+    let Some(file) = files.first() else {
         session.reporter.remark("the device has no report of its own");
         return Ok(());
     };
-    let bytes = fetch(session, file)?;
+    let bytes = fetch(session, &file.name)?;
     if let Some(path) = &args.out {
         std::fs::write(path, &bytes).map_err(|error| Failure::file(path, &error))?;
         let text = format!("wrote {}", path.display());

@@ -5,12 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mcumgr_toolkit::MCUmgrClient;
+use mcumgr_toolkit::client::MCUmgrClientError;
 use mcumgr_toolkit::commands::fs::FileChecksumData;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Context;
 use crate::exit::{Exit, Failure};
+use crate::refusal;
 use crate::scanside::{self, FileEntry};
 use crate::session::Session;
 
@@ -32,23 +35,44 @@ pub struct FilesArgs {
 
 pub fn run(context: &Context<'_>, args: &FilesArgs, folder: &str) -> Result<(), Failure> {
     let session = context.session()?;
-    let mut files = list(&session)?;
-    files.retain(|file| file.name.starts_with(folder));
     if args.names.is_empty() && args.out.is_none() {
-        return tell(context, &files);
+        return tell(context, &list(&session, folder)?);
     }
-    let wanted = match args.names.as_slice() {
-        [] => files,
-        names => names
-            .iter()
-            .map(|name| find(&files, name, folder))
-            .collect::<Result<_, _>>()?,
+    let wanted: Vec<String> = match args.names.as_slice() {
+        [] => list(&session, folder)?.into_iter().map(|file| file.name).collect(),
+        names => names.iter().map(|name| below(folder, name)).collect(),
     };
-    for file in &wanted {
-        let bytes = fetch(&session, file)?;
-        deliver(context, args.out.as_deref(), file, &bytes)?;
+    let mut failures = Vec::new();
+    for name in &wanted {
+        match fetch(&session, name) {
+            Ok(bytes) => deliver(context, args.out.as_deref(), name, &bytes)?,
+            // One that cannot be had keeps nobody from the others; a device that is gone does.
+            Err(failure) if wanted.len() > 1 && session.client.check_connection().is_ok() => {
+                context.reporter.failure(&failure);
+                failures.push(failure);
+            }
+            Err(failure) => return Err(failure),
+        }
     }
-    Ok(())
+    match failures.iter().map(|failure| failure.exit).max() {
+        None => Ok(()),
+        Some(worst) => {
+            let message = format!("{} of {} files could not be fetched", failures.len(), wanted.len());
+            Err(Failure::new(
+                worst,
+                message,
+                "fetch those that were named above once more",
+            ))
+        }
+    }
+}
+
+/// A file's name with its folder, which may be left out.
+fn below(folder: &str, name: &str) -> String {
+    match name.starts_with(folder) {
+        true => name.to_owned(),
+        false => format!("{folder}{name}"),
+    }
 }
 
 fn tell(context: &Context<'_>, files: &[FileEntry]) -> Result<(), Failure> {
@@ -64,25 +88,17 @@ fn tell(context: &Context<'_>, files: &[FileEntry]) -> Result<(), Failure> {
     context.result("files", json!({ "files": files }), &text)
 }
 
-fn find(files: &[FileEntry], name: &str, folder: &str) -> Result<FileEntry, Failure> {
-    let fits = |file: &&FileEntry| file.name == name || file.name.strip_prefix(folder) == Some(name);
-    files.iter().find(fits).cloned().ok_or_else(|| {
-        let message = format!("the device has no file {name} below {folder}");
-        Failure::new(Exit::InputRefused, message, "list the files by leaving the name out")
-    })
-}
-
-/// All files that may leave the device.
+/// The files that may leave the device and whose names begin with `below`.
 ///
 /// # Errors
 /// What the device or the line says.
-pub fn list(session: &Session) -> Result<Vec<FileEntry>, Failure> {
+pub fn list(session: &Session, below: &str) -> Result<Vec<FileEntry>, Failure> {
     let mut files = Vec::new();
-    let mut next = Some(0);
-    while let Some(from) = next {
-        let part = session.ask("cannot list the device's files", &scanside::files(from))?;
+    let mut next = Some(String::new());
+    while let Some(after) = next {
+        let part = session.ask("cannot list the device's files", &scanside::files(below, &after))?;
         // A list that does not go on would be asked for for ever.
-        next = part.next.filter(|next| *next > from);
+        next = part.next.filter(|next| *next > after);
         files.extend(part.files);
     }
     Ok(files)
@@ -92,9 +108,9 @@ pub fn list(session: &Session) -> Result<Vec<FileEntry>, Failure> {
 ///
 /// # Errors
 /// What the device or the line says; a digest that never fits.
-pub fn fetch(session: &Session, file: &FileEntry) -> Result<Vec<u8>, Failure> {
-    let what = format!("cannot fetch {}", file.name);
-    session.reporter.stage(&format!("fetching {}", file.name), "");
+pub fn fetch(session: &Session, name: &str) -> Result<Vec<u8>, Failure> {
+    let what = format!("cannot fetch {name}");
+    session.reporter.stage(&format!("fetching {name}"), "");
     for _ in 0..ATTEMPTS {
         let bytes = session.insist(&what, |client| {
             let mut bytes = Vec::new();
@@ -103,10 +119,11 @@ pub fn fetch(session: &Session, file: &FileEntry) -> Result<Vec<u8>, Failure> {
                 true
             };
             client
-                .fs_file_download(&file.name, &mut bytes, Some(&mut progress))
+                .fs_file_download(name, &mut bytes, Some(&mut progress))
                 .map(|()| bytes)
         })?;
-        if bytes.is_empty() || is_whole(session, &file.name, &bytes) {
+        let whole = is_whole(session, name, &bytes).map_err(|error| refusal::failure(&what, &error))?;
+        if whole {
             return Ok(bytes);
         }
     }
@@ -114,51 +131,55 @@ pub fn fetch(session: &Session, file: &FileEntry) -> Result<Vec<u8>, Failure> {
     Err(Failure::new(
         Exit::Unverified,
         message,
-        "try --framing console; a file that grows meanwhile needs another try",
+        "try --framing console; a file that changes meanwhile needs another try",
     ))
 }
 
-/// Whether the device's digest of as many bytes as arrived fits them; a file may have grown behind them meanwhile. A
-/// device that tells no digests leaves it at that.
-fn is_whole(session: &Session, name: &str, bytes: &[u8]) -> bool {
+/// Whether the device's digest of as many bytes as arrived fits them; a file may have grown behind them meanwhile.
+fn is_whole(session: &Session, name: &str, bytes: &[u8]) -> Result<bool, MCUmgrClientError> {
     let mut from = 0;
     for part in bytes.chunks(usize::try_from(HASHED_BYTES).unwrap_or(usize::MAX)) {
         let length = part.len() as u64;
-        let answer = session
-            .client
-            .fs_file_checksum(name, Some("sha256"), from, Some(length));
-        match answer.map(|answer| answer.output) {
-            Ok(FileChecksumData::Hash(hash)) if *hash != *Sha256::digest(part) => return false,
-            _ => {}
+        let ask = |client: &MCUmgrClient| client.fs_file_checksum(name, Some("sha256"), from, Some(length));
+        if !fits(session.persist(ask).map(|answer| answer.output), part)? {
+            return Ok(false);
         }
         from += length;
     }
-    true
+    Ok(true)
 }
 
-fn deliver(context: &Context<'_>, out: Option<&Path>, file: &FileEntry, bytes: &[u8]) -> Result<(), Failure> {
+/// Whether a device's answer vouches for these bytes. One that has no such digests leaves it at that; any other refusal says
+/// that the file is not what it was.
+fn fits(answer: Result<FileChecksumData, MCUmgrClientError>, bytes: &[u8]) -> Result<bool, MCUmgrClientError> {
+    match answer {
+        Ok(FileChecksumData::Hash(hash)) => Ok(*hash == *Sha256::digest(bytes)),
+        Ok(FileChecksumData::Checksum(_)) => Ok(false),
+        Err(error) if refusal::not_supported(&error) || refusal::no_such_digest(&error) => Ok(true),
+        Err(error) if refusal::refuses(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn deliver(context: &Context<'_>, out: Option<&Path>, name: &str, bytes: &[u8]) -> Result<(), Failure> {
     let Some(folder) = out else {
         if context.reporter.json() {
             let text = String::from_utf8_lossy(bytes);
-            return context.result(
-                "file",
-                json!({ "name": file.name, "bytes": bytes.len(), "text": text }),
-                "",
-            );
+            return context.result("file", json!({ "name": name, "bytes": bytes.len(), "text": text }), "");
         }
         return std::io::stdout()
             .lock()
             .write_all(bytes)
             .map_err(|error| super::output_failed(&error));
     };
-    let path = folder.join(local(&file.name));
+    let path = folder.join(local(name));
     let parent = path.parent().unwrap_or(folder);
     fs::create_dir_all(parent).map_err(|error| Failure::file(parent, &error))?;
     fs::write(&path, bytes).map_err(|error| Failure::file(&path, &error))?;
     let text = format!("{} ({} bytes)", path.display(), bytes.len());
     context.done(
         "file",
-        json!({ "name": file.name, "path": path, "bytes": bytes.len() }),
+        json!({ "name": name, "path": path, "bytes": bytes.len() }),
         &text,
     )
 }
@@ -172,6 +193,10 @@ fn local(name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use mcumgr_toolkit::connection::ExecuteError;
+    use mcumgr_toolkit::smp_errors::DeviceError;
+    use mcumgr_toolkit::transport::ReceiveError;
+
     use super::*;
 
     #[test]
@@ -182,14 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_found_with_and_without_its_folder() {
-        let file = FileEntry {
-            name: "logs/a.log".to_owned(),
-            bytes: 3,
-        };
-        let files = [file.clone()];
-        assert_eq!(find(&files, "a.log", "logs/").unwrap(), file);
-        assert_eq!(find(&files, "logs/a.log", "logs/").unwrap(), file);
-        assert_eq!(find(&files, "b.log", "logs/").unwrap_err().exit, Exit::InputRefused);
+    fn a_file_is_meant_with_and_without_its_folder() {
+        assert_eq!(below("logs/", "a.log"), "logs/a.log");
+        assert_eq!(below("logs/", "logs/a.log"), "logs/a.log");
+    }
+
+    #[test]
+    fn only_a_device_without_digests_is_believed_without_one() {
+        let refused = |refusal| Err(MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(refusal)));
+        let of_files = |rc| refused(DeviceError::V2 { group: 8, rc });
+        assert!(fits(Ok(FileChecksumData::Hash(Sha256::digest(b"ab").to_vec().into())), b"ab").unwrap());
+        assert!(!fits(Ok(FileChecksumData::Hash(Box::new([0; 32]))), b"ab").unwrap());
+        assert!(!fits(Ok(FileChecksumData::Checksum(1)), b"ab").unwrap());
+        assert!(fits(refused(DeviceError::V1 { rc: 8, rsn: None }), b"ab").unwrap());
+        assert!(fits(of_files(13), b"ab").unwrap());
+        // It cannot be read any more, has become shorter, or is empty.
+        for rc in [7, 12, 16] {
+            assert!(!fits(of_files(rc), b"ab").unwrap(), "{rc}");
+        }
+        let silent = ExecuteError::ReceiveFailed(ReceiveError::Timeout);
+        assert!(fits(Err(MCUmgrClientError::ExecuteError(silent)), b"ab").is_err());
     }
 }

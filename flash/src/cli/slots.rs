@@ -13,6 +13,7 @@ use super::status::{role, roles, words};
 use crate::artifact::Artifact;
 use crate::exit::{Exit, Failure};
 use crate::follow::{self, Ending, Subject};
+use crate::restart;
 use crate::scanside;
 use crate::session::Session;
 
@@ -56,20 +57,30 @@ impl RestartArgs {
     }
 }
 
+/// Which image of a device with several roles.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ImageArg {
+    /// Number of the image, where the device has several roles
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(LAST_IMAGE)))]
+    pub image: u32,
+}
+
+/// The last number that an image can have: its slots are numbered through, two of each.
+const LAST_IMAGE: u32 = (u32::MAX - 1) / 2;
+
 /// Arguments of `revert`.
 #[derive(Debug, Args)]
 pub struct RevertArgs {
-    /// Number of the image, where the device has several roles
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    image: u32,
+    #[command(flatten)]
+    of: ImageArg,
 }
 
 /// Arguments of `erase`.
 #[derive(Debug, Args)]
 pub struct EraseArgs {
-    /// Number of the image, where the device has several roles
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    image: u32,
+    #[command(flatten)]
+    of: ImageArg,
 }
 
 pub fn test(context: &Context<'_>, args: &TestArgs) -> Result<(), Failure> {
@@ -94,34 +105,38 @@ pub fn confirm(context: &Context<'_>, args: &ConfirmArgs) -> Result<(), Failure>
 
 pub fn revert(context: &Context<'_>, args: &RevertArgs) -> Result<(), Failure> {
     let session = context.session()?;
+    let image = args.of.image;
     let what = "cannot return to the confirmed image";
-    let answer = session.insist_checked(what, |client| client.raw_command(&scanside::revert(args.image)));
+    let answer = session.insist_checked(what, |client| client.raw_command(&scanside::revert(image)));
+    let states = session.states()?;
     if let Err(failure) = answer {
         // The answer to a first request may have been lost, and then there is nothing left to return from.
-        let open =
-            |state: &ImageState| state.image == args.image && (state.pending || state.active && !state.confirmed);
-        let reverted = session.status()?.and_then(|status| status.outcome(args.image).cloned());
-        if session.states()?.iter().any(open) || reverted.is_none_or(|outcome| outcome.outcome != "reverted") {
+        let open = |state: &ImageState| state.image == image && (state.pending || state.active && !state.confirmed);
+        let reverted = session.status()?.and_then(|status| status.outcome(image).cloned());
+        if states.iter().any(open) || reverted.is_none_or(|outcome| outcome.outcome != "reverted") {
             return Err(failure);
         }
     }
-    let name = role(args.image, roles(&session));
-    context.done(
-        "reverted",
-        json!({ "image": args.image }),
-        &format!("{name}: the confirmed image serves"),
-    )
+    let confirmed = states.iter().find(|state| state.image == image && state.confirmed);
+    let what_serves = match confirmed {
+        Some(state) => format!("taken back; the confirmed image {} is to serve", state.version),
+        None => "taken back; no image is confirmed, so none serves".to_owned(),
+    };
+    let name = role(image, roles(&session));
+    let value = json!({ "image": image, "confirmed": confirmed.map(super::status::object) });
+    context.done("reverted", value, &format!("{name}: {what_serves}"))
 }
 
 pub fn erase(context: &Context<'_>, args: &EraseArgs) -> Result<(), Failure> {
     let session = context.session()?;
-    // Erasing counts slots through: the inactive slot of image n.
-    let slot = args.image * 2 + 1;
+    // Erasing counts slots through: the inactive slot of image n. LAST_IMAGE keeps that within the numbers.
+    let image = args.of.image;
+    let slot = image.saturating_mul(2).saturating_add(1);
     session.insist_checked("cannot empty the slot", |client| client.image_erase(Some(slot)))?;
-    let name = role(args.image, roles(&session));
+    let name = role(image, roles(&session));
     context.done(
         "erased",
-        json!({ "image": args.image }),
+        json!({ "image": image }),
         &format!("{name}: the inactive slot is empty"),
     )
 }
@@ -157,7 +172,7 @@ pub fn put_to_use(
     follow::request(session, subject, permanent)?;
     if runs {
         // Asked for during the self-test, it is confirmed when that has passed.
-        follow::through_trial(session, subject, permanent, true)?;
+        follow::through_trial(session, subject, permanent)?;
         return tell(context, session, subject, "confirmed: it stays");
     }
     if restart.no_reset {
@@ -169,7 +184,7 @@ pub fn put_to_use(
         );
     }
     if !restart.wait {
-        follow::restart(session, false)?;
+        restart::restart(session, false)?;
         let text = "the device restarts and tests it; see how it goes with `scanside-flash status`";
         return tell(context, session, subject, text);
     }

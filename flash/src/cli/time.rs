@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::Context;
 use crate::exit::Failure;
-use crate::follow;
 use crate::refusal;
+use crate::restart;
 use crate::session::Session;
 
 /// Zephyr's "the clock was never set", in the OS group.
@@ -28,7 +28,7 @@ pub struct TimeArgs {
 /// Arguments of `reset`.
 #[derive(Debug, Args)]
 pub struct ResetArgs {
-    /// Although something is at work
+    /// Also while the self-test of a new model runs: it is begun anew after the restart
     #[arg(long)]
     force: bool,
     /// Wait until the device answers again
@@ -91,9 +91,9 @@ fn difference(behind: i64) -> String {
 
 pub fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), Failure> {
     let session = context.session()?;
-    follow::restart(&session, args.force)?;
+    let before = restart::restart(&session, args.force)?;
     if args.wait {
-        follow::until_back(&session)?;
+        restart::until_back(&session, before)?;
         return context.done("restarted", json!({}), "the device is back");
     }
     context.done("restarting", json!({}), "the device restarts")

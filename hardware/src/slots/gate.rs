@@ -33,6 +33,9 @@ pub struct Context<'a> {
 pub trait Gatekeeper: Send + Sync {
     /// Looks at the first bytes of a file, more of them each time, starting with one.
     fn examine(&self, context: &Context<'_>, beginning: &[u8]) -> Examined;
+
+    /// The longest file that it accepts, in bytes.
+    fn longest(&self) -> u64;
 }
 
 /// What the gatekeeper says.

@@ -52,7 +52,7 @@ pub use verify::{Outcome, Verification, Verified};
 pub use view::{Activity, ImageState};
 
 use pair::Unfit;
-use record::Slot;
+use record::{Slot, Trial};
 
 /// The slots of all roles.
 pub struct Slots {
@@ -167,6 +167,20 @@ impl Slots {
         self.role(image)?.room(&self.means, total, beside).map(|_| ())
     }
 
+    /// The size of a slot in bytes: the longest file that one ever holds. A slot takes no more space than its file.
+    #[must_use]
+    pub fn slot_bytes(&self) -> u64 {
+        self.means.gatekeeper.longest()
+    }
+
+    /// The longest file that an upload may bring now, in bytes.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`], [`SlotError::Storage`].
+    pub fn longest_upload(&self, image: u32) -> Result<u64, SlotError> {
+        self.role(image)?.longest_upload(&self.means)
+    }
+
     /// Which upload is at work in a role; `None` if there is none.
     ///
     /// # Errors
@@ -255,13 +269,15 @@ impl Slots {
         Ok(confirmed)
     }
 
-    /// Counts a good result of the image on trial and gives the number of them; 0 if no trial serves.
+    /// Counts a good result of the image on trial and gives the number of them; 0 if no trial serves that somebody asked
+    /// for.
     ///
     /// # Errors
     /// [`SlotError::NoSuchImage`].
     pub fn count_good_result(&mut self, image: u32) -> Result<u32, SlotError> {
         let (role, _) = self.role_mut(image)?;
-        let trial = role.record.trial.as_mut().filter(|trial| trial.phase == Phase::Serving);
+        let counts = |trial: &&mut Trial| trial.phase == Phase::Serving && !trial.rescue;
+        let trial = role.record.trial.as_mut().filter(counts);
         let Some(trial) = trial else { return Ok(0) };
         trial.good_results = trial.good_results.saturating_add(1);
         // Written down when the service stops: a trial that ends otherwise does not go on.
@@ -301,8 +317,9 @@ impl Slots {
         Ok(role.record.confirmed.map_or(Load::Nothing, Load::Confirmed))
     }
 
-    /// The confirmed image does not load. Gives what to try instead: the other image, on trial, if it is acceptable.
-    /// Which one is confirmed does not change, and the same file may be uploaded again.
+    /// The confirmed image does not load. Gives what to try instead: the other image, if it is acceptable and was not taken
+    /// back before. Which one is confirmed does not change: the other one serves until somebody decides or the service
+    /// starts again, and its good results do not count. The same file may be uploaded again.
     ///
     /// # Errors
     /// [`SlotError::NoSuchImage`], [`SlotError::Storage`].
@@ -313,6 +330,19 @@ impl Slots {
         let load = new.fall_back(message, lowest);
         role.commit(new)?;
         Ok(load)
+    }
+
+    /// The confirmed image loads: if it did not before, it is not held to be damaged any more.
+    ///
+    /// # Errors
+    /// [`SlotError::NoSuchImage`].
+    pub fn loaded(&mut self, image: u32) -> Result<(), SlotError> {
+        let (role, _) = self.role_mut(image)?;
+        let mut new = role.record.clone();
+        if new.loaded() {
+            role.commit_or_hold(new);
+        }
+        Ok(())
     }
 
     /// What went wrong since the last call without keeping anybody from going on: a record that waits to be written, a

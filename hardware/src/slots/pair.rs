@@ -20,6 +20,7 @@ pub(super) const IS_ACTIVE: &str = "its image is in use";
 pub(super) const IS_CONFIRMED: &str = "its image is the confirmed one";
 const LOADING: &str =
     "the service ended while the new model was loading or in its self-test (power cut, crash or watchdog)";
+const STOPPED: &str = "the service was stopped while the new model was loading or in its self-test";
 const SERVING: &str =
     "the service ended during the trial without being stopped in order (power cut, crash or watchdog)";
 
@@ -92,7 +93,8 @@ impl Record {
         self.writable(side)
     }
 
-    fn inactive(&self) -> Side {
+    /// The side that an upload goes to, if it may be written to.
+    pub fn inactive(&self) -> Side {
         if let Some(active) = self.active() {
             return active.other();
         }
@@ -114,8 +116,10 @@ impl Record {
 
     /// A new start of the service: what it is to load.
     ///
-    /// A trial that is found here was not ended: it goes on only if the service was stopped in order while it served.
+    /// A trial that is found here was not ended: it goes on only if the service was stopped in order while it served. One
+    /// that nobody asked for ends here: the confirmed image may load this time.
     pub fn begin_start(&mut self, lowest: u32) -> Load {
+        self.trial = self.trial.filter(|trial| !trial.rescue);
         if let Some(trial) = &mut self.trial {
             if trial.phase == Phase::Stopped && !trial.taken_back {
                 trial.phase = Phase::Loading;
@@ -151,18 +155,15 @@ impl Record {
             self.setback = Some(Setback::new(Cause::Rollback, &version, &message));
             return None;
         }
-        Some(self.begin_trial(side, permanent))
+        Some(self.begin_trial(Trial {
+            permanent,
+            ..Trial::new(side)
+        }))
     }
 
-    fn begin_trial(&mut self, side: Side, permanent: bool) -> Load {
-        self.trial = Some(Trial {
-            side,
-            permanent,
-            phase: Phase::Loading,
-            good_results: 0,
-            taken_back: false,
-        });
-        Load::Trial(side)
+    fn begin_trial(&mut self, trial: Trial) -> Load {
+        self.trial = Some(trial);
+        Load::Trial(trial.side)
     }
 
     /// After the loss of the record: tries the images that are here, the highest security counter first, each once.
@@ -182,7 +183,10 @@ impl Record {
         };
         tried[side.index()] = true;
         self.salvage = Some(tried);
-        self.begin_trial(side, true)
+        self.begin_trial(Trial {
+            permanent: true,
+            ..Trial::new(side)
+        })
     }
 
     /// The self-test passed. Gives true if that also confirms the image.
@@ -228,7 +232,14 @@ impl Record {
         let Some(trial) = self.trial.take() else { return false };
         let version = self.slot(trial.side).image().map_or("", |image| &image.facts.version);
         self.setback = Some(Setback::new(cause, version, message));
+        self.set_rejected(trial.side, cause.rejects());
         true
+    }
+
+    fn set_rejected(&mut self, side: Side, is: bool) {
+        if let Slot::Valid { rejected, .. } = self.slot_mut(side) {
+            *rejected = is;
+        }
     }
 
     /// Takes back what is pending.
@@ -270,12 +281,16 @@ impl Record {
         self.requestable(side, lowest)?;
         self.request = Some(Request { side, permanent });
         self.setback = None;
+        self.set_rejected(side, false);
         Ok(())
     }
 
     fn requestable(&self, side: Side, lowest: u32) -> Result<(), Unfit> {
         let image = match self.slot(side) {
-            Slot::Received { image, .. } | Slot::Valid { image, damaged: false } => image,
+            Slot::Received { image, .. }
+            | Slot::Valid {
+                image, damaged: false, ..
+            } => image,
             _ => return Err(Unfit::State("the image is damaged or not complete; upload it again")),
         };
         let found = image.facts.security_counter;
@@ -285,31 +300,50 @@ impl Record {
         Ok(())
     }
 
-    /// The confirmed image does not load: tries the other one if there is one, without changing which is confirmed.
+    /// The confirmed image does not load: tries the other one, unless that was taken back before, without changing which is
+    /// confirmed.
     pub fn fall_back(&mut self, message: &str, lowest: u32) -> Load {
         let (Some(side), None) = (self.confirmed, self.trial) else {
             return Load::Nothing;
         };
-        if let Slot::Valid { damaged, image } = self.slot_mut(side) {
+        if let Slot::Valid { damaged, image, .. } = self.slot_mut(side) {
             *damaged = true;
             let version = image.facts.version.clone();
             self.setback = Some(Setback::new(Cause::Load, &version, message));
         }
         let other = side.other();
-        if self.slot(other).valid().is_none() || self.requestable(other, lowest).is_err() {
+        let rejected = matches!(self.slot(other), Slot::Valid { rejected: true, .. });
+        if rejected || self.slot(other).valid().is_none() || self.requestable(other, lowest).is_err() {
             return Load::Nothing;
         }
         self.request = None;
-        self.begin_trial(other, false)
+        self.begin_trial(Trial {
+            rescue: true,
+            ..Trial::new(other)
+        })
+    }
+
+    /// The confirmed image loads: if it did not before, that is over. Gives whether there is anything to write down.
+    pub fn loaded(&mut self) -> bool {
+        let Some(side) = self.confirmed else { return false };
+        let Slot::Valid { damaged, image, .. } = self.slot_mut(side) else {
+            return false;
+        };
+        let was = std::mem::take(damaged);
+        let version = image.facts.version.clone();
+        let over = |setback: &mut Setback| was && setback.cause == Cause::Load && setback.version == version;
+        self.setback.take_if(over);
+        was
     }
 
     /// The service stops in order. Gives whether there is anything to write down.
     pub fn stop_in_order(&mut self) -> bool {
         let Some(trial) = &mut self.trial else { return false };
-        // A service that is stopped in its self-test may well have hung there: the next start reverts.
-        if trial.phase == Phase::Serving {
-            trial.phase = Phase::Stopped;
+        if trial.phase == Phase::Loading {
+            // It may well have hung there.
+            return self.end_trial(Cause::Interrupted, STOPPED);
         }
-        trial.phase == Phase::Stopped
+        trial.phase = Phase::Stopped;
+        true
     }
 }

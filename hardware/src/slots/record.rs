@@ -112,6 +112,9 @@ pub(super) enum Slot {
         image: Image,
         /// It did not load later: a new upload of the same file is welcome.
         damaged: bool,
+        /// It was tried and taken back for what it is; nobody has asked for it since.
+        #[serde(default)]
+        rejected: bool,
     },
 }
 
@@ -125,7 +128,9 @@ impl Slot {
 
     pub fn valid(&self) -> Option<&Image> {
         match self {
-            Self::Valid { image, damaged: false } => Some(image),
+            Self::Valid {
+                image, damaged: false, ..
+            } => Some(image),
             _ => None,
         }
     }
@@ -161,6 +166,24 @@ pub(super) struct Trial {
     pub good_results: u32,
     /// The confirmed image was asked for: the next start reverts.
     pub taken_back: bool,
+    /// Nobody asked for it: it serves because the confirmed image does not load, until somebody decides or the next
+    /// start tries that one again. It is never confirmed by itself.
+    #[serde(default)]
+    pub rescue: bool,
+}
+
+impl Trial {
+    /// One that begins.
+    pub fn new(side: Side) -> Self {
+        Self {
+            side,
+            permanent: false,
+            phase: Phase::Loading,
+            good_results: 0,
+            taken_back: false,
+            rescue: false,
+        }
+    }
 }
 
 /// Why an image is not in use although somebody wanted it to be.
@@ -183,6 +206,14 @@ impl Setback {
             version: version.to_owned(),
             message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
         }
+    }
+}
+
+impl Cause {
+    /// Whether it speaks against the image itself, so that nobody but a person tries it again. A power cut does not, nor
+    /// does a library that was missing.
+    pub(super) fn rejects(self) -> bool {
+        matches!(self, Self::SelfTest | Self::Results | Self::Engineer)
     }
 }
 
@@ -324,6 +355,7 @@ pub(super) mod tests {
         Slot::Valid {
             image: image(n),
             damaged: false,
+            rejected: false,
         }
     }
 
@@ -360,6 +392,20 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_record_of_a_version_that_knew_neither_rescue_nor_rejection_is_read() {
+        let mut record = full();
+        record.slots[1] = valid(4);
+        record.trial = Some(Trial::new(Side::B));
+        let text = String::from_utf8(record.to_bytes().unwrap()).unwrap();
+        let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+        old["trial"].as_object_mut().unwrap().remove("rescue").unwrap();
+        for slot in old["slots"].as_array_mut().unwrap() {
+            slot.as_object_mut().unwrap().remove("rejected").unwrap();
+        }
+        assert_eq!(Record::from_bytes(old.to_string().as_bytes()), Some(record));
+    }
+
+    #[test]
     fn other_bytes_are_no_record() {
         let good = full().to_bytes().unwrap();
         assert_eq!(Record::from_bytes(b""), None);
@@ -373,11 +419,8 @@ pub(super) mod tests {
     #[test]
     fn contradictions_do_not_survive_reading() {
         let trial = |side| Trial {
-            side,
-            permanent: false,
             phase: Phase::Serving,
-            good_results: 0,
-            taken_back: false,
+            ..Trial::new(side)
         };
         let mut record = full();
         record.confirmed = Some(Side::B);

@@ -256,6 +256,22 @@ impl Role {
     /// Where a file of that length can go, if `beside` bytes outside the slots are to fit too.
     pub fn room(&self, means: &Means, total: u64, beside: u64) -> Result<Side, SlotError> {
         let side = self.record.target().map_err(|(side, why)| self.in_use(side, why))?;
+        let needed = total.saturating_add(beside).saturating_add(SPARE_BYTES);
+        let free = self.free_bytes(means, side)?;
+        if needed > free {
+            return Err(SlotError::NoSpace { needed, free });
+        }
+        Ok(side)
+    }
+
+    /// The longest file that an upload may bring now, in bytes: what the gatekeeper accepts, or the room that there is.
+    pub fn longest_upload(&self, means: &Means) -> Result<u64, SlotError> {
+        let free = self.free_bytes(means, self.record.inactive())?;
+        Ok(means.gatekeeper.longest().min(free.saturating_sub(SPARE_BYTES)))
+    }
+
+    /// What a file in a place may take; what lies there now goes first.
+    fn free_bytes(&self, means: &Means, side: Side) -> Result<u64, SlotError> {
         let name = self.file(side);
         let free = means
             .storage
@@ -266,12 +282,7 @@ impl Role {
             .length(&name)
             .map_err(storage_error("look at", &name))?
             .unwrap_or(0);
-        let needed = total.saturating_add(beside).saturating_add(SPARE_BYTES);
-        let free = free.saturating_add(old);
-        if needed > free {
-            return Err(SlotError::NoSpace { needed, free });
-        }
-        Ok(side)
+        Ok(free.saturating_add(old))
     }
 
     fn feed(&mut self, means: &Means, data: &[u8]) -> Result<Reply, SlotError> {

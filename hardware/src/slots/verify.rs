@@ -113,7 +113,11 @@ impl Role {
         match found {
             Ok(image) => {
                 let mut new = self.record.clone();
-                *new.slot_mut(side) = Slot::Valid { image, damaged: false };
+                *new.slot_mut(side) = Slot::Valid {
+                    image,
+                    damaged: false,
+                    rejected: false,
+                };
                 self.commit(new)?;
                 let pending = self.record.request.is_some_and(|request| request.side == side);
                 Ok(Outcome::Bootable { pending })

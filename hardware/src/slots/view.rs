@@ -56,8 +56,8 @@ pub enum Activity {
     Trial {
         /// How far it is.
         phase: Phase,
-        /// Good results so far.
-        good_results: u32,
+        /// Good results so far; `None` if they do not count, because nobody asked for this image.
+        good_results: Option<u32>,
     },
 }
 
@@ -66,7 +66,7 @@ impl Role {
         if let Some(trial) = self.record.trial {
             return Activity::Trial {
                 phase: trial.phase,
-                good_results: trial.good_results,
+                good_results: (!trial.rescue).then_some(trial.good_results),
             };
         }
         if let Some((bytes, total)) = self.upload.progress() {

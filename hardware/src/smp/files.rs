@@ -35,11 +35,12 @@ pub trait FileGroup {
     /// As [`FileGroup::length`]; [`Code::FileUnreadable`].
     fn read(&mut self, name: &str, offset: u64, into: &mut [u8]) -> Result<usize, Refusal>;
 
-    /// The files in a fixed order, from the `from`th on; as many as convenient.
+    /// The files whose names begin with `below` and come behind `after`, in the order of their names; the first of them, as
+    /// many as convenient. Files that come or go between two questions change nothing about the others.
     ///
     /// # Errors
     /// A refusal if they cannot be listed.
-    fn list(&mut self, from: usize) -> Result<Vec<FileEntry>, Refusal>;
+    fn list(&mut self, below: &str, after: &str) -> Result<Vec<FileEntry>, Refusal>;
 }
 
 /// A file that may leave the device.

@@ -82,9 +82,9 @@ pub struct UploadReply {
 pub struct ImageSlots {
     /// Number of the image.
     pub image: u32,
-    /// Number of each slot and its size in bytes.
+    /// Number of each slot and its size in bytes: the longest file that it ever holds, whatever it holds now.
     pub slots: Vec<(u32, u64)>,
-    /// The largest file that an upload may bring, in bytes.
+    /// The longest file that an upload may bring now, in bytes.
     pub max_image_bytes: Option<u64>,
 }
 

@@ -20,7 +20,7 @@ pub trait OsGroup {
     /// and let the `stop` of [`Server::serve`](super::Server::serve) tell it.
     ///
     /// # Errors
-    /// A refusal, for example [`Code::Busy`] unless `force`.
+    /// [`Code::Busy`] while the self-test of a new image runs, unless `force`.
     fn restart(&mut self, request: Restart) -> Result<(), Refusal>;
 
     /// The clock: time since 1970-01-01T00:00:00 UTC without leap seconds.
@@ -42,7 +42,7 @@ pub trait OsGroup {
 /// How to restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restart {
-    /// Although something is at work.
+    /// Although a self-test is at work.
     pub force: bool,
     /// 0 is the usual one; others have no meaning on this device.
     pub boot_mode: u8,
@@ -57,9 +57,9 @@ pub struct Information {
     pub node: String,
     /// `r`: the version of the service.
     pub release: String,
-    /// `v`: its git revision.
+    /// `v`: its git revision, "unknown" if nobody told.
     pub version: String,
-    /// `b`: when it was built.
+    /// `b`: when it was built, "development" if nobody told.
     pub build: String,
     /// `m`: "aarch64".
     pub machine: String,

@@ -43,6 +43,8 @@ pub struct Identity {
     pub serial: String,
     /// Version of the service.
     pub software: String,
+    /// Another number with each start of the service: whether a restart that was asked for has come.
+    pub run: u64,
     /// The role of each image, in the order of their numbers.
     pub roles: Vec<String>,
     /// Further facts, name and value.
@@ -379,6 +381,7 @@ fn identity(identity: &Identity) -> MapWriter {
         .text("product", &identity.product)
         .text("serial", &identity.serial)
         .text("software", &identity.software)
+        .uint("run", identity.run)
         .texts("roles", identity.roles.iter().map(String::as_str))
         .map("details", details)
 }
@@ -469,19 +472,21 @@ fn delta_begin<'a>(body: &Body<'a>) -> Result<DeltaBegin<'a>, Refusal> {
     })
 }
 
-/// Lists files from an index on, as many as fit an answer; `next` says where to go on.
+/// Lists files behind a name, as many as fit an answer; `next` says behind which name to go on.
 fn files<G: FileGroup + ?Sized>(group: &mut G, body: &Body<'_>) -> Result<MapWriter, Refusal> {
-    let from = body.u32("from")?.unwrap_or(0) as usize;
-    let found = group.list(from)?;
+    let text = |key: &str| Ok::<_, Refusal>(body.text(key)?.unwrap_or_default());
+    let found = group.list(text("below")?, text("after")?)?;
     let mut room = LIST_BYTES;
     let fits = |entry: &&FileEntry| {
         let bytes = entry.name.len() + 24;
         room.checked_sub(bytes).inspect(|left| room = *left).is_some()
     };
     let listed: Vec<&FileEntry> = found.iter().take_while(fits).collect();
-    let next = (!listed.is_empty()).then(|| (from + listed.len()) as u64);
+    let next = listed.last().map(|entry| entry.name.as_str());
     let entry = |entry: &&FileEntry| MapWriter::new().text("name", &entry.name).uint("len", entry.bytes);
-    Ok(MapWriter::new()
-        .maps("files", listed.iter().map(entry).collect())
-        .optional("next", next))
+    let answer = MapWriter::new().maps("files", listed.iter().map(entry).collect());
+    Ok(match next {
+        Some(next) => answer.text("next", next),
+        None => answer,
+    })
 }

@@ -64,8 +64,8 @@ impl<T: FileGroup> FileGroup for Arc<Mutex<T>> {
         lock(self).read(name, offset, into)
     }
 
-    fn list(&mut self, from: usize) -> Result<Vec<FileEntry>, Refusal> {
-        lock(self).list(from)
+    fn list(&mut self, below: &str, after: &str) -> Result<Vec<FileEntry>, Refusal> {
+        lock(self).list(below, after)
     }
 }
 

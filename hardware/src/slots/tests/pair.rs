@@ -96,9 +96,12 @@ fn a_start_that_finds_a_trial_reverts_unless_it_was_stopped_in_order() {
 #[test]
 fn a_stop_in_the_self_test_is_no_reason_to_go_on() {
     let mut record = on_trial(false);
-    assert!(!record.stop_in_order());
+    assert!(record.stop_in_order());
     assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
-    assert_eq!(cause(&record), Some(Cause::Interrupted));
+    // It is not taken for a crash.
+    let setback = record.setback.as_ref().unwrap();
+    assert_eq!(setback.cause, Cause::Interrupted);
+    assert!(setback.message.contains("was stopped"), "{}", setback.message);
     assert!(!updated().stop_in_order());
 }
 
@@ -202,9 +205,60 @@ fn a_confirmed_image_that_does_not_load_is_not_the_end() {
     assert_eq!(record.fall_back("damaged", 3), Load::Trial(Side::B));
     assert_eq!((record.confirmed, cause(&record)), (Some(Side::A), Some(Cause::Load)));
     assert_eq!(record.slot(Side::A).valid(), None);
+    // It is not what anybody asked for: the next start tries the confirmed one first, however this one ended.
+    for end in [false, true] {
+        record.trial_passed().unwrap();
+        if end {
+            assert!(record.stop_in_order());
+        }
+        assert_eq!(
+            (record.begin_start(3), cause(&record)),
+            (Load::Confirmed(Side::A), Some(Cause::Load))
+        );
+        assert_eq!(record.fall_back("damaged", 3), Load::Trial(Side::B));
+    }
     let mut record = updated();
     *record.slot_mut(Side::B) = valid(2);
     assert_eq!(record.fall_back("damaged", 3), Load::Nothing);
+}
+
+#[test]
+fn what_was_taken_back_is_no_rescue_until_somebody_asks_for_it() {
+    for cause in [Cause::SelfTest, Cause::Results, Cause::Engineer] {
+        let mut record = on_trial(false);
+        record.end_trial(cause, "");
+        assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
+        let rejected = record.clone();
+        assert_eq!(record.fall_back("damaged", 3), Load::Nothing, "{cause:?}");
+        let mut record = rejected;
+        record.request(Side::B, false, 3).unwrap();
+        record.withdraw().unwrap();
+        assert_eq!(record.fall_back("damaged", 3), Load::Trial(Side::B), "{cause:?}");
+    }
+    // An interruption says nothing about the image.
+    let mut record = serving();
+    assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
+    assert_eq!(record.fall_back("damaged", 3), Load::Trial(Side::B));
+    // A rescue that fails is not tried again.
+    record.end_trial(Cause::SelfTest, "");
+    assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
+    assert_eq!(record.fall_back("damaged", 3), Load::Nothing);
+}
+
+#[test]
+fn a_confirmed_image_that_loads_again_is_not_damaged() {
+    let mut record = updated();
+    assert!(!record.loaded());
+    record.fall_back("no memory", 3);
+    assert_eq!(record.begin_start(3), Load::Confirmed(Side::A));
+    assert_eq!(record.slot(Side::A).valid(), None);
+    assert!(record.loaded());
+    assert!(record.slot(Side::A).valid().is_some() && record.setback.is_none());
+    // What else went wrong stays known.
+    let mut record = on_trial(false);
+    record.end_trial(Cause::Load, "no memory");
+    assert!(!record.loaded());
+    assert_eq!(cause(&record), Some(Cause::Load));
 }
 
 #[test]

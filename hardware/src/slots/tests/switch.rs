@@ -63,7 +63,7 @@ fn the_life_of_an_update_on_a_real_folder() {
     slots.trial_passed(0).unwrap();
     let trial = Activity::Trial {
         phase: Phase::Serving,
-        good_results: 2,
+        good_results: Some(2),
     };
     assert_eq!(slots.activity(0).unwrap(), trial);
     assert_eq!(slots.confirm(0).unwrap(), Confirmed::Now);
@@ -213,6 +213,34 @@ fn a_confirmed_image_that_does_not_load_may_be_sent_again() {
     slots.request(&old.hash, true).unwrap();
     assert_eq!(load(&mut slots), Load::Trial(Side::B));
     assert!(slots.trial_passed(0).unwrap());
+}
+
+#[test]
+fn good_results_of_an_image_that_nobody_asked_for_do_not_count() {
+    let disk = disk();
+    let (mut slots, old, new) = updated(&disk);
+    assert_eq!(slots.fall_back(0, "block 0 is damaged").unwrap(), Load::Trial(Side::B));
+    assert!(!slots.trial_passed(0).unwrap());
+    assert_eq!(slots.count_good_result(0).unwrap(), 0);
+    let trial = Activity::Trial {
+        phase: Phase::Serving,
+        good_results: None,
+    };
+    assert_eq!(slots.activity(0).unwrap(), trial);
+    assert!(!toy::state(&slots, &old).unwrap().bootable);
+    slots.stop_in_order().unwrap();
+    let mut slots = toy::open(disk.clone());
+    assert_eq!(load(&mut slots), Load::Confirmed(Side::A));
+    slots.loaded(0).unwrap();
+    drop(slots);
+    let mut slots = toy::open(disk.clone());
+    assert!(toy::state(&slots, &old).unwrap().bootable);
+    assert_eq!(slots.lowest_counter(0).unwrap(), 2);
+    // An engineer may keep it all the same.
+    slots.fall_back(0, "block 0 is damaged").unwrap();
+    slots.trial_passed(0).unwrap();
+    assert_eq!(slots.confirm(0).unwrap(), Confirmed::Now);
+    assert!(toy::state(&slots, &new).unwrap().confirmed);
 }
 
 #[test]

@@ -75,10 +75,17 @@ fn payload(number: u32, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// The longest toy in bytes.
+pub const LONGEST: u64 = 100_000;
+
 /// Reads toys; the "signature" of a front is its digest.
 pub struct ToyGate;
 
 impl Gatekeeper for ToyGate {
+    fn longest(&self) -> u64 {
+        LONGEST
+    }
+
     fn examine(&self, context: &Context<'_>, beginning: &[u8]) -> Examined {
         let Some(fixed) = beginning.first_chunk::<FIXED_BYTES>() else {
             return Examined::NeedMore { at_least: FIXED_BYTES };

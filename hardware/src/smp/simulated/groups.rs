@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Delta, HEADER_BYTES, Kind, MAGIC, Simulated, Slot, Upload};
+use super::{Delta, HEADER_BYTES, Kind, MAGIC, Simulated, Slot, Task, Upload};
 use crate::smp::files::{FileEntry, FileGroup};
 use crate::smp::image::{ImageGroup, ImageSlots, ImageState, UploadChunk, UploadReply};
 use crate::smp::os::{Information, OsGroup, Restart};
@@ -15,6 +15,9 @@ use crate::smp::statistics::StatisticsGroup;
 
 impl OsGroup for Simulated {
     fn restart(&mut self, request: Restart) -> Result<(), Refusal> {
+        if !request.force && self.work.is_some_and(|work| work.task == Task::Trial) {
+            return Err(Refusal::new(Code::Busy, "the self-test of a new image runs"));
+        }
         self.restart = Some(request);
         Ok(())
     }
@@ -40,6 +43,8 @@ impl OsGroup for Simulated {
             kernel: "Scanside".to_owned(),
             node: "simulated".to_owned(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
+            version: "none".to_owned(),
+            build: "simulated".to_owned(),
             machine: std::env::consts::ARCH.to_owned(),
             os: std::env::consts::OS.to_owned(),
             ..Information::default()
@@ -70,10 +75,10 @@ impl ImageGroup for Simulated {
     }
 
     fn set_state(&mut self, hash: Option<&[u8; 32]>, confirm: bool) -> Result<(), Refusal> {
-        let named = |slot: &Option<Slot>| {
-            slot.as_ref()
-                .is_some_and(|slot| hash.is_none_or(|hash| slot.hash == *hash))
+        let Some(hash) = hash else {
+            return self.confirm_running();
         };
+        let named = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.hash == *hash);
         if let Some(image) = self.pairs.iter().position(|slots| named(&slots[0])) {
             if !confirm {
                 return Err(Refusal::new(Code::TestOfActive, "the image runs already"));
@@ -81,11 +86,11 @@ impl ImageGroup for Simulated {
             self.confirm(image);
             return Ok(());
         }
-        let other = self.pairs.iter_mut().find(|slots| hash.is_some() && named(&slots[1]));
+        let other = self.pairs.iter_mut().find(|slots| named(&slots[1]));
         let slot = other.and_then(|slots| slots[1].as_mut());
         let slot = slot.ok_or_else(|| Refusal::new(Code::InvalidHash, "no slot holds an image of this hash"))?;
         slot.pending = true;
-        slot.permanent = confirm;
+        slot.permanent = confirm && !self.forgets_promises;
         Ok(())
     }
 
@@ -145,6 +150,9 @@ impl FileGroup for Simulated {
     }
 
     fn read(&mut self, name: &str, offset: u64, into: &mut [u8]) -> Result<usize, Refusal> {
+        if self.unreadable.contains(name) {
+            return Err(Refusal::new(Code::FileUnreadable, "the medium fails"));
+        }
         let rest = usize::try_from(offset).ok();
         let rest = self.file(name)?.get(rest.unwrap_or(usize::MAX)..).unwrap_or_default();
         let read = rest.len().min(into.len());
@@ -152,12 +160,13 @@ impl FileGroup for Simulated {
         Ok(read)
     }
 
-    fn list(&mut self, from: usize) -> Result<Vec<FileEntry>, Refusal> {
+    fn list(&mut self, below: &str, after: &str) -> Result<Vec<FileEntry>, Refusal> {
+        let wanted = |(name, _): &(&String, &Vec<u8>)| name.starts_with(below) && name.as_str() > after;
         let entry = |(name, file): (&String, &Vec<u8>)| FileEntry {
             name: name.clone(),
             bytes: file.len() as u64,
         };
-        Ok(self.files.iter().skip(from).map(entry).collect())
+        Ok(self.files.iter().filter(wanted).map(entry).collect())
     }
 }
 
@@ -169,17 +178,30 @@ impl Simulated {
 }
 
 impl Simulated {
+    /// Confirms the image on trial, if there is only one.
+    fn confirm_running(&mut self) -> Result<(), Refusal> {
+        let trials: Vec<usize> = (0..self.pairs.len()).filter(|image| self.on_trial(*image)).collect();
+        match trials.as_slice() {
+            [image] => self.confirm(*image),
+            [] if self.pairs.iter().flatten().flatten().any(|slot| slot.confirmed) => {}
+            [] => return Err(Refusal::new(Code::ConfirmationDenied, "there is no image to confirm")),
+            _ => return Err(Refusal::new(Code::InvalidHash, "several images are on trial")),
+        }
+        Ok(())
+    }
+
     fn reads_back(&self, image: usize) -> bool {
-        self.work.is_some_and(|work| work.image == image && !work.testing)
+        self.work
+            .is_some_and(|work| work.image == image && work.task == Task::ReadingBack)
     }
 
     /// Shows what takes its time, and gets on with it.
     fn go_on_working(&mut self) -> Option<Activity> {
         let work = self.work.as_mut()?;
         let (image, done, total) = (work.image as u32, work.done, self.slowness);
-        let activity = match work.testing {
-            true => Activity::SelfTest { image, done, total },
-            false => Activity::Verifying {
+        let activity = match work.task {
+            Task::Trial | Task::SelfTest => Activity::SelfTest { image, done, total },
+            Task::ReadingBack => Activity::Verifying {
                 image,
                 bytes: done,
                 total,
@@ -210,6 +232,7 @@ impl ScansideGroup for Simulated {
             product: "Scanside, simulated".to_owned(),
             serial: "0".to_owned(),
             software: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run,
             roles: self.roles.clone(),
             details: vec![("provider".to_owned(), "none".to_owned())],
         }
@@ -262,12 +285,8 @@ impl ScansideGroup for Simulated {
         if self.pairs[image][0].is_none() {
             return Err(Refusal::new(Code::NoImage, "no image runs"));
         }
-        let kind = if self.passes {
-            OutcomeKind::Passed
-        } else {
-            OutcomeKind::Failed
-        };
-        self.note(image, kind, if self.passes { "" } else { "a golden case differs" });
+        self.outcomes.retain(|outcome| outcome.image as usize != image);
+        self.begin_work(image, Task::SelfTest);
         Ok(())
     }
 

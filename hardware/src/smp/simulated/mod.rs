@@ -1,6 +1,6 @@
 //! The simulated twin: a device in memory that answers every group, for tests here and of the engineer's tool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -17,6 +17,7 @@ pub use line::SimulatedLine;
 
 const MAGIC: [u8; 4] = 0x96f3_b83d_u32.to_le_bytes();
 const HEADER_BYTES: u64 = 32;
+const DIFFERS: &str = "a golden case differs";
 /// Length of the blocks that damage is found in.
 const BLOCK_BYTES: usize = 4096;
 
@@ -68,9 +69,17 @@ impl Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Work {
     image: usize,
-    /// A self-test; otherwise reading back.
-    testing: bool,
+    task: Task,
     done: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    ReadingBack,
+    /// The self-test of an image on trial.
+    Trial,
+    /// The self-test of the running image.
+    SelfTest,
 }
 
 /// What is uploaded. Each is at work on its own, as a difference waits outside the slots.
@@ -137,6 +146,8 @@ pub struct Simulated {
     pub roles: Vec<String>,
     /// The files that may leave.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Those of them that cannot be read.
+    pub unreadable: BTreeSet<String>,
     /// The clock; it stands still.
     pub time: Option<Duration>,
     /// The restart that was asked for.
@@ -152,8 +163,10 @@ pub struct Simulated {
     pub refuse_delta: Option<Refusal>,
     /// How it follows differences; by default base and difference are combined byte by byte with exclusive or.
     pub rebuild: Rebuild,
-    /// How often the status is asked for until reading back, or the self-test of a trial, is over; 0 is at once.
+    /// How often the status is asked for until reading back, or a self-test, is over; 0 is at once.
     pub slowness: u64,
+    /// Whether it takes a confirmation of an image that does not run for a test.
+    pub forgets_promises: bool,
     /// Whether trials and self-tests pass.
     pub passes: bool,
     /// The largest upload in bytes.
@@ -162,6 +175,8 @@ pub struct Simulated {
     pub outcomes: Vec<Outcome>,
     /// What it says is wrong with it.
     pub problems: Vec<Problem>,
+    /// How often it was restarted.
+    pub run: u64,
     uploads: [Option<Upload>; 2],
     work: Option<Work>,
     preflight: Vec<u8>,
@@ -185,6 +200,7 @@ impl Simulated {
             pairs: vec![[None, None]],
             roles: vec!["chest-xray".to_owned()],
             files: files.map(|(name, bytes)| (name.to_owned(), bytes)).into(),
+            unreadable: BTreeSet::new(),
             time: None,
             restart: None,
             refuse: None,
@@ -193,10 +209,12 @@ impl Simulated {
             refuse_delta: None,
             rebuild: Rebuild(xor),
             slowness: 0,
+            forgets_promises: false,
             passes: true,
             max_image_bytes: 64 << 20,
             outcomes: Vec::new(),
             problems: Vec::new(),
+            run: 0,
             uploads: [None, None],
             work: None,
             preflight: Vec::new(),
@@ -206,6 +224,7 @@ impl Simulated {
     /// What a restart in order does: a pending image is tried; a trial goes on.
     pub fn restart_now(&mut self) {
         self.restart = None;
+        self.run += 1;
         for image in 0..self.pairs.len() {
             self.begin_trial(image);
         }
@@ -227,28 +246,34 @@ impl Simulated {
             return;
         };
         other.pending = false;
-        self.begin_work(image, true);
+        self.begin_work(image, Task::Trial);
     }
 
-    fn begin_work(&mut self, image: usize, testing: bool) {
+    fn begin_work(&mut self, image: usize, task: Task) {
         let done = 0;
-        self.work = Some(Work { image, testing, done });
+        self.work = Some(Work { image, task, done });
         if self.slowness == 0 {
             self.end_work();
         }
     }
 
     fn end_work(&mut self) {
-        if let Some(work) = self.work.take().filter(|work| work.testing) {
-            self.end_self_test(work.image);
+        let Some(Work { image, task, .. }) = self.work.take() else {
+            return;
+        };
+        match (task, self.passes) {
+            (Task::ReadingBack, _) => {}
+            (Task::SelfTest, true) => self.note(image, OutcomeKind::Passed, ""),
+            (Task::SelfTest, false) => self.note(image, OutcomeKind::Failed, DIFFERS),
+            (Task::Trial, true) => self.use_tested(image),
+            (Task::Trial, false) => {
+                self.pairs[image][1].iter_mut().for_each(|slot| slot.permanent = false);
+                self.note(image, OutcomeKind::Reverted, DIFFERS);
+            }
         }
     }
 
-    fn end_self_test(&mut self, image: usize) {
-        if !self.passes {
-            self.pairs[image][1].iter_mut().for_each(|slot| slot.permanent = false);
-            return self.note(image, OutcomeKind::Reverted, "a golden case differs");
-        }
+    fn use_tested(&mut self, image: usize) {
         self.pairs[image].swap(0, 1);
         if self.pairs[image][0].as_ref().is_some_and(|slot| slot.permanent) {
             self.confirm(image);
@@ -360,7 +385,7 @@ impl Simulated {
         };
         self.pairs[image][1] = Some(Slot::new(file));
         self.note(image, OutcomeKind::Stored, "");
-        self.begin_work(image, false);
+        self.begin_work(image, Task::ReadingBack);
     }
 
     /// The same upload once more: how far it is.
