@@ -247,7 +247,7 @@ fn an_object_is_given_up_by_the_appliances_clock_and_whoever_does_it_hears_so() 
     let state = shelf.folder.path();
     // An engineer set it a month ahead, and the service holds the folder.
     fs::create_dir(state.join("monotonic")).unwrap();
-    let folder = Arc::new(Folder::open(&state.join("monotonic")).unwrap());
+    let folder = Arc::new(Folder::open(state.join("monotonic")).unwrap());
     let clock = Clock::open(folder, Duration::from_secs(1_767_225_600));
     clock.set(clock.now() + Duration::from_secs(30 * 24 * 3600)).unwrap();
     let config = state.join("edge.toml");
