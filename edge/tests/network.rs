@@ -199,11 +199,14 @@ fn check_store(site: &Site, load: &Load) {
     let roles = site.texts("SELECT DISTINCT role FROM results ORDER BY role");
     assert_eq!(roles, ["chest-ct", "chest-xray"]);
     let drawn = site.count("SELECT count(*) FROM images WHERE latency_ms > 0");
+    let assessed = site.count("SELECT count(*) FROM results WHERE decision <> 'not-readable'");
     println!(
-        "{} objects, {} results, {drawn} of them drawn one by one",
+        "{} objects, {} results, {assessed} of readable images, {drawn} drawn one by one",
         load.len(),
         kept - WITHOUT_MODEL
     );
+    // Among the samples are strips, test patterns and images of a few pixels; of chests hardly one is refused.
+    assert!(assessed > (kept - WITHOUT_MODEL) / 2, "{assessed}");
 }
 
 /// Looks at what arrived with programs that are not ours: both objects of each result, and none beyond.

@@ -24,7 +24,8 @@ def report(data):
     tree = document.content
     assert isinstance(tree, highdicom.sr.MeasurementReport), type(tree)
     groups = tree.get_image_measurement_groups()
-    assert groups and all(group.finding_type is not None for group in groups)
+    # The finding is that of the image, or of the whole series; its slices have measurements.
+    assert sum(group.finding_type is not None for group in groups) == 1
     images = highdicom.sr.utils.find_content_items(
         data, value_type=highdicom.sr.ValueTypeValues.IMAGE, recursive=True
     )
