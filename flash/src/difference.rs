@@ -264,7 +264,7 @@ fn serving(session: &Session, image: u32) -> Result<Result<[u8; 32], Whole>, Fai
     if session.identity.is_none() {
         return Ok(Err(Whole::Unknown));
     }
-    let known = match session.client.raw_command(&scanside::bundles()) {
+    let known = match session.hear(|client| client.raw_command(&scanside::bundles())) {
         Ok(known) => known,
         Err(error) if refusal::not_supported(&error) => return Ok(Err(Whole::Unknown)),
         Err(error) => return Err(refusal::failure("cannot ask which bundles the device has", &error)),

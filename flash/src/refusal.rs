@@ -34,6 +34,12 @@ pub fn refuses(error: &MCUmgrClientError) -> bool {
     matches!(error, MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(_)))
 }
 
+/// Whether an answer came that nobody can read: noise, on a line without a checksum.
+#[must_use]
+pub fn is_garbled(error: &MCUmgrClientError) -> bool {
+    matches!(error, MCUmgrClientError::ExecuteError(ExecuteError::DecodeFailed(_)))
+}
+
 /// Whether a device refused because something is at work.
 #[must_use]
 pub fn is_busy(error: &MCUmgrClientError) -> bool {

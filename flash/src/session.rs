@@ -82,7 +82,7 @@ impl Session {
         client.set_retries(FIRST_RETRIES);
         let (buffer_bytes, buffers) = parameters(&client, &line).map_err(|error| silent(error, &reach))?;
         client.set_retries(RETRIES);
-        let identity = known(client.raw_command(&scanside::identity()))?;
+        let identity = known(readable(&line, || client.raw_command(&scanside::identity())))?;
         Ok(Self {
             client,
             line,
@@ -99,9 +99,16 @@ impl Session {
     /// # Errors
     /// What the device or the line says, as a failure to do `what`.
     pub fn ask<C: McuMgrCommand>(&self, what: &str, command: &C) -> Result<C::Response, Failure> {
-        self.client
-            .raw_command(command)
+        self.hear(|client| client.raw_command(command))
             .map_err(|error| refusal::failure(what, &error))
+    }
+
+    /// Asks until the answer can be read.
+    ///
+    /// # Errors
+    /// The last answer, or that there was none.
+    pub fn hear<T>(&self, ask: impl Fn(&MCUmgrClient) -> Result<T, MCUmgrClientError>) -> Result<T, MCUmgrClientError> {
+        readable(&self.line, || ask(&self.client))
     }
 
     /// Asks for a change. Without a checksum a refusal may be made of noise: it is believed when it comes again.
@@ -150,7 +157,7 @@ impl Session {
         };
         loop {
             tries -= 1;
-            match ask(&self.client) {
+            match self.hear(&ask) {
                 Err(error) if refusal::refuses(&error) && tries > 0 => {}
                 answer => return answer,
             }
@@ -162,7 +169,7 @@ impl Session {
     /// # Errors
     /// As [`Session::ask`].
     pub fn states(&self) -> Result<Vec<ImageState>, Failure> {
-        let states = self.client.image_get_state();
+        let states = self.hear(MCUmgrClient::image_get_state);
         states.map_err(|error| refusal::failure("cannot read what is in the slots", &error))
     }
 
@@ -216,7 +223,8 @@ impl Session {
 /// Asks for buffer size and count: in the likely framing, and in the other one if it may change. A device without the
 /// command has the usual ones.
 fn parameters(client: &MCUmgrClient, line: &Shared) -> Result<(usize, usize), MCUmgrClientError> {
-    let mut answer = client.os_mcumgr_parameters();
+    let ask = || readable(line, || client.os_mcumgr_parameters());
+    let mut answer = ask();
     if matches!(
         answer,
         Err(MCUmgrClientError::ExecuteError(ExecuteError::ReceiveFailed(_)))
@@ -229,7 +237,7 @@ fn parameters(client: &MCUmgrClient, line: &Shared) -> Result<(usize, usize), MC
             };
             line.set_framing(framing);
             drop(line);
-            answer = client.os_mcumgr_parameters();
+            answer = ask();
         }
     }
     match answer {
@@ -240,6 +248,19 @@ fn parameters(client: &MCUmgrClient, line: &Shared) -> Result<(usize, usize), MC
         Err(error) if refusal::not_supported(&error) => Ok((USUAL_BUFFER, 1)),
         Err(error) => Err(error),
     }
+}
+
+/// Asks until the answer can be read, some times at most; each that cannot is a fault of the line.
+fn readable<T>(line: &Shared, ask: impl Fn() -> Result<T, MCUmgrClientError>) -> Result<T, MCUmgrClientError> {
+    for _ in 0..RETRIES {
+        match ask() {
+            Err(error) if refusal::is_garbled(&error) => {
+                line.lock().fault();
+            }
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// `None` where the device does not know the command.

@@ -31,6 +31,26 @@ impl Channel for Flip {
     }
 }
 
+/// As [`Flip`], the first time only.
+struct FlipOnce(Option<Flip>);
+
+impl Channel for FlipOnce {
+    fn piece(&self) -> usize {
+        4096
+    }
+
+    fn carry(&mut self, piece: &[u8]) -> Vec<u8> {
+        let carried = match &mut self.0 {
+            Some(flip) => flip.carry(piece),
+            None => piece.to_vec(),
+        };
+        if carried != piece {
+            self.0 = None;
+        }
+        carried
+    }
+}
+
 struct Plain;
 
 impl Channel for Plain {
@@ -67,6 +87,21 @@ fn where_raw_is_insisted_on_the_answer_shows_it() {
     let run = flash(pump.port(), &["--framing", "raw", "test", "--no-reset"]).expect(5);
     assert!(run.errors.contains("shows it otherwise"), "{}", run.errors);
     assert!(device.device().pairs[0][1].as_ref().unwrap().permanent);
+}
+
+#[test]
+fn an_answer_that_nobody_can_read_is_asked_for_again() {
+    let (bundle, device) = (Bundle::new(20_000, 4), device(|_| ()));
+    flash(device.path(), &["upload", bundle.file()]).expect(0);
+    // "True" becomes a simple value that there is none of.
+    let bootable = Flip {
+        pattern: b"bootable\xf5",
+        at: 8,
+        bit: 0x10,
+    };
+    let pump = Pump::new(device.path(), Plain, FlipOnce(Some(bootable)));
+    let run = flash(pump.port(), &["--framing", "raw", "status"]).expect(0);
+    assert!(run.out.contains(&bundle.hash[..8]), "{}", run.out);
 }
 
 #[test]

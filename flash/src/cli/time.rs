@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use clap::Args;
+use mcumgr_toolkit::MCUmgrClient;
 use mcumgr_toolkit::client::MCUmgrClientError;
 use mcumgr_toolkit::connection::ExecuteError;
 use mcumgr_toolkit::smp_errors::DeviceError;
@@ -70,7 +71,7 @@ pub fn run(context: &Context<'_>, args: &TimeArgs) -> Result<(), Failure> {
 }
 
 fn clock(session: &Session) -> Result<Option<NaiveDateTime>, Failure> {
-    match session.client.os_get_datetime() {
+    match session.hear(MCUmgrClient::os_get_datetime) {
         Ok(time) => Ok(Some(time)),
         Err(MCUmgrClientError::ExecuteError(ExecuteError::ErrorResponse(DeviceError::V2 {
             group: OS_GROUP,
