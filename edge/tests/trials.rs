@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bundle::manifest::{Conformal, ConformalQuantile, Label};
 use hardware::slots::{FileCounter, Folder, SecurityCounter};
-use service::{Service, Site};
+use service::{Service, Site, State};
 use support::{CHEST, Said, Says, TINY, of_work};
 
 fn hex(bytes: &[u8]) -> String {
@@ -105,6 +105,43 @@ fn an_image_that_nobody_asked_for_serves_in_need_and_is_never_confirmed_by_itsel
     });
     site.image("three.png");
     assert_eq!(site.wait_for_result()["model"]["digest"], hex(&confirmed));
+}
+
+/// A byte of the network of each slot is another, as a failing medium leaves it.
+fn damage_both(site: &Site) {
+    for side in ["a", "b"] {
+        let path = site.path(&format!("state/slots/chest-xray.{side}"));
+        let mut file = fs::read(&path).unwrap();
+        let at = file.len() * 3 / 4;
+        file[at] ^= 1;
+        fs::write(&path, file).unwrap();
+    }
+}
+
+#[test]
+fn where_no_model_loads_no_trial_is_waited_for() {
+    let Some(site) = site(1) else { return };
+    let mut service = site.with_confirmed_model();
+    service.upload(&site.bundle_of_counter(9, |_| ()));
+    let asked = service.wait_for_bootable();
+    service.test(&asked);
+    service.stop();
+    damage_both(&site);
+    let mut service = site.start();
+    let given_up = |states: &[State]| {
+        let state = states.iter().find(|state| state.hash == asked);
+        state.is_some_and(|state| !state.active && !state.pending)
+    };
+    service.wait_for("both to be given up", given_up);
+    // Nothing refuses it: no self-test runs.
+    service.restart();
+    service.wait_for("the same after a restart", given_up);
+    // A good bundle mends it.
+    service.upload(&site.bundle_of_counter(10, |_| ()));
+    let good = service.wait_for_bootable();
+    service.test(&good);
+    service.restart();
+    service.wait_for_outcome("passed");
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl Models {
         let mut load = load;
         for _ in 0..MAX_LOADS {
             let served = match load {
-                Load::Nothing => break,
+                Load::Nothing => return self.leave(image),
                 Load::Confirmed(side) => self
                     .serve_confirmed(image, side)
                     .map_err(|error| self.fall_back(image, &error)),
@@ -160,9 +160,17 @@ impl Models {
             match served {
                 Ok(()) => return,
                 Err(Some(next)) => load = next,
-                Err(None) => break,
+                Err(None) => return self.leave(image),
             }
         }
+        // Each fails in turn with the other: a trial that nobody tries any more would be waited for for ever.
+        let mut slots = self.shared.slots();
+        if matches!(slots.on_trial(image), Ok(Some(_)))
+            && let Err(error) = slots.revert(image, Cause::Load, "neither model loads")
+        {
+            tracing::error!(image, "{error}");
+        }
+        drop(slots);
         self.leave(image);
     }
 
