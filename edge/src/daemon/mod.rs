@@ -280,6 +280,12 @@ fn serve(
     } else {
         end(&shared, &store, &head, threads);
     }
+    // A trial that lost one of its threads has crashed: the next start takes it back.
+    if ended.is_ok()
+        && let Err(error) = shared.slots().stop_in_order()
+    {
+        tracing::error!("the stop cannot be written down, so that a trial will revert: {error}");
+    }
     ended
 }
 
@@ -352,7 +358,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// The threads end first: nothing may change the slots behind the orderly stop.
+/// Lets the threads end first: nothing may change store and slots behind it.
 fn end(shared: &Shared, store: &Store, head: &Mutex<AuditHead>, threads: Threads) {
     shared.end();
     for thread in threads.vital.into_iter().chain(threads.others) {
@@ -366,9 +372,6 @@ fn end(shared: &Shared, store: &Store, head: &Mutex<AuditHead>, threads: Threads
     }
     if let Err(error) = shared.clock().keep() {
         tracing::error!("the time cannot be written down: {error}");
-    }
-    if let Err(error) = shared.slots().stop_in_order() {
-        tracing::error!("the stop cannot be written down, so that a trial will revert: {error}");
     }
 }
 

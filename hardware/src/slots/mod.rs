@@ -276,7 +276,7 @@ impl Slots {
     /// [`SlotError::NoSuchImage`].
     pub fn count_good_result(&mut self, image: u32) -> Result<u32, SlotError> {
         let (role, _) = self.role_mut(image)?;
-        let counts = |trial: &&mut Trial| trial.phase == Phase::Serving && !trial.rescue;
+        let counts = |trial: &&mut Trial| trial.phase == Phase::Serving && !trial.rescue && !trial.taken_back;
         let trial = role.record.trial.as_mut().filter(counts);
         let Some(trial) = trial else { return Ok(0) };
         trial.good_results = trial.good_results.saturating_add(1);

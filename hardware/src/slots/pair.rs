@@ -193,7 +193,8 @@ impl Record {
     pub fn trial_passed(&mut self) -> Result<bool, &'static str> {
         let trial = self.trial.as_mut().ok_or("no trial runs")?;
         trial.phase = Phase::Serving;
-        let permanent = trial.permanent;
+        // Whoever took it back meanwhile has the last word.
+        let permanent = trial.permanent && !trial.taken_back;
         if permanent {
             self.make_confirmed();
         }
