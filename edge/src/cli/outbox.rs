@@ -6,7 +6,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use hardware::clock::Clock;
-use hardware::slots::Look;
+use hardware::slots::Folder;
 use serde_json::json;
 
 use super::cases::{SiteArgs, local, print, print_json};
@@ -89,8 +89,10 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
 
 /// The time by the appliance's clock, which an engineer may have set apart from the system's.
 fn appliance_time(config: &ApplianceConfig) -> DateTime<Utc> {
-    let clock = Clock::open(Arc::new(Look::at(&config.monotonic())), NOT_BEFORE);
-    DateTime::UNIX_EPOCH + clock.now()
+    match Folder::open_to_read(config.monotonic()) {
+        Ok(folder) => DateTime::UNIX_EPOCH + Clock::open(Arc::new(folder), NOT_BEFORE).now(),
+        Err(_) => Utc::now().max(DateTime::UNIX_EPOCH + NOT_BEFORE),
+    }
 }
 
 fn list(args: &ListArgs) -> Result<Exit> {

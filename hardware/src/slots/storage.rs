@@ -120,6 +120,8 @@ pub struct Folder {
     path: PathBuf,
     /// Holds the lock; the system lets go of it when the process ends, however it ends.
     folder: File,
+    /// Whether this process holds the lock, and may change what lies there.
+    is_ours: bool,
 }
 
 impl Folder {
@@ -148,17 +150,25 @@ impl Folder {
             ),
             TryLockError::Error(error) => error,
         })?;
-        Ok(Self { path, folder })
+        Ok(Self {
+            path,
+            folder,
+            is_ours: true,
+        })
     }
 
-    /// Opens a folder to look at what another process keeps in it: without the lock, so nothing may be written.
+    /// Opens a folder to look at what another process keeps in it: without the lock, so every change is refused.
     ///
     /// # Errors
     /// What the file system says.
     pub fn open_to_read(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         let folder = File::open(&path)?;
-        Ok(Self { path, folder })
+        Ok(Self {
+            path,
+            folder,
+            is_ours: false,
+        })
     }
 
     /// Where the folder is.
@@ -178,14 +188,27 @@ impl Folder {
         ))
     }
 
+    /// The path of a file that is to be changed.
+    fn own_file(&self, name: &str) -> io::Result<PathBuf> {
+        self.check_ours().and_then(|()| self.file(name))
+    }
+
+    fn check_ours(&self) -> io::Result<()> {
+        if self.is_ours {
+            return Ok(());
+        }
+        let message = format!("{} belongs to another process", self.path.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+    }
+
     fn open_for_writing(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.file(name)?)
+        OpenOptions::new().write(true).open(self.own_file(name)?)
     }
 }
 
 impl Storage for Folder {
     fn create(&self, name: &str) -> io::Result<()> {
-        File::create(self.file(name)?).map(drop)
+        File::create(self.own_file(name)?).map(drop)
     }
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -209,11 +232,11 @@ impl Storage for Folder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.file(from)?, self.file(to)?)
+        fs::rename(self.own_file(from)?, self.own_file(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.file(name)?) {
+        match fs::remove_file(self.own_file(name)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
@@ -229,6 +252,7 @@ impl Storage for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
+        self.check_ours()?;
         self.folder.sync_all()
     }
 
@@ -258,7 +282,11 @@ impl Storage for Folder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
     fn files_live_by_name() {
@@ -304,5 +332,22 @@ mod tests {
         assert_eq!(second.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(first);
         Folder::open(place.path()).unwrap();
+    }
+
+    #[test]
+    fn the_time_of_a_service_is_seen_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        let folder: Arc<dyn Storage> = Arc::new(Folder::open(place.path()).unwrap());
+        let service = Clock::open(folder.clone(), Duration::ZERO);
+        // A year ahead of this machine's clock, as an engineer set it.
+        let year = Duration::from_secs(365 * 24 * 3600);
+        service.set(service.now() + year).unwrap();
+        service.keep().unwrap();
+        let files = folder.list().unwrap().len();
+        let beside = Clock::open(Arc::new(Folder::open_to_read(place.path()).unwrap()), Duration::ZERO).now();
+        let now = service.now();
+        let apart = now.abs_diff(beside);
+        assert!(apart < Duration::from_secs(24 * 3600), "{apart:?}");
+        assert_eq!(folder.list().unwrap().len(), files, "nothing was written");
     }
 }
