@@ -17,8 +17,8 @@ pub struct MemoryOutbox {
 #[derive(Debug)]
 struct Kept {
     entry: Entry,
-    /// Gone once it was sent.
-    bytes: Option<Vec<u8>>,
+    /// Or why they are gone.
+    bytes: Result<Vec<u8>, String>,
 }
 
 impl MemoryOutbox {
@@ -36,7 +36,7 @@ impl MemoryOutbox {
                         attempts: 0,
                         reason: None,
                     },
-                    bytes: Some(object.bytes),
+                    bytes: Ok(object.bytes),
                 });
             }
         }
@@ -68,6 +68,12 @@ impl MemoryOutbox {
         self.change(id, retry).unwrap_or(false)
     }
 
+    /// From now on the bytes of an object cannot be read, as when a disk has lost them.
+    pub fn lose(&self, id: &str) {
+        let lost = self.change(id, |kept| kept.bytes = Err("input/output error".to_owned()));
+        debug_assert!(lost.is_ok(), "{lost:?}");
+    }
+
     /// Everything that the queue knows, the oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Entry> {
@@ -97,15 +103,14 @@ impl Outbox for MemoryOutbox {
     }
 
     fn bytes(&self, id: &str) -> Result<Vec<u8>, QueueError> {
-        let bytes = self.change(id, |kept| kept.bytes.clone())?;
-        bytes.ok_or_else(|| format!("{id} was sent").into())
+        Ok(self.change(id, |kept| kept.bytes.clone())??)
     }
 
     fn sent(&self, id: &str, at: Duration, remark: Option<&str>) -> Result<(), QueueError> {
         self.change(id, |kept| {
             kept.entry.state = State::Sent { at };
             kept.entry.reason = remark.map(str::to_owned);
-            kept.bytes = None;
+            kept.bytes = Err(format!("{id} was sent"));
         })
     }
 

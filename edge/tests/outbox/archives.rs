@@ -10,7 +10,7 @@ use scanside_edge::outbox::memory::MemoryOutbox;
 use scanside_edge::outbox::queue::{Entry, State};
 use scanside_edge::outbox::schedule::Backoff;
 use scanside_edge::outbox::sender::Archive;
-use scanside_edge::outbox::{Outbox, Routes, run};
+use scanside_edge::outbox::{Routes, run};
 
 use crate::peers::script;
 use crate::peers::servers::Server;
@@ -36,26 +36,15 @@ pub fn obedient(port: u16, log: &Path, answers: &[&str]) -> Server {
     Server::start(command, port, log)
 }
 
-/// A queue that tests can look into.
-pub trait Listed: Outbox {
-    fn list(&self) -> Vec<Entry>;
-}
-
-impl Listed for MemoryOutbox {
-    fn list(&self) -> Vec<Entry> {
-        Self::list(self)
-    }
-}
-
 /// The loop on its own thread with a queue in memory; it ends with this value.
 pub struct Running {
-    pub outbox: Arc<dyn Listed>,
+    pub outbox: Arc<MemoryOutbox>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    pub fn start(outbox: Arc<dyn Listed>, archive: Archive) -> Self {
+    pub fn start(outbox: Arc<MemoryOutbox>, archive: Archive) -> Self {
         let routes = Routes {
             archive: Some(archive),
             folder: None,

@@ -7,12 +7,12 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use scanside_edge::outbox::memory::MemoryOutbox;
-use scanside_edge::outbox::queue::{Destination, Entry, Failure, QueueError, State, Waiting};
+use scanside_edge::outbox::queue::State;
 use scanside_edge::outbox::sender::{self, SendError};
-use scanside_edge::outbox::{Kind, Outbox, OutgoingObject, Wanted};
+use scanside_edge::outbox::{Kind, OutgoingObject, Wanted};
 use serde_json::Value;
 
-use crate::archives::{Listed, ONE_AT_A_TIME, Running, archive, is_parked, is_sent, now, obedient};
+use crate::archives::{ONE_AT_A_TIME, Running, archive, is_parked, is_sent, now, obedient};
 use crate::cases::each_kind;
 use crate::peers::servers::{Orthanc, free_port, storescp};
 use crate::peers::{self, printed};
@@ -283,52 +283,13 @@ fn an_object_that_an_archive_does_not_survive_holds_no_other_up() {
     assert!(matches!(entries[0].state, State::Waiting { .. }));
 }
 
-/// A queue whose disk lost the bytes of one object.
-struct Damaged {
-    queue: Arc<MemoryOutbox>,
-    lost: String,
-}
-
-impl Outbox for Damaged {
-    fn next_due(&self, to: Destination, now: Duration, most: usize) -> Result<Vec<Waiting>, QueueError> {
-        self.queue.next_due(to, now, most)
-    }
-
-    fn bytes(&self, id: &str) -> Result<Vec<u8>, QueueError> {
-        if id == self.lost {
-            return Err("input/output error".into());
-        }
-        self.queue.bytes(id)
-    }
-
-    fn sent(&self, id: &str, at: Duration, remark: Option<&str>) -> Result<(), QueueError> {
-        self.queue.sent(id, at, remark)
-    }
-
-    fn failed(&self, id: &str, failure: Failure<'_>) -> Result<(), QueueError> {
-        self.queue.failed(id, failure)
-    }
-
-    fn parked(&self, id: &str, at: Duration, reason: &str) -> Result<(), QueueError> {
-        self.queue.parked(id, at, reason)
-    }
-}
-
-impl Listed for Damaged {
-    fn list(&self) -> Vec<Entry> {
-        self.queue.list()
-    }
-}
-
 #[test]
 fn an_object_that_cannot_be_read_holds_no_other_up() {
     let Some(sending) = Sending::new() else { return };
     let server = storescp(free_port(), &sending.path("store"), &[]);
-    let damaged = Damaged {
-        queue: sending.queued(),
-        lost: sending.objects[0].id.clone(),
-    };
-    let running = Running::start(Arc::new(damaged), archive(server.port, "ARCHIVE"));
+    let queue = sending.queued();
+    queue.lose(&sending.objects[0].id);
+    let running = Running::start(queue, archive(server.port, "ARCHIVE"));
     let entries = running.wait("the report", |entries| is_sent(&entries[1]) && entries[0].attempts >= 2);
     let reason = entries[0].reason.as_deref().unwrap();
     assert!(reason.contains("cannot be read: input/output error"), "{reason}");
