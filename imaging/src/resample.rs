@@ -8,7 +8,6 @@
 //! people has 8 bits before and after, which takes half the time.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{InnerPixel, U8, U16};
@@ -16,14 +15,6 @@ use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeErro
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::grey::{GreyImage, GreyTable, Pixels};
-
-/// The largest part whose shown pixels are kept for the next one: 16 MiB a thread.
-const KEPT_PIXELS: usize = 8 << 20;
-
-thread_local! {
-    /// Shown pixels of the image before.
-    static SHOWN: Cell<Vec<U16>> = const { Cell::new(Vec::new()) };
-}
 
 /// A part of an image in whole pixels; not empty and inside the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +44,7 @@ pub(crate) fn resample(
         pixels => {
             // Rounded by hand: `round` is a call for each of the table's 65,536 entries.
             let value = |stored| U16::new((table.get(stored) * f32::from(u16::MAX) + 0.5) as u16);
-            // The next image is often as large: memory that is there already costs a third less time.
-            let mut shown = SHOWN.take();
-            show(pixels, part, value, &mut shown);
-            let resized = resize_whole(&shown, part, size, filter).map(Resampled::U16);
-            if shown.capacity() <= KEPT_PIXELS {
-                SHOWN.set(shown);
-            }
-            resized
+            resize_whole(&show(pixels, part, value), part, size, filter).map(Resampled::U16)
         }
     }
 }
@@ -115,21 +99,21 @@ fn is_identity(table: &GreyTable<f32>) -> bool {
     (0..=255).all(|stored| (table.get(stored) * 255.0 - stored as f32).abs() < 1e-3)
 }
 
-/// Fills `target` with what `shown` makes of the part's stored values.
-fn show<P: Copy + Default>(pixels: &Pixels, part: Part, shown: impl Fn(i32) -> P, target: &mut Vec<P>) {
+/// The part's pixels as `shown` has their stored values.
+fn show<P: Copy + Default>(pixels: &Pixels, part: Part, shown: impl Fn(i32) -> P) -> Vec<P> {
     // A table over every bit pattern needs no range check for each pixel.
     match pixels {
         Pixels::U8(pixels) => {
             let table: Vec<P> = (0..=255).map(shown).collect();
-            through(pixels.view(), part, |stored| table[usize::from(stored)], target);
+            through(pixels.view(), part, |stored| table[usize::from(stored)])
         }
         Pixels::U16(pixels) => {
             let table = boxed(|bits| shown(i32::from(bits)));
-            through(pixels.view(), part, |stored| table[usize::from(stored)], target);
+            through(pixels.view(), part, |stored| table[usize::from(stored)])
         }
         Pixels::I16(pixels) => {
             let table = boxed(|bits| shown(i32::from(bits as i16)));
-            through(pixels.view(), part, |stored| table[usize::from(stored as u16)], target);
+            through(pixels.view(), part, |stored| table[usize::from(stored as u16)])
         }
     }
 }
@@ -142,9 +126,8 @@ fn boxed<P: Copy + Default>(value: impl Fn(u16) -> P) -> Box<[P; 0x10000]> {
     table
 }
 
-fn through<T: Copy, P>(pixels: ArrayView2<T>, part: Part, shown: impl Fn(T) -> P, target: &mut Vec<P>) {
-    target.clear();
-    target.reserve(part.width * part.height);
+fn through<T: Copy, P>(pixels: ArrayView2<T>, part: Part, shown: impl Fn(T) -> P) -> Vec<P> {
+    let mut target = Vec::with_capacity(part.width * part.height);
     let cropped = pixels.slice_move(s![part.top..part.top + part.height, part.left..part.left + part.width]);
     for row in cropped.rows() {
         match row.to_slice() {
@@ -152,6 +135,7 @@ fn through<T: Copy, P>(pixels: ArrayView2<T>, part: Part, shown: impl Fn(T) -> P
             None => target.extend(row.iter().map(|&stored| shown(stored))),
         }
     }
+    target
 }
 
 /// The whole image as a viewer shows it, 8 bits, at `size` `[H,W]`, antialiased; `None` if the image or `size` is empty
@@ -176,8 +160,7 @@ pub fn display_picture(image: &GreyImage, size: [usize; 2]) -> Option<Array2<u8>
         Pixels::U8(pixels) if is_identity(&table) => resize_as_it_lies(pixels, part, size, FilterType::Bilinear),
         pixels => {
             let table = table.to_u8();
-            let mut shown = Vec::new();
-            show(pixels, part, |stored| U8::new(table.get(stored)), &mut shown);
+            let shown = show(pixels, part, |stored| U8::new(table.get(stored)));
             resize_whole(&shown, part, size, FilterType::Bilinear)
         }
     };
