@@ -75,25 +75,30 @@ pub(super) fn serve<S: Read + Write>(
     established: impl FnOnce(),
 ) {
     let mut wire = Wire::new(stream, Instant::now() + scp.limits.association, stop);
-    let mut calling = None;
+    // The place is held here: an association that is over has been counted and logged.
+    let (mut calling, mut held) = (None, None);
     let ended = establish(scp, &mut wire).and_then(|(agreement, place)| {
         established();
         calling = Some(agreement.calling.clone());
-        converse(scp, &mut wire, peer, agreement, place)
+        held = Some(place);
+        converse(scp, &mut wire, peer, agreement)
     });
     let Err(error) = ended else { return };
-    if let Some(words) = error.last_words() {
-        // A peer that does not listen any more hears nothing.
-        let _ = wire.write(&words);
-    }
     // Who only looks whether somebody listens is no problem, and neither is our own end.
     let looked = calling.is_none() && matches!(error, AssociationError::Wire(WireError::Closed));
-    if calling.is_none() && !looked {
-        scp.statistics.rejected();
-    }
+    let is_rejected = calling.is_none() && !looked;
     if !looked && !matches!(error, AssociationError::Wire(WireError::Stopped)) {
         let who = calling.map(|calling| format!("{calling} ")).unwrap_or_default();
         scp.problem(format!("{who}{peer}: {error}"));
+    }
+    if is_rejected {
+        scp.statistics.rejected();
+    }
+    drop(held);
+    // Last: a peer that is told of a problem finds it counted and logged, and its place free.
+    if let Some(words) = error.last_words() {
+        // A peer that does not listen any more hears nothing.
+        let _ = wire.write(&words);
     }
 }
 
@@ -118,7 +123,6 @@ fn converse<S: Read + Write>(
     wire: &mut Wire<'_, S>,
     peer: &str,
     agreement: Agreement,
-    _place: Place<'_>,
 ) -> Result<(), AssociationError> {
     let ids = agreement.contexts.iter().map(|context| context.id).collect();
     let sender = Sender {

@@ -72,16 +72,16 @@ impl Port {
         let address = peer.ip().to_canonical();
         let peers = &self.scp.config.peers;
         if !peers.is_empty() && !peers.contains(&address) {
-            self.scp.statistics.rejected();
             self.scp.problem(format!(
                 "{address} may not connect; if it should, add it to appliance.dicom.peers"
             ));
+            self.scp.statistics.rejected();
             return;
         }
         if let Err(error) = self.begin(stream, address) {
-            self.scp.statistics.rejected();
             self.scp
                 .problem(format!("{address}: the connection cannot be served: {error}"));
+            self.scp.statistics.rejected();
             thread::sleep(PAUSE_AFTER_FAULT);
         }
     }
