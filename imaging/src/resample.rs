@@ -8,6 +8,7 @@
 //! people has 8 bits before and after, which takes half the time.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{InnerPixel, U8, U16};
@@ -15,6 +16,9 @@ use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeErro
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::grey::{GreyImage, GreyTable, Pixels};
+
+/// Pixels of a band, about: its 16-bit ones take 1 MiB.
+const BAND_PIXELS: usize = 1 << 19;
 
 /// A part of an image in whole pixels; not empty and inside the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub(crate) fn resample(
         pixels => {
             // Rounded by hand: `round` is a call for each of the table's 65,536 entries.
             let value = |stored| U16::new((table.get(stored) * f32::from(u16::MAX) + 0.5) as u16);
-            resize_whole(&show(pixels, part, value), part, size, filter).map(Resampled::U16)
+            resize_shown(&Shown::new(pixels, value), part, size, filter).map(Resampled::U16)
         }
     }
 }
@@ -55,11 +59,19 @@ fn resize<P: PixelTrait + InnerPixel>(
     filter: FilterType,
 ) -> Result<Vec<P>, ResizeError> {
     let mut pixels = vec![P::default(); size[0] * size[1]];
-    let mut target = TypedImage::from_pixels_slice(size[1] as u32, size[0] as u32, &mut pixels)
-        .map_err(|_| ResizeError::PixelTypesAreDifferent)?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    Resizer::new().resize_typed(source, &mut target, &options)?;
+    let mut target = target(size[1], &mut pixels)?;
+    Resizer::new().resize_typed(source, &mut target, &options(filter))?;
     Ok(pixels)
+}
+
+fn options(filter: FilterType) -> ResizeOptions {
+    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter))
+}
+
+/// Whole rows of `width` pixels to write to.
+fn target<P: PixelTrait + InnerPixel>(width: usize, pixels: &mut [P]) -> Result<TypedImage<'_, P>, ResizeError> {
+    let height = pixels.len() / width;
+    TypedImage::from_pixels_slice(width as u32, height as u32, pixels).map_err(|_| ResizeError::PixelTypesAreDifferent)
 }
 
 /// Resizes a part of pixels that are shown as they are.
@@ -82,16 +94,83 @@ fn resize_as_it_lies(
     resize(&source, size, filter)
 }
 
-/// Resizes a part's pixels, row-major.
-fn resize_whole<P: PixelTrait + InnerPixel>(
-    pixels: &[P],
+/// Resizes a part in bands of rows. A band's pixels as they are shown stay in the processor's cache, where those of a whole
+/// radiograph would be 10 MiB of memory that the system hands out, page by page, for every image (`benches/resample.rs`).
+fn resize_shown<P: PixelTrait + InnerPixel>(
+    shown: &Shown<'_, P>,
     part: Part,
     size: [usize; 2],
     filter: FilterType,
 ) -> Result<Vec<P>, ResizeError> {
-    let source = TypedImageRef::new(part.width as u32, part.height as u32, pixels)
-        .map_err(|_| ResizeError::PixelTypesAreDifferent)?;
-    resize(&source, size, filter)
+    let bands = Bands::new(part, size[0], filter);
+    let mut pixels = vec![P::default(); size[0] * size[1]];
+    let (mut resizer, mut rows) = (Resizer::new(), Vec::new());
+    for (number, pixels) in pixels.chunks_mut(bands.height * size[1]).enumerate() {
+        let band = bands.band(number * bands.height, pixels.len() / size[1]);
+        rows.clear();
+        shown.extend(&mut rows, part, band.rows.clone());
+        let source = TypedImageRef::new(part.width as u32, band.rows.len() as u32, &rows)
+            .map_err(|_| ResizeError::PixelTypesAreDifferent)?;
+        let options = options(filter).crop(0.0, band.top, part.width as f64, band.height);
+        resizer.resize_typed(&source, &mut target(size[1], pixels)?, &options)?;
+    }
+    Ok(pixels)
+}
+
+/// How a part is cut into bands.
+struct Bands {
+    /// Rows of the part.
+    part: usize,
+    /// Rows of the part for one of the result.
+    scale: f64,
+    /// Rows that the filter's kernel reaches beyond those of its own row.
+    reach: f64,
+    /// Rows of the result in a band; the last may have fewer.
+    height: usize,
+}
+
+/// Rows of the part that make rows of the result.
+struct Band {
+    /// With those that the kernel reaches.
+    rows: Range<usize>,
+    /// Where the rows' own ones begin in them.
+    top: f64,
+    /// How many their own ones are.
+    height: f64,
+}
+
+impl Bands {
+    fn new(part: Part, height: usize, filter: FilterType) -> Self {
+        let support = match filter {
+            FilterType::Bilinear => 1.0,
+            FilterType::CatmullRom => 2.0,
+            _ => 3.0,
+        };
+        let scale = part.height as f64 / height as f64;
+        let reach = support * scale.max(1.0);
+        // What two bands share is shown twice: never more than what is shown once.
+        let rows = ((BAND_PIXELS / part.width) as f64 - 2.0 * reach).max(2.0 * reach);
+        Self {
+            part: part.height,
+            scale,
+            reach,
+            height: ((rows / scale) as usize).clamp(1, height),
+        }
+    }
+
+    /// `count` rows of the result from row `first` on.
+    fn band(&self, first: usize, count: usize) -> Band {
+        let (begin, height) = (first as f64 * self.scale, count as f64 * self.scale);
+        // A row more than the kernel reaches, so that rounding never leaves one out.
+        let from = (begin - self.reach - 1.0).max(0.0) as usize;
+        let to = ((begin + height + self.reach + 1.0).ceil() as usize).min(self.part);
+        let top = begin - from as f64;
+        Band {
+            rows: from..to,
+            top,
+            height: height.min((to - from) as f64 - top),
+        }
+    }
 }
 
 /// Whether an 8-bit image shows its stored values as they are.
@@ -99,43 +178,55 @@ fn is_identity(table: &GreyTable<f32>) -> bool {
     (0..=255).all(|stored| (table.get(stored) * 255.0 - stored as f32).abs() < 1e-3)
 }
 
-/// The part's pixels as `shown` has their stored values.
-fn show<P: Copy + Default>(pixels: &Pixels, part: Part, shown: impl Fn(i32) -> P) -> Vec<P> {
-    // A table over every bit pattern needs no range check for each pixel.
-    match pixels {
-        Pixels::U8(pixels) => {
-            let table: Vec<P> = (0..=255).map(shown).collect();
-            through(pixels.view(), part, |stored| table[usize::from(stored)])
+/// Pixels, and what is shown for each bit pattern: such a table needs no range check for each pixel.
+enum Shown<'a, P> {
+    U8(ArrayView2<'a, u8>, Box<[P; 0x100]>),
+    U16(ArrayView2<'a, u16>, Box<[P; 0x10000]>),
+    I16(ArrayView2<'a, i16>, Box<[P; 0x10000]>),
+}
+
+impl<'a, P: Copy + Default> Shown<'a, P> {
+    /// The pixels with `shown` of their stored values.
+    fn new(pixels: &'a Pixels, shown: impl Fn(i32) -> P) -> Self {
+        match pixels {
+            Pixels::U8(pixels) => Self::U8(pixels.view(), table(|bits| shown(bits as i32))),
+            Pixels::U16(pixels) => Self::U16(pixels.view(), table(|bits| shown(bits as i32))),
+            Pixels::I16(pixels) => Self::I16(pixels.view(), table(|bits| shown(i32::from(bits as u16 as i16)))),
         }
-        Pixels::U16(pixels) => {
-            let table = boxed(|bits| shown(i32::from(bits)));
-            through(pixels.view(), part, |stored| table[usize::from(stored)])
-        }
-        Pixels::I16(pixels) => {
-            let table = boxed(|bits| shown(i32::from(bits as i16)));
-            through(pixels.view(), part, |stored| table[usize::from(stored as u16)])
+    }
+
+    /// Adds rows of a part, counted from its top.
+    fn extend(&self, target: &mut Vec<P>, part: Part, rows: Range<usize>) {
+        match self {
+            Self::U8(pixels, table) => extend(target, pixels, part, rows, |stored| table[usize::from(stored)]),
+            Self::U16(pixels, table) => extend(target, pixels, part, rows, |stored| table[usize::from(stored)]),
+            Self::I16(pixels, table) => extend(target, pixels, part, rows, |stored| table[usize::from(stored as u16)]),
         }
     }
 }
 
-fn boxed<P: Copy + Default>(value: impl Fn(u16) -> P) -> Box<[P; 0x10000]> {
-    let mut table = Box::new([P::default(); 0x10000]);
-    for (bits, entry) in (0..=u16::MAX).zip(table.iter_mut()) {
+fn table<P: Copy + Default, const N: usize>(value: impl Fn(usize) -> P) -> Box<[P; N]> {
+    let mut table = Box::new([P::default(); N]);
+    for (bits, entry) in table.iter_mut().enumerate() {
         *entry = value(bits);
     }
     table
 }
 
-fn through<T: Copy, P>(pixels: ArrayView2<T>, part: Part, shown: impl Fn(T) -> P) -> Vec<P> {
-    let mut target = Vec::with_capacity(part.width * part.height);
-    let cropped = pixels.slice_move(s![part.top..part.top + part.height, part.left..part.left + part.width]);
-    for row in cropped.rows() {
+fn extend<T: Copy, P>(
+    target: &mut Vec<P>,
+    pixels: &ArrayView2<'_, T>,
+    part: Part,
+    rows: Range<usize>,
+    shown: impl Fn(T) -> P,
+) {
+    let (top, bottom) = (part.top + rows.start, part.top + rows.end);
+    for row in pixels.slice(s![top..bottom, part.left..part.left + part.width]).rows() {
         match row.to_slice() {
             Some(row) => target.extend(row.iter().map(|&stored| shown(stored))),
             None => target.extend(row.iter().map(|&stored| shown(stored))),
         }
     }
-    target
 }
 
 /// The whole image as a viewer shows it, 8 bits, at `size` `[H,W]`, antialiased; `None` if the image or `size` is empty
@@ -160,8 +251,8 @@ pub fn display_picture(image: &GreyImage, size: [usize; 2]) -> Option<Array2<u8>
         Pixels::U8(pixels) if is_identity(&table) => resize_as_it_lies(pixels, part, size, FilterType::Bilinear),
         pixels => {
             let table = table.to_u8();
-            let shown = show(pixels, part, |stored| U8::new(table.get(stored)));
-            resize_whole(&shown, part, size, FilterType::Bilinear)
+            let shown = Shown::new(pixels, |stored| U8::new(table.get(stored)));
+            resize_shown(&shown, part, size, FilterType::Bilinear)
         }
     };
     let bytes = pixels.ok()?.into_iter().map(|pixel| pixel.0).collect();
@@ -218,6 +309,34 @@ mod tests {
             display_picture(&sixteen, size).expect("16 bit"),
         );
         assert!(a.iter().zip(&b).all(|(a, b)| a.abs_diff(*b) <= 1));
+    }
+
+    /// Bands give what the resizer gives for the whole part at once.
+    #[test]
+    fn bands_are_seamless() {
+        let stored = Array2::from_shape_fn((1900, 1030), |(y, x)| ((y * y * 13 + x * 7919 + y * x) % 65_536) as u16);
+        let pixels = Pixels::U16(stored.clone());
+        let part = Part {
+            left: 3,
+            top: 7,
+            width: 1021,
+            height: 1871,
+        };
+        let whole: Vec<U16> = stored
+            .slice(s![7..1878, 3..1024])
+            .iter()
+            .map(|&stored| U16::new(stored))
+            .collect();
+        let source = TypedImageRef::new(1021, 1871, &whole).expect("a view");
+        for filter in [FilterType::Bilinear, FilterType::CatmullRom, FilterType::Lanczos3] {
+            for size in [[224, 224], [935, 30], [1871, 1021], [2000, 64], [37, 1021], [8, 8]] {
+                let shown = Shown::new(&pixels, |stored| U16::new(stored as u16));
+                let banded = resize_shown(&shown, part, size, filter).expect("resized");
+                let expected = resize(&source, size, filter).expect("resized");
+                let most = banded.iter().zip(&expected).map(|(a, b)| a.0.abs_diff(b.0)).max();
+                assert!(most <= Some(1), "{filter:?} {size:?}: {most:?}");
+            }
+        }
     }
 
     #[test]
