@@ -1,5 +1,7 @@
 //! From a file to a finding: decode, quality gate, intended use, network, decision.
 
+mod decoded;
+
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,9 +9,11 @@ use std::thread;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use imaging::decode::{self, DecodeError, Limits, Source};
-use imaging::quality::{self, Quality};
-use imaging::{GreyImage, small_image};
+use imaging::GreyImage;
+use imaging::decode::{DecodeError, Limits};
+
+pub use decoded::Decoded;
+use decoded::{Ahead, Look};
 
 use crate::calibration::SiteCalibration;
 use crate::codes::Reason;
@@ -56,17 +60,6 @@ pub struct Examination {
     pub refused: Option<DecodeError>,
 }
 
-/// A file that was read and decoded, or refused, which needs no model.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The image, and how many frames its file has.
-    image: Result<(Arc<GreyImage>, usize), DecodeError>,
-    /// Whether its other frames are left out.
-    others_left_out: bool,
-    /// How long it took.
-    milliseconds: f64,
-}
-
 /// What an examination comes to next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -81,51 +74,6 @@ impl Examination {
     #[must_use]
     pub fn shown(&self) -> Option<&GreyImage> {
         self.small.as_deref().or(self.image.as_deref())
-    }
-}
-
-impl Decoded {
-    /// The image, if it could be decoded.
-    #[must_use]
-    pub fn image(&self) -> Option<&Arc<GreyImage>> {
-        self.image.as_ref().ok().map(|(image, _)| image)
-    }
-
-    /// Reads a file and decodes its frame `frame`, counted from 0.
-    #[must_use]
-    pub fn read(path: &Path, frame: usize, limits: &Limits) -> Self {
-        let start = Instant::now();
-        let image = decode::decode_path(path, limits).and_then(|source| {
-            let image = source.frame(frame).map_err(|e| e.in_file(path))?;
-            Ok((Arc::new(image), source.frame_count()))
-        });
-        Self {
-            image,
-            others_left_out: true,
-            milliseconds: milliseconds(start),
-        }
-    }
-
-    /// Decodes a frame of a file that was opened before and whose frames are examined one by one.
-    #[must_use]
-    pub fn one_of(source: &Source, path: &Path, frame: usize) -> Self {
-        let start = Instant::now();
-        let image = source.frame(frame).map_err(|e| e.in_file(path));
-        Self {
-            image: image.map(|image| (Arc::new(image), source.frame_count())),
-            others_left_out: false,
-            milliseconds: milliseconds(start),
-        }
-    }
-
-    /// A file that could not be opened.
-    #[must_use]
-    pub fn refused(error: DecodeError) -> Self {
-        Self {
-            image: Err(error),
-            others_left_out: false,
-            milliseconds: 0.0,
-        }
     }
 }
 
@@ -205,7 +153,7 @@ impl Examiner {
         let size = [image.height(), image.width()];
         finding.source = ImageSource::decoded(file, request.frame, frames, size, &image.meta);
         finding.warnings = warnings(&image, if decoded.others_left_out { frames } else { 1 });
-        let small = self.assess(&image, &mut finding, tell)?;
+        let small = self.assess(&image, decoded.ahead, &mut finding, tell)?;
         finding.timings_ms.total += milliseconds(start);
         Ok(Examination {
             finding,
@@ -220,17 +168,27 @@ impl Examiner {
     fn assess(
         &mut self,
         image: &GreyImage,
+        ahead: Option<Ahead>,
         finding: &mut Finding,
         tell: &dyn Fn(Stage),
     ) -> Result<Option<GreyImage>, ModelError> {
+        let (look, prepared) = ahead.map_or((None, None), |ahead| (Some(ahead.look), ahead.prepared));
         tell(Stage::Quality);
-        // The network does not wait for the verdict on the quality, which is rarely a bad one.
-        let (((small, quality), took), predicted) = thread::scope(|scope| {
-            let look = scope.spawn(|| timed(|| look(image)));
-            let predicted = self.predict(image, &mut finding.timings_ms, tell);
-            let look = look.join().unwrap_or_else(|panic| resume_unwind(panic));
-            (look, predicted)
+        // The tensor comes first and alone: both read the whole image, and side by side they would hold each other up.
+        let (prepared, took) = timed(|| match prepared {
+            Some(prepared) if self.model.takes(&prepared) => Ok(self.model.take(prepared)),
+            _ => self.model.prepare(image),
         });
+        finding.timings_ms.prepare = took;
+        tell(Stage::Network);
+        // The network does not wait for the verdict on the quality, which is rarely a bad one.
+        let (look, predicted) = thread::scope(|scope| {
+            let looking = look.is_none().then(|| scope.spawn(|| Look::at(image)));
+            let predicted = prepared.and_then(|()| self.predict(&mut finding.timings_ms));
+            let looked = looking.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            (look.or(looked), predicted)
+        });
+        let Look { small, quality, took } = look.unwrap_or_else(|| Look::at(image));
         let reasons = quality.reasons(&self.model.manifest().quality);
         finding.quality = Some(quality);
         finding.timings_ms.quality = took;
@@ -252,16 +210,8 @@ impl Examiner {
         Ok(small)
     }
 
-    fn predict(
-        &mut self,
-        image: &GreyImage,
-        timings: &mut Timings,
-        tell: &dyn Fn(Stage),
-    ) -> Result<Prediction, ModelError> {
-        let (prepared, took) = timed(|| self.model.prepare(image));
-        timings.prepare = took;
-        prepared?;
-        tell(Stage::Network);
+    /// Runs the network on the tensor that was prepared.
+    fn predict(&mut self, timings: &mut Timings) -> Result<Prediction, ModelError> {
         let (prediction, took) = timed(|| self.model.run());
         timings.inference = took;
         self.has_run |= prediction.is_ok();
@@ -290,14 +240,6 @@ impl Examiner {
             notice: NOTICE.to_owned(),
         }
     }
-}
-
-/// The small picture of a large image, and the quality by it.
-fn look(image: &GreyImage) -> (Option<GreyImage>, Quality) {
-    let small = small_image(image, SMALL_SIDE);
-    let size = [image.height(), image.width()];
-    let quality = quality::assess_by(small.as_ref().unwrap_or(image), size);
-    (small, quality)
 }
 
 /// The decision on an image that cannot be assessed.

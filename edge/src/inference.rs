@@ -7,8 +7,8 @@ use bundle::container::{Bundle, hexadecimal};
 use bundle::manifest::{FileEntry, FileKind, OperatingPoint};
 use bundle::{BundleError, Manifest, Policy, TrustedKeys};
 use imaging::GreyImage;
-use imaging::preprocess::PreprocessError;
-use ndarray::{Array2, Array4, ArrayView4, Ix2, Ix4};
+use imaging::preprocess::{PreprocessError, PreprocessSpec};
+use ndarray::{Array2, Array4, ArrayView4, Axis, Ix2, Ix4};
 use onnx::runtime::{Outputs, ProviderUse, Runtime, Session, SessionError, SessionOptions};
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,14 @@ pub struct ClassMap {
     pub label: usize,
     /// `[h,w]`, zero and above, any scale.
     pub map: Array2<f32>,
+}
+
+/// An image's tensor, made before its model's turn.
+#[derive(Debug)]
+pub struct Prepared {
+    preprocess: PreprocessSpec,
+    /// `[1,C,H,W]`.
+    tensor: Array4<f32>,
 }
 
 /// A model that is ready to run.
@@ -246,7 +254,18 @@ impl Model {
         Ok(self.manifest.preprocess.apply_into(image, tensor)?)
     }
 
-    /// Runs the network on the tensor that [`Model::prepare`] left.
+    /// Whether a tensor is as this model's [`Model::prepare`] would make it.
+    #[must_use]
+    pub fn takes(&self, prepared: &Prepared) -> bool {
+        prepared.preprocess == self.manifest.preprocess
+    }
+
+    /// Takes a tensor that it [`takes`](Model::takes), in place of preparing one.
+    pub fn take(&mut self, prepared: Prepared) {
+        self.tensor = prepared.tensor;
+    }
+
+    /// Runs the network on the tensor that [`Model::prepare`] or [`Model::take`] left.
     ///
     /// # Errors
     /// [`ModelError`].
@@ -260,6 +279,19 @@ impl Model {
     /// [`ModelError`].
     pub fn run_tensor(&mut self, tensor: ArrayView4<'_, f32>) -> Result<Prediction, ModelError> {
         predict(&mut self.session, &self.manifest, tensor)
+    }
+}
+
+impl Prepared {
+    /// The tensor of an image.
+    ///
+    /// # Errors
+    /// As [`PreprocessSpec::apply`].
+    pub fn new(image: &GreyImage, preprocess: &PreprocessSpec) -> Result<Self, PreprocessError> {
+        Ok(Self {
+            tensor: preprocess.apply(image)?.insert_axis(Axis(0)),
+            preprocess: preprocess.clone(),
+        })
     }
 }
 

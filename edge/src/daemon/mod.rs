@@ -249,7 +249,14 @@ fn serve(
     let (filing, tray) = Filing::new(shared.clone(), store.clone(), head.clone(), maker);
     let site = Site::new(CalibrationFolder::new(config.calibration()), config.serving());
     let models = Models::new(shared.clone(), parts.loading, site, store.clone());
-    let triage = Triage::new(shared.clone(), store.clone(), tray, config.update.trial_inferences);
+    let trial_inferences = config.update.trial_inferences;
+    let triage = Triage::new(
+        shared.clone(),
+        store.clone(),
+        config.roles.len(),
+        tray,
+        trial_inferences,
+    );
     let serving = Serving::new(shared.clone(), store.clone(), models, triage, config.doctor());
     let tasks = intakes(config)?.into_iter().chain(parts.tasks);
     threads.add_vital(spawn("serving", move || serving.run()))?;

@@ -258,6 +258,11 @@ impl Models {
             tracing::error!("which model serves cannot be noted: {error}");
         }
         self.shared.set_serving(image, Some(served(image, &examiner)));
+        match self.store.examine_unserved(self.shared.now()) {
+            Ok(0) => {}
+            Ok(images) => tracing::info!(images, "images that waited for a model of their kind are examined"),
+            Err(error) => tracing::error!("images that waited for this model cannot be queued: {error}"),
+        }
         self.serving.insert(
             image,
             Serving {

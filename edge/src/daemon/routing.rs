@@ -35,19 +35,22 @@ pub enum Route {
     Role(u32),
     /// To none: no model is for this kind of image.
     Nowhere,
+    /// To none of those that serve; a role without a model may be for it.
+    Unserved,
     /// To none yet: no model serves.
     NotYet,
 }
 
-/// Finds the model for an image among those that serve, by role.
+/// Finds the model for an image among those that serve, by role; there are `roles` of them.
 #[must_use]
-pub fn route(kind: Kind<'_>, serving: &BTreeMap<u32, Arc<Manifest>>) -> Route {
+pub fn route(kind: Kind<'_>, serving: &BTreeMap<u32, Arc<Manifest>>, roles: usize) -> Route {
     if serving.is_empty() {
         return Route::NotYet;
     }
     let wants = |(_, manifest): &(&u32, &Arc<Manifest>)| wants(kind, &manifest.intended_use);
     match serving.iter().find(wants) {
         Some((role, _)) => Route::Role(*role),
+        None if serving.len() < roles => Route::Unserved,
         None => Route::Nowhere,
     }
 }
@@ -99,7 +102,7 @@ mod tests {
             view: said(view),
             image_type: said(image_type),
         };
-        route(kind, &serving())
+        route(kind, &serving(), 2)
     }
 
     #[test]
@@ -127,12 +130,23 @@ mod tests {
             view: Some("LL"),
             ..Kind::default()
         };
-        assert_eq!(route(lateral, &any_view), Route::Role(0));
+        assert_eq!(route(lateral, &any_view, 1), Route::Role(0));
     }
 
     #[test]
     fn a_scout_is_no_slice_and_without_models_everything_waits() {
         assert_eq!(goes("CT", "CHEST", "", "ORIGINAL\\PRIMARY\\LOCALIZER"), Route::Nowhere);
-        assert_eq!(route(Kind::default(), &BTreeMap::new()), Route::NotYet);
+        assert_eq!(route(Kind::default(), &BTreeMap::new(), 2), Route::NotYet);
+    }
+
+    #[test]
+    fn an_image_of_a_role_without_a_model_is_not_one_that_no_model_is_for() {
+        let rays = BTreeMap::from([(0, manifest(&["CR", "DX"], &[], &[]))]);
+        let slice = Kind {
+            modality: Some("CT"),
+            ..Kind::default()
+        };
+        assert_eq!(route(slice, &rays, 2), Route::Unserved);
+        assert_eq!(route(slice, &rays, 1), Route::Nowhere);
     }
 }

@@ -1,13 +1,14 @@
 //! What waits in the store becomes results: decoded, examined, stored, shown.
 //!
-//! While a model runs, the next image is decoded on a thread beside it, so that neither waits for the other as long as
-//! the queue is not empty.
+//! While a model runs, the next image is decoded, looked at and prepared on a thread beside it, so that the model has
+//! nothing to wait for as long as the queue is not empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use bundle::Manifest;
 use hardware::slots::Cause;
 use hardware::smp::OutcomeKind;
 use imaging::decode::{self, Limits, Source};
@@ -24,7 +25,7 @@ use crate::finding::{Finding, ImageSource};
 use crate::inference::ModelError;
 use crate::screens::WorkStep;
 use crate::store::cases::CaseKind;
-use crate::store::queue::Waiting;
+use crate::store::queue::{ForWhom, Waiting};
 use crate::store::results::Examined;
 use crate::store::{Store, StoreError};
 
@@ -58,6 +59,7 @@ pub enum Looked {
 pub struct Triage {
     shared: Arc<Shared>,
     store: Arc<Store>,
+    roles: usize,
     tray: Tray,
     trial_inferences: Option<u32>,
     /// Faults of the model of each role since its last result.
@@ -78,13 +80,20 @@ struct Opened {
 }
 
 impl Triage {
-    /// From the store, and back into it; `tray` takes what is to be filed. A model on trial is confirmed after
-    /// `trial_inferences` good results.
+    /// From the store, and back into it, for so many roles; `tray` takes what is to be filed. A model on trial is confirmed
+    /// after `trial_inferences` good results.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, store: Arc<Store>, tray: Tray, trial_inferences: Option<u32>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        store: Arc<Store>,
+        roles: usize,
+        tray: Tray,
+        trial_inferences: Option<u32>,
+    ) -> Self {
         Self {
             shared,
             store,
+            roles,
             tray,
             trial_inferences,
             faults: BTreeMap::new(),
@@ -102,17 +111,18 @@ impl Triage {
         let Some(waiting) = self.store.next_waiting(&[])? else {
             return Ok(Looked::Rest);
         };
-        match route(kind(&waiting), &self.shared.serving()) {
+        match route(kind(&waiting), &self.shared.serving(), self.roles) {
             Route::NotYet => return Ok(Looked::Rest),
-            Route::Nowhere => self.leave(&waiting)?,
+            Route::Nowhere => self.leave(&waiting, ForWhom::Nobody)?,
+            Route::Unserved => self.leave(&waiting, ForWhom::RoleWithoutModel)?,
             Route::Role(image) => self.examine(waiting, image, models)?,
         }
         Ok(Looked::Busy)
     }
 
-    /// No model is for such an image.
-    fn leave(&self, waiting: &Waiting) -> Result<(), TriageError> {
-        self.store.leave_without_model(waiting.image, self.shared.now())?;
+    /// No model that serves is for such an image.
+    fn leave(&self, waiting: &Waiting, whom: ForWhom) -> Result<(), TriageError> {
+        self.store.leave_without_model(waiting.image, whom, self.shared.now())?;
         tracing::info!(case = waiting.case_number, "no model is for this kind of image");
         self.shared.show(News::Without { image: waiting.image });
         self.tray.look();
@@ -132,7 +142,10 @@ impl Triage {
         let current = ahead.unwrap_or_else(|| Opened::read(waiting));
         self.shared.serving_pulse().at(Doing::Step);
         let examined = thread::scope(|scope| {
-            let ahead = next.map(|next| scope.spawn(move || Opened::read(next)));
+            let ahead = next.map(|next| {
+                let manifest = self.manifest_for(&next);
+                scope.spawn(move || Opened::read(next).prepared_for(manifest.as_deref()))
+            });
             let examined = self.examine_frames(current, image, models);
             self.shared.serving_pulse().at(Doing::Step);
             // A thread that failed is no loss: its image is decoded when its turn comes.
@@ -141,6 +154,15 @@ impl Triage {
         });
         self.shared.set_work(None);
         examined
+    }
+
+    /// Of the model that will examine an image, if none is put in its place before.
+    fn manifest_for(&self, waiting: &Waiting) -> Option<Arc<Manifest>> {
+        let mut serving = self.shared.serving();
+        match route(kind(waiting), &serving, self.roles) {
+            Route::Role(image) => serving.remove(&image),
+            Route::Nowhere | Route::Unserved | Route::NotYet => None,
+        }
     }
 
     /// Examines the frames that have no result yet; stops between two of them for an urgent image and for the end.
@@ -388,6 +410,12 @@ impl Opened {
             decoded,
             source,
         }
+    }
+
+    /// Does what comes before the model's turn.
+    fn prepared_for(mut self, manifest: Option<&Manifest>) -> Self {
+        self.decoded = self.decoded.prepared_for(manifest.map(|manifest| &manifest.preprocess));
+        self
     }
 }
 

@@ -5,6 +5,7 @@
 //! one bad image must not keep the rest waiting. It is given up when it has ended the service [`INTERRUPTIONS_TO_GIVE_UP`]
 //! times, or when the model failed on it [`FAULTS_TO_GIVE_UP`] times while others got their results.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,6 +22,9 @@ pub const INTERRUPTIONS_TO_GIVE_UP: u32 = 8;
 pub const FAULTS_TO_GIVE_UP: u32 = 5;
 /// After so many mishaps an image goes behind those that had none.
 const MISHAPS_TO_STEP_BACK: u32 = 2;
+
+/// Why an image has no result that a role without a model may be for: it waits again once the role has one.
+const UNSERVED: &str = "no model that serves is for it, and a role has no model";
 
 /// An image that waits.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,9 +151,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub fn leave_without_model(&self, image: i64, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub fn leave_without_model(&self, image: i64, whom: ForWhom, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let problem = (whom == ForWhom::RoleWithoutModel).then_some(UNSERVED);
         self.change(|transaction| {
-            let Some(number) = end(transaction, image, "no-model", None, now)? else {
+            let Some(number) = end(transaction, image, "no-model", problem, now)? else {
                 return Ok(());
             };
             audit::append(
@@ -161,6 +166,41 @@ impl Store {
             )
         })
     }
+}
+
+impl Store {
+    /// A role has its model: what was left because it may be for it waits again. Gives how many images that are.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn examine_unserved(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let cases: Vec<i64> = self.change(|transaction| {
+            let sql = "UPDATE images SET state = 'waiting', finished = NULL, problem = NULL \
+                       WHERE state = 'no-model' AND problem = ?1 AND file IS NOT NULL RETURNING case_id";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let cases = statement
+                .query_map([UNSERVED], |row| row.get(0))?
+                .collect::<Result<Vec<_>, _>>()?;
+            let sql = "UPDATE cases SET settled = NULL, changed = ?2, revision = revision + 1 WHERE id = ?1";
+            for case in cases.iter().collect::<BTreeSet<_>>() {
+                transaction.prepare_cached(sql)?.execute(params![case, millis(now)])?;
+            }
+            Ok(cases)
+        })?;
+        if !cases.is_empty() {
+            self.ring();
+        }
+        Ok(cases.len())
+    }
+}
+
+/// Whom an image waits for that no model examines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForWhom {
+    /// No role is for its kind.
+    Nobody,
+    /// Perhaps a role that has no model now.
+    RoleWithoutModel,
 }
 
 /// How many images wait.

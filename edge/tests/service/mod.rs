@@ -190,12 +190,17 @@ impl Site {
     pub fn with_models(&self, roles: &[(&str, &[&str])]) -> Service<'_> {
         let mut service = self.start();
         for (image, (role, modalities)) in (0..).zip(roles) {
-            let (mut manifest, files) = of_work(Says::Finding, self.work);
-            (*role).clone_into(&mut manifest.role);
-            manifest.intended_use.modalities = modalities.iter().map(|name| (*name).to_owned()).collect();
-            service.serve(image, &self.pack(manifest, &files, &self.secret()));
+            service.serve(image, &self.model_for(role, modalities));
         }
         service
+    }
+
+    /// A bundle for a role and these modalities.
+    pub fn model_for(&self, role: &str, modalities: &[&str]) -> Vec<u8> {
+        let (mut manifest, files) = of_work(Says::Finding, self.work);
+        role.clone_into(&mut manifest.role);
+        manifest.intended_use.modalities = modalities.iter().map(|name| (*name).to_owned()).collect();
+        self.pack(manifest, &files, &self.secret())
     }
 
     /// A bundle that is like no other, after a change of its files.

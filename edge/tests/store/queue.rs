@@ -1,7 +1,7 @@
 //! What waits: order, mishaps, and when to give up.
 
 use scanside_edge::store::images::{GivenUp, ImageState};
-use scanside_edge::store::queue::{FAULTS_TO_GIVE_UP, INTERRUPTIONS_TO_GIVE_UP};
+use scanside_edge::store::queue::{FAULTS_TO_GIVE_UP, ForWhom, INTERRUPTIONS_TO_GIVE_UP};
 
 use crate::{CLEAR, Said, Shelf, config, radiograph};
 
@@ -100,11 +100,33 @@ fn an_image_is_given_up_only_while_the_model_does_well_on_others() {
 fn an_image_that_no_model_is_for_is_kept_and_waits_no_longer() {
     let shelf = Shelf::new();
     let images = three(&shelf);
-    shelf.store.leave_without_model(images[0], shelf.now).unwrap();
+    shelf
+        .store
+        .leave_without_model(images[0], ForWhom::Nobody, shelf.now)
+        .unwrap();
     assert_eq!(next(&shelf), Some(images[1]));
     let record = shelf.store.image(images[0]).unwrap().unwrap();
     assert!(record.state == ImageState::NoModel && record.file.is_some_and(|file| file.exists()));
     let case = shelf.store.case_of_image(images[0]).unwrap().unwrap();
     assert_eq!((case.images.no_model, case.summary), (1, None));
     assert!(!shelf.judge(images[0], CLEAR));
+}
+
+#[test]
+fn an_image_that_was_left_for_want_of_a_model_waits_again_once_there_is_one() {
+    let shelf = Shelf::new();
+    let images = three(&shelf);
+    for (image, whom) in [(images[0], ForWhom::RoleWithoutModel), (images[1], ForWhom::Nobody)] {
+        shelf.store.leave_without_model(image, whom, shelf.now).unwrap();
+    }
+    assert_eq!(next(&shelf), Some(images[2]));
+    let before = shelf.store.case_of_image(images[0]).unwrap().unwrap();
+    assert_eq!(shelf.store.examine_unserved(shelf.now).unwrap(), 1);
+    assert_eq!(next(&shelf), Some(images[0]));
+    let after = shelf.store.case_of_image(images[0]).unwrap().unwrap();
+    assert!(after.images.no_model < before.images.no_model);
+    assert!(shelf.judge(images[0], CLEAR));
+    let other = shelf.store.image(images[1]).unwrap().unwrap();
+    assert_eq!(other.state, ImageState::NoModel);
+    assert_eq!(shelf.store.examine_unserved(shelf.now).unwrap(), 0, "once");
 }
