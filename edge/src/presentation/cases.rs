@@ -33,9 +33,21 @@ pub fn case_row(
         short: short.unwrap_or_else(|| headline.clone()),
         headline,
         case_id: case.number.clone(),
+        patient: case.patient.words(),
         time: case_time(case.changed, now),
         marks: case_marks(case, sends),
     }
+}
+
+/// Whose image it is, before what is known of it: "H. M. · …042 · PA · 54 y · DX".
+#[must_use]
+pub fn of_patient(case: &CaseRecord, details: &str) -> String {
+    let parts = [case.patient.words(), details.to_owned()];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ")
 }
 
 /// What kind of result a case has.
@@ -180,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::store::cases::{CaseKind, ImageCounts};
-    use crate::store::privacy::Person;
+    use crate::store::privacy::{Person, Privacy};
     use crate::text::words::Language;
 
     fn case(decision: Option<DecisionKind>) -> CaseRecord {
@@ -218,6 +230,25 @@ mod tests {
             settled: None,
             unsent: 0,
         }
+    }
+
+    #[test]
+    fn a_row_and_a_result_say_whose_they_are_as_far_as_the_level_lets_it_in() {
+        let with = |level: Privacy| {
+            let mut case = case(Some(DecisionKind::Flagged));
+            case.patient = level.person(Some("Meier^Anna"), Some("PATIENT-0815"), None);
+            (row(&case, Language::English).patient, of_patient(&case, "PA · 54 y"))
+        };
+        let owned = |row: &str, result: &str| (row.to_owned(), result.to_owned());
+        assert_eq!(
+            with(Privacy::Full),
+            owned("Anna Meier · PATIENT-0815", "Anna Meier · PATIENT-0815 · PA · 54 y")
+        );
+        assert_eq!(
+            with(Privacy::Initials),
+            owned("A. M. · …815", "A. M. · …815 · PA · 54 y")
+        );
+        assert_eq!(with(Privacy::None), owned("", "PA · 54 y"));
     }
 
     fn row(case: &CaseRecord, language: Language) -> CaseRow {

@@ -94,11 +94,15 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
         self.second_line(row, [left, right], middle + apart, Ink::muted(sizes.small).on(ground))
     }
 
-    /// Time, case and marks, as many of them as have room.
+    /// Time, case, patient and marks, as many of them as have room.
     fn second_line(&mut self, row: &CaseRow, [left, right]: [i32; 2], middle: i32, ink: Ink) -> Result<(), D::Error> {
         let gap = ink.size as i32 * 2 / 3;
         let marks = row.marks.marks(self.words);
         let case = format!("{} · {} {}", row.time, self.words.common.case, row.case_id);
+        let with_patient = match row.patient.as_str() {
+            "" => case.clone(),
+            patient => format!("{case} · {patient}"),
+        };
         let width = |in_words: bool| -> i32 {
             marks
                 .iter()
@@ -106,7 +110,10 @@ impl<D: DrawTarget<Color = Rgb888>> Painter<'_, D> {
                 .sum()
         };
         let room = right - left;
+        // Whose it is matters more than marks in words.
         let (text, in_words) = [
+            (with_patient.as_str(), true),
+            (with_patient.as_str(), false),
             (case.as_str(), true),
             (case.as_str(), false),
             (row.time.as_str(), false),

@@ -124,7 +124,7 @@ pub struct ResultView<'a> {
     pub case_id: String,
     /// When the result came, where that is not now: "14:32", or with the day; else empty.
     pub case_time: String,
-    /// View, age, modality: "PA · 54 y · DX".
+    /// Patient, as far as the privacy level lets that in, view, age, modality: "H. M. · …042 · PA · 54 y · DX".
     pub case_details: String,
     /// Which case this is of how many, while somebody leafs through them.
     pub position: Option<[usize; 2]>,
@@ -249,6 +249,8 @@ pub struct CaseRow {
     pub short: String,
     /// Its number.
     pub case_id: String,
+    /// Whose it is, as far as the privacy level lets that in: "H. M. · …042"; else empty.
+    pub patient: String,
     /// When: "14:32", or with the day where that is another.
     pub time: String,
     /// What people did with it.

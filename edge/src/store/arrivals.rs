@@ -11,18 +11,17 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use hardware::slots::storage::free_bytes;
+use imaging::decode::{self, Limits};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
 
 use super::audit::{self, Event};
 use super::folders::{Folders, failed, sync_folder};
+use super::grouping::Group;
 use super::queue::{self, FAULTS_TO_GIVE_UP, INTERRUPTIONS_TO_GIVE_UP};
 use super::{Store, StoreError, durability, millis};
 use crate::intake::arrival::{AcceptError, Accepted, Acceptor, Arrival, Origin, Room};
 use crate::intake::facts::Facts;
-
-/// Modalities whose images are slices: their cases are series.
-const SLICED: [&str; 4] = ["CT", "MR", "PT", "NM"];
 
 /// How long another sender may take to make the same image durable.
 const OTHER_SENDER: Duration = Duration::from_secs(20);
@@ -48,6 +47,17 @@ struct Candidate<'a> {
     /// Name of its file in `images/`.
     file: String,
     bytes: u64,
+    /// Number of the case whose image has the same UID and another content.
+    namesake: Option<String>,
+}
+
+impl Candidate<'_> {
+    /// Takes its content as its key, as an image without a UID does.
+    fn rename(&mut self, namesake: Present) {
+        self.key = content_key(&self.digest);
+        self.file = Folders::image_name(&self.key, &self.digest);
+        self.namesake = Some(namesake.number);
+    }
 }
 
 /// A row that is there already.
@@ -56,6 +66,9 @@ struct Present {
     digest: Vec<u8>,
     state: String,
     number: String,
+    grouping: String,
+    /// Name of its file in `images/`, while it is there.
+    file: Option<String>,
     durable: bool,
     /// Whether it was given up because its file was gone.
     is_lost: bool,
@@ -84,11 +97,13 @@ impl Store {
         arrival: &Arrival,
         has_room: impl Fn() -> Result<(), AcceptError>,
     ) -> Result<Taken, AcceptError> {
-        let candidate = self.candidate(arrival)?;
+        let mut candidate = self.candidate(arrival)?;
         let begin = Instant::now();
         loop {
             let present = find(&self.reading(), &candidate.key).map_err(refused)?;
-            match present.filter(|present| !present.is_lost) {
+            match present.filter(|present| !present.is_lost || self.is_another(&candidate, present)) {
+                // A device that gives a UID twice must not cost anybody a result: this one is known by its content.
+                Some(present) if self.is_another(&candidate, &present) => candidate.rename(present),
                 None => {
                     has_room()?;
                     if let Some(taken) = self.place(&candidate)? {
@@ -101,6 +116,17 @@ impl Store {
                 Some(_) => return Err(AcceptError::Failed("another sender brings it, without an end".into())),
             }
         }
+    }
+
+    /// Whether an image with the same key is another one: of another patient or study, or with other pixels. The same one
+    /// may come in another transfer syntax.
+    fn is_another(&self, candidate: &Candidate<'_>, present: &Present) -> bool {
+        if present.digest == candidate.digest {
+            return false;
+        }
+        let group = Group::of(&candidate.facts, &candidate.key);
+        let file = present.file.as_ref().map(|file| self.folders.images().join(file));
+        !group.may_be(&present.grouping) || file.is_some_and(|file| !shows_the_same(&file, &candidate.arrival.path))
     }
 
     /// Gives a new image its place and its row, and makes both durable while its examination begins. `None` if another
@@ -186,7 +212,7 @@ impl Store {
             .sop_instance_uid
             .clone()
             .or_else(|| announced.cloned())
-            .unwrap_or_else(|| format!("sha256:{}", bundle::container::hexadecimal(&digest)));
+            .unwrap_or_else(|| content_key(&digest));
         let file = Folders::image_name(&key, &digest);
         Ok(Candidate {
             arrival,
@@ -195,25 +221,15 @@ impl Store {
             digest,
             file,
             bytes,
+            namesake: None,
         })
     }
 
     /// The image is there already: its file is of no use.
     fn repeated(&self, candidate: &Candidate<'_>, present: &Present) -> Result<Taken, AcceptError> {
-        let same = present.digest == candidate.digest;
-        let event = if same {
-            Event::ImageRepeated
-        } else {
-            Event::ImageDiffers
-        };
-        if !same {
-            tracing::warn!(
-                case = present.number,
-                "an image came again with another content; the first one stands"
-            );
-        }
         let detail = json!({ "image": candidate.key, "from": candidate.arrival.origin.to_string() });
-        self.note(candidate.arrival.received.time, event, &present.number, &detail)
+        let time = candidate.arrival.received.time;
+        self.note(time, Event::ImageRepeated, &present.number, &detail)
             .map_err(refused)?;
         Folders::remove(&candidate.arrival.path).map_err(refused)?;
         Ok(Taken {
@@ -257,13 +273,29 @@ impl Store {
         ])?;
         let image = transaction.last_insert_rowid();
         note_received(transaction, candidate, &number)?;
+        if let Some(namesake) = &candidate.namesake {
+            tracing::warn!(
+                case = number,
+                other = namesake,
+                "an image has the UID of another one and another content; both are kept and examined: look at how the device \
+                 that sent it makes its UIDs"
+            );
+            let detail = json!({ "image": candidate.key, "case_of_the_other": namesake });
+            audit::append(
+                transaction,
+                arrival.received.time,
+                Event::ImageDiffers,
+                &number,
+                &detail,
+            )?;
+        }
         Ok(image)
     }
 
     /// The case that an image belongs to, made if it is the first one; its row and its number.
     fn case_of(&self, transaction: &Transaction<'_>, candidate: &Candidate<'_>) -> Result<(i64, String), StoreError> {
         let Candidate { facts, arrival, .. } = candidate;
-        let (kind, grouping) = grouping(facts, &candidate.key);
+        let group = Group::of(facts, &candidate.key);
         let person = self.config.privacy.person(
             facts.patient_name.as_deref(),
             facts.patient_id.as_deref(),
@@ -273,18 +305,20 @@ impl Store {
         // A later image completes what the first one did not say.
         let sql = "UPDATE cases SET received = ?2, settled = NULL, patient_name = coalesce(patient_name, ?3), \
                    patient_id = coalesce(patient_id, ?4), accession = coalesce(accession, ?5), sex = coalesce(sex, ?6), \
-                   body_part = coalesce(body_part, ?7) WHERE grouping = ?1 RETURNING id, number";
+                   body_part = coalesce(body_part, ?7), grouping = ?8 WHERE id = ?1 RETURNING id, number";
+        let known = group.find(transaction)?;
         let known = transaction
             .prepare_cached(sql)?
             .query_row(
                 params![
-                    grouping,
+                    known.as_ref().map(|(id, _)| id),
                     received,
                     person.name,
                     person.id,
                     person.accession,
                     facts.sex,
-                    facts.body_part
+                    facts.body_part,
+                    known.as_ref().map(|(_, grouping)| group.completed(grouping)),
                 ],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
@@ -297,8 +331,8 @@ impl Store {
                    sex, modality, body_part, study_uid, series_uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         transaction.prepare_cached(sql)?.execute(params![
             number,
-            grouping,
-            kind,
+            group.name(),
+            group.kind,
             received,
             received,
             received,
@@ -370,17 +404,22 @@ impl Acceptor for Store {
     }
 }
 
-/// What kind of case an image belongs to, and which.
-fn grouping(facts: &Facts, key: &str) -> (&'static str, String) {
-    let is_slice = facts
-        .modality
-        .as_deref()
-        .is_some_and(|modality| SLICED.contains(&modality));
-    match (&facts.series_uid, &facts.study_uid) {
-        (Some(series), _) if is_slice => ("series", format!("series:{series}")),
-        (_, Some(study)) if !is_slice => ("study", format!("study:{study}")),
-        _ => ("single", format!("file:{key}")),
-    }
+/// Whether two files have the same pixels.
+fn shows_the_same(one: &Path, other: &Path) -> bool {
+    let open = |path| decode::decode_path(path, &Limits::default());
+    let (Ok(one), Ok(other)) = (open(one), open(other)) else {
+        return false;
+    };
+    let same = |frame| match (one.frame(frame), other.frame(frame)) {
+        (Ok(one), Ok(other)) => one.pixels == other.pixels,
+        _ => false,
+    };
+    one.frame_count() == other.frame_count() && (0..one.frame_count()).all(same)
+}
+
+/// The key of an image by its content.
+fn content_key(digest: &[u8; 32]) -> String {
+    format!("sha256:{}", bundle::container::hexadecimal(digest))
 }
 
 /// An image whose file was lost came again: it waits once more, with the file that came. Gives its number.
@@ -423,7 +462,7 @@ fn note_received(transaction: &Transaction<'_>, candidate: &Candidate<'_>, numbe
 
 fn find(connection: &Connection, key: &str) -> Result<Option<Present>, StoreError> {
     let sql = format!(
-        "SELECT images.id, digest, state, number, durable, state = 'failed' AND \
+        "SELECT images.id, digest, state, number, grouping, file, durable, state = 'failed' AND \
          interruptions < {INTERRUPTIONS_TO_GIVE_UP} AND faults < {FAULTS_TO_GIVE_UP} \
          FROM images JOIN cases ON cases.id = case_id WHERE key = ?"
     );
@@ -433,8 +472,10 @@ fn find(connection: &Connection, key: &str) -> Result<Option<Present>, StoreErro
             digest: row.get(1)?,
             state: row.get(2)?,
             number: row.get(3)?,
-            durable: row.get(4)?,
-            is_lost: row.get(5)?,
+            grouping: row.get(4)?,
+            file: row.get(5)?,
+            durable: row.get(6)?,
+            is_lost: row.get(7)?,
         })
     });
     Ok(found.optional()?)

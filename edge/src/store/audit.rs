@@ -43,7 +43,7 @@ pub enum Event {
     ImageReceived,
     /// An image that was there already came once more.
     ImageRepeated,
-    /// An image of a known key came with another content, which was not taken.
+    /// An image came with the UID of another one and another content: both are kept.
     ImageDiffers,
     /// An image got its result.
     Result,

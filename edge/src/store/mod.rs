@@ -30,6 +30,7 @@ pub mod durability;
 pub mod export;
 pub mod filing;
 pub mod folders;
+mod grouping;
 pub mod images;
 pub mod models;
 pub mod outbox;

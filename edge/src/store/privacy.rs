@@ -26,6 +26,19 @@ pub struct Person {
     pub accession: Option<String>,
 }
 
+impl Person {
+    /// Name and identifier, as far as they are known: "H. M. · …042". Empty for nobody.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let parts: Vec<&str> = [&self.name, &self.id]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        parts.join(" · ")
+    }
+}
+
 /// Characters at the end of an identifier that initials are kept with; of a shorter one than twice that, none.
 const ID_CHARACTERS: usize = 3;
 

@@ -63,6 +63,9 @@ pub fn edges(words: &Words) -> Edges {
     }
 }
 
+/// As the default privacy level lets them in; one image names nobody.
+const PATIENTS: [&str; 5] = ["A. M. · …042", "J. P. D. · …118", "F. O. · …907", "", "R. S. · …265"];
+
 fn row(words: &Words, index: usize) -> CaseRow {
     let labels = &words.labels;
     let (seen, agreed, disagreed) = (
@@ -132,6 +135,7 @@ fn row(words: &Words, index: usize) -> CaseRow {
         headline,
         short,
         case_id: format!("{:04}", 412 - index),
+        patient: PATIENTS[index % PATIENTS.len()].to_owned(),
         time: format!("14:{:02}", 31 - 3 * (index % 10)),
         marks: CaseMarks {
             outbox: Some(outbox),
@@ -293,7 +297,7 @@ pub fn series<'a>(scene: &'a scenes::Scene, slices: &'a [GreyImage], words: &'st
         of: 128,
     });
     view.reasons.insert(0, (words.results.top_slices)("84, 85, 83, 88, 41"));
-    view.case_details = format!("{} · CT", (words.common.years)(61));
+    view.case_details = format!("{} · {} · CT", PATIENTS[1], (words.common.years)(61));
     view.edges = Edges {
         model: "chest-ct 0.9.2".to_owned(),
         ..edges(words)

@@ -43,7 +43,7 @@ fn a_repeated_push_is_recognised_before_and_after_the_result() {
 }
 
 #[test]
-fn the_same_uid_with_another_content_does_not_replace_the_first() {
+fn the_same_uid_with_another_content_is_another_image() {
     let shelf = Shelf::new();
     let first = radiograph("1.1", "1");
     let image = shelf.take(&first.bytes());
@@ -51,18 +51,40 @@ fn the_same_uid_with_another_content_does_not_replace_the_first() {
         pixels: 9,
         ..first.clone()
     };
-    let again = shelf.try_take(&other.bytes()).unwrap();
-    assert_eq!((again.image, again.accepted), (image, Accepted::Known));
-    let file = shelf.store.image(image).unwrap().unwrap().file.unwrap();
-    assert_eq!(fs::read(file).unwrap(), first.bytes());
-    assert_eq!(shelf.files("images").len(), 1);
-    let noted: i64 = shelf
-        .tool()
-        .query_row("SELECT count(*) FROM audit WHERE event = 'image-differs'", [], |row| {
-            row.get(0)
-        })
-        .unwrap();
-    assert_eq!(noted, 1);
+    let taken = shelf.try_take(&other.bytes()).unwrap();
+    assert_eq!(taken.accepted, Accepted::New);
+    assert_ne!(taken.image, image);
+    for (image, said) in [(image, &first), (taken.image, &other)] {
+        let file = shelf.store.image(image).unwrap().unwrap().file.unwrap();
+        assert_eq!(fs::read(file).unwrap(), said.bytes());
+        assert!(shelf.judge(image, CLEAR));
+    }
+    // Both are recognised from then on.
+    for said in [&first, &other] {
+        assert_eq!(shelf.try_take(&said.bytes()).unwrap().accepted, Accepted::Known);
+    }
+    assert_eq!(shelf.files("images").len(), 2);
+    assert_eq!(differing(&shelf), 1);
+}
+
+#[test]
+fn images_of_two_patients_are_two_cases_whatever_their_study_says() {
+    let shelf = Shelf::new();
+    let of = |uid: &str, id: &'static str| Said {
+        id,
+        name: if id.is_empty() { "" } else { "Meier^Anna" },
+        ..radiograph(uid, "1")
+    };
+    let case = |said: &Said| {
+        let image = shelf.take(&said.bytes());
+        shelf.store.case_of_image(image).unwrap().unwrap().id
+    };
+    let [nobody, anna] = [case(&of("1", "")), case(&of("2", "A-1"))];
+    assert_eq!(nobody, anna, "an image that names nobody belongs to its study");
+    let berta = case(&of("3", "B-2"));
+    assert_ne!(berta, anna);
+    assert_eq!(case(&of("4", " a-1 ")), anna);
+    assert_eq!(case(&of("5", "B-2")), berta);
 }
 
 #[test]
@@ -76,13 +98,12 @@ fn the_sender_is_no_part_of_an_image() {
     other[version + 12] = 7;
     assert_ne!(bytes, other);
     shelf.try_take(&other).unwrap();
-    let differing: i64 = shelf
-        .tool()
-        .query_row("SELECT count(*) FROM audit WHERE event = 'image-differs'", [], |row| {
-            row.get(0)
-        })
-        .unwrap();
-    assert_eq!(differing, 0);
+    assert_eq!(differing(&shelf), 0);
+}
+
+fn differing(shelf: &Shelf) -> i64 {
+    let sql = "SELECT count(*) FROM audit WHERE event = 'image-differs'";
+    shelf.tool().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use imaging::decode::{self, Limits};
 
 use crate::examination::Examination;
 use crate::finding::ImageSource;
-use crate::presentation::cases::{Lack, without_result_view};
+use crate::presentation::cases::{Lack, of_patient, without_result_view};
 use crate::presentation::{no_model_view, result_view};
 use crate::screens::{Page, ResultView, SeriesView, SliceView};
 use crate::store::cases::{CaseKind, CaseRecord, STRIP, Summary};
@@ -172,6 +172,14 @@ impl OpenCase {
     /// The case as a screen shows it; edges, marks and position are left to be filled in.
     #[must_use]
     pub fn view(&self, words: &'static Words) -> ResultView<'_> {
+        let view = self.view_of_content(words);
+        ResultView {
+            case_details: of_patient(&self.record, &view.case_details),
+            ..view
+        }
+    }
+
+    fn view_of_content(&self, words: &'static Words) -> ResultView<'_> {
         match &self.content {
             Content::Found {
                 examination,
