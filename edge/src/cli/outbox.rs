@@ -12,9 +12,9 @@ use serde_json::json;
 use super::cases::{SiteArgs, local, print, print_json};
 use super::run::NOT_BEFORE;
 use crate::daemon::config::ApplianceConfig;
-use crate::exit::Exit;
-use crate::store::Store;
+use crate::exit::{Exit, Failure};
 use crate::store::outbox::{self, Entry, EntryState};
+use crate::store::{Store, StoreError};
 
 /// Verbs of `outbox`.
 #[derive(Debug, Subcommand)]
@@ -66,7 +66,8 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
     match command {
         OutboxCommand::List(args) => list(args),
         OutboxCommand::Retry(args) => {
-            let retried = store(&args.site)?.retry(args.object.as_deref())?;
+            let retried = store(&args.site)?.retry(args.object.as_deref());
+            let retried = retried.map_err(|error| not_open(error, args.object.as_deref()))?;
             if args.site.json {
                 print_json(&json!({ "retried": retried }))?;
             } else {
@@ -76,7 +77,8 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
         }
         OutboxCommand::Drop(args) => {
             let now = appliance_time(&args.site.config()?);
-            store(&args.site)?.drop_object(&args.object, &args.reason, now)?;
+            let dropped = store(&args.site)?.drop_object(&args.object, &args.reason, now);
+            dropped.map_err(|error| not_open(error, Some(&args.object)))?;
             if args.site.json {
                 print_json(&json!({ "dropped": args.object }))?;
             } else {
@@ -84,6 +86,19 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
             }
             Ok(Exit::Done)
         }
+    }
+}
+
+/// Names the object that cannot be retried or given up.
+fn not_open(error: StoreError, object: Option<&str>) -> anyhow::Error {
+    match (error, object) {
+        (StoreError::Gone { .. }, Some(object)) => {
+            let message = format!(
+                "nothing that is still to be sent is called {object}; list it with `scanside-edge outbox list`"
+            );
+            Failure::new(Exit::Usage, message).into()
+        }
+        (error, _) => error.into(),
     }
 }
 
