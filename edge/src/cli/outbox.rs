@@ -13,6 +13,8 @@ use super::cases::{SiteArgs, local, print, print_json};
 use super::run::NOT_BEFORE;
 use crate::daemon::config::ApplianceConfig;
 use crate::exit::{Exit, Failure};
+use crate::outbox::config::OutboxConfig;
+use crate::outbox::sender;
 use crate::store::outbox::{self, Entry, EntryState};
 use crate::store::{Store, StoreError};
 
@@ -23,6 +25,8 @@ pub enum OutboxCommand {
     List(ListArgs),
     /// Try again at once what waits or was refused
     Retry(RetryArgs),
+    /// Ask the archive whether it is there and knows this appliance (C-ECHO)
+    Echo(EchoArgs),
     /// Give an object up, so that it is not sent and its case may be deleted in its time
     Drop(DropArgs),
 }
@@ -46,6 +50,13 @@ pub struct RetryArgs {
     site: SiteArgs,
 }
 
+/// Arguments of `outbox echo`.
+#[derive(Debug, Args)]
+pub struct EchoArgs {
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
 /// Arguments of `outbox drop`.
 #[derive(Debug, Args)]
 pub struct DropArgs {
@@ -61,7 +72,7 @@ pub struct DropArgs {
 /// Carries the verb out.
 ///
 /// # Errors
-/// Config, database, an object that is not there.
+/// Config, database, an object that is not there, an archive that does not answer.
 pub fn run(command: &OutboxCommand) -> Result<Exit> {
     match command {
         OutboxCommand::List(args) => list(args),
@@ -75,6 +86,7 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
             }
             Ok(Exit::Done)
         }
+        OutboxCommand::Echo(args) => echo(args),
         OutboxCommand::Drop(args) => {
             let now = appliance_time(&args.site.config()?);
             let dropped = store(&args.site)?.drop_object(&args.object, &args.reason, now);
@@ -86,6 +98,34 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
             }
             Ok(Exit::Done)
         }
+    }
+}
+
+/// C-ECHO with what the service would send with; an archive that does not answer is exit code 5.
+fn echo(args: &EchoArgs) -> Result<Exit> {
+    let config = args.site.config()?;
+    let Some(archive) = config.outbox.as_ref().and_then(OutboxConfig::archive) else {
+        let message = "[appliance.outbox.archive] is missing in the config, so there is no archive to ask; \
+                       give it address and ae_title";
+        return Err(Failure::new(Exit::Usage, message).into());
+    };
+    let problem = sender::echo(&archive).err().map(|error| error.to_string());
+    if args.site.json {
+        print_json(&json!({
+            "archive": archive.called_ae,
+            "address": archive.address,
+            "calling": archive.calling_ae,
+            "answers": problem.is_none(),
+            "problem": problem,
+        }))?;
+        return Ok(if problem.is_none() { Exit::Done } else { Exit::Device });
+    }
+    match problem {
+        None => {
+            print(&format!("{archive} answers {} (C-ECHO)", archive.calling_ae))?;
+            Ok(Exit::Done)
+        }
+        Some(problem) => Err(Failure::new(Exit::Device, problem).into()),
     }
 }
 
