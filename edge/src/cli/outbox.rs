@@ -1,17 +1,10 @@
 //! `outbox`: what is to leave the appliance, also while it serves.
 
-use std::sync::Arc;
-
 use anyhow::Result;
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use hardware::clock::Clock;
-use hardware::slots::Folder;
 use serde_json::json;
 
-use super::cases::{SiteArgs, local, print, print_json};
-use super::run::NOT_BEFORE;
-use crate::daemon::config::ApplianceConfig;
+use super::cases::{SiteArgs, appliance_time, local, print, print_json};
 use crate::exit::{Exit, Failure};
 use crate::outbox::config::OutboxConfig;
 use crate::outbox::sender;
@@ -139,14 +132,6 @@ fn not_open(error: StoreError, object: Option<&str>) -> anyhow::Error {
             Failure::new(Exit::Usage, message).into()
         }
         (error, _) => error.into(),
-    }
-}
-
-/// The time by the appliance's clock, which an engineer may have set apart from the system's.
-fn appliance_time(config: &ApplianceConfig) -> DateTime<Utc> {
-    match Folder::open_to_read(config.monotonic()) {
-        Ok(folder) => DateTime::UNIX_EPOCH + Clock::open(Arc::new(folder), NOT_BEFORE).now(),
-        Err(_) => Utc::now().max(DateTime::UNIX_EPOCH + NOT_BEFORE),
     }
 }
 
