@@ -43,7 +43,8 @@ pub struct Cli {
 enum Verb {
     /// Assess images and show the results
     Triage(Box<triage::TriageArgs>),
-    /// Serve: images from a folder, results on the display, new models over the serial line
+    /// Serve: images from scanners (DICOM), a watched folder and removable media; results on the display, in the case store
+    /// and at the archive; new models over the serial line
     Run(run::RunArgs),
     /// Check this appliance: library, provider, golden cases, latency, displays
     Doctor(Box<doctor::DoctorArgs>),
@@ -52,7 +53,7 @@ enum Verb {
     /// Look at cases and take them out
     #[command(subcommand)]
     Cases(cases::CasesCommand),
-    /// Look at what is to leave the appliance
+    /// Look at what is to leave the appliance, try it again, give it up, ask the archive
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     /// Check the trail of what happened
@@ -226,4 +227,27 @@ fn library_panicked() -> LibraryError {
 /// An error of a model is the bundle's or the appliance's, not an image's.
 fn model_failed(error: ModelError) -> anyhow::Error {
     anyhow::Error::new(error).context("the model cannot assess images")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_names_what_the_service_serves() {
+        Cli::command().debug_assert();
+        let command = Cli::command();
+        let about = |verb: &str| {
+            let verb = command.find_subcommand(verb).expect("a verb");
+            verb.get_about().expect("its help").to_string()
+        };
+        for intake in ["DICOM", "folder", "media"] {
+            assert!(about("run").contains(intake), "{intake}");
+        }
+        for verb in ["try it again", "give it up", "ask the archive"] {
+            assert!(about("outbox").contains(verb), "{verb}");
+        }
+    }
 }
