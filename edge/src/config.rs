@@ -83,7 +83,7 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let config: Self = toml::from_str(text).map_err(|error| refused(text, &error))?;
         match config.threads {
             Some(threads) if threads > MAX_THREADS => {
                 return Err(format!("threads is {threads}; use 0 (one a core) to {MAX_THREADS}"));
@@ -94,6 +94,29 @@ impl Config {
             appliance.check().map_err(|reason| format!("appliance.{reason}"))?;
         }
         Ok(config)
+    }
+}
+
+/// A number that is too large for every key but a security counter.
+const TOO_LARGE: &str = "4294967295";
+
+/// Why a text is no config. A number that its key's type cannot hold, such as a negative one, is refused as one that is too
+/// large: with the key and what is allowed.
+fn refused(text: &str, error: &toml::de::Error) -> String {
+    let number = error.span().filter(|span| {
+        let found = text.get(span.clone());
+        found.is_some_and(|found| found != TOO_LARGE && found.replace('_', "").parse::<f64>().is_ok())
+    });
+    let Some(span) = number else {
+        return error.to_string();
+    };
+    let (found, line) = (&text[span.clone()], text[..span.start].lines().count());
+    let mut probe = text.to_owned();
+    probe.replace_range(span.clone(), TOO_LARGE);
+    match Config::parse(&probe) {
+        Err(reason) if reason.contains(TOO_LARGE) => format!("line {line}: {}", reason.replace(TOO_LARGE, found)),
+        Err(_) => error.to_string(),
+        Ok(_) => format!("{}; give 0 to {TOO_LARGE}", error.to_string().trim_end()),
     }
 }
 
@@ -171,6 +194,87 @@ mod tests {
         }
     }
 
+    /// Keys with a number, and what they may be.
+    const NUMBERS: [(&str, &str); 21] = [
+        ("store]\nkeep_days", "store.keep_days is -1; give 1 to 36500"),
+        ("store]\nmax_megabytes", "store.max_megabytes is -1; give 64 to"),
+        ("store]\nreserve_megabytes", "store.reserve_megabytes is -1; give 1 to"),
+        ("store]\nqueue", "store.queue is -1; give 1 to 100000"),
+        (
+            "store]\nseries_quiet_seconds",
+            "store.series_quiet_seconds is -1; give 1 to 3600",
+        ),
+        ("store]\nseries_slices", "store.series_slices is -1; give 1 to 100"),
+        ("update]\ntrial_inferences", "update.trial_inferences is -1; give 1 to"),
+        ("serial]\nport = \"/dev/x\"\nbaud", "serial.baud is -1; give 1200 to"),
+        (
+            "intake]\nfolder = \"/in\"\nquiet_seconds",
+            "intake.quiet_seconds is -1; give 0 to 3600",
+        ),
+        (
+            "controls]\nkind = \"terminal\"\nbounce_ms",
+            "controls.bounce_ms is -1; give 0 to 200",
+        ),
+        (
+            "controls]\nkind = \"terminal\"\nlong_press_ms",
+            "controls.long_press_ms is -1; give 300 to",
+        ),
+        (
+            "controls]\nkind = \"terminal\"\nreturn_seconds",
+            "controls.return_seconds is -1; give 5 to",
+        ),
+        (
+            "controls]\nkind = \"terminal\"\nrest_seconds",
+            "controls.rest_seconds is -1; give 5 to",
+        ),
+        (
+            "outbox]\njson = \"/out\"\nretry_first_seconds",
+            "outbox.retry_first_seconds is -1; give 1 to",
+        ),
+        (
+            "outbox]\njson = \"/out\"\nretry_longest_seconds",
+            "outbox.retry_longest_seconds is -1; give",
+        ),
+        (
+            "dicom]\naddress = \"127.0.0.1:104\"\ncalling = [\"A\"]\nassociations",
+            "dicom.associations is -1; give 1 to",
+        ),
+        (
+            "dicom]\naddress = \"127.0.0.1:104\"\ncalling = [\"A\"]\npdu_bytes",
+            "dicom.pdu_bytes is -1; give 4096",
+        ),
+        (
+            "dicom]\naddress = \"127.0.0.1:104\"\ncalling = [\"A\"]\nobject_mib",
+            "dicom.object_mib is -1; give 1 to",
+        ),
+        (
+            "outbox.archive]\naddress = \"a:104\"\nae_title = \"A\"\nconnect_seconds",
+            "archive.connect_seconds is -1; give 1",
+        ),
+        (
+            "outbox.archive]\naddress = \"a:104\"\nae_title = \"A\"\nanswer_seconds",
+            "archive.answer_seconds is -1; give 1",
+        ),
+        (
+            "display]\nkind = \"png\"\npath = \"/x\"\nheight = 480\nwidth",
+            "display is -1 x 480; sides are 160 to 4096",
+        ),
+    ];
+
+    #[test]
+    fn a_number_below_zero_is_refused_with_key_line_and_range() {
+        for (section, allowed) in NUMBERS {
+            let text = format!("[appliance]\nstate = \"/s\"\n[appliance.{section} = -1\n");
+            let line = text.lines().count();
+            let refusal = Config::parse(&text).unwrap_err();
+            assert!(refusal.contains(allowed), "{section}: {refusal}");
+            assert!(
+                refusal.starts_with(&format!("line {line}: appliance.")),
+                "{section}: {refusal}"
+            );
+        }
+    }
+
     #[test]
     fn a_refusal_names_file_key_and_what_is_allowed() {
         let folder = tempfile::tempdir().unwrap();
@@ -191,6 +295,18 @@ mod tests {
         let message = refusal("providers = [\"gpu\"]");
         assert!(message.contains("gpu") && message.contains("cuda"), "{message}");
         assert!(refusal("threads = 1000").contains("threads is 1000; use 0"));
+        let message = refusal("threads = -1");
+        assert!(
+            message.contains("line 1: threads is -1; use 0 (one a core) to 256"),
+            "{message}"
+        );
+        let message = refusal("lowest_security_counter = -1");
+        assert!(
+            message.contains("lowest_security_counter") && message.contains("give 0 to 4294967295"),
+            "{message}"
+        );
+        let message = refusal("threads = \"two\"");
+        assert!(message.contains("threads") && message.contains("string"), "{message}");
         let absent = Config::load(&folder.path().join("none.toml")).unwrap_err().to_string();
         assert!(absent.contains("none.toml"), "{absent}");
     }

@@ -25,7 +25,7 @@ pub enum Exit {
     InputRefused = 3,
     /// A signature, a digest or a golden case does not fit.
     Unverified = 4,
-    /// A display or the native library does not work, or the appliance lacks what a bundle needs.
+    /// A display, the native library or the archive does not work, or the appliance lacks what a bundle needs.
     Device = 5,
 }
 

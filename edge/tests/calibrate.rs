@@ -6,7 +6,12 @@ mod service;
 mod support;
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use hardware::clock::Clock;
+use hardware::slots::Folder;
 use inside::{Setup, body};
 use serde_json::Value;
 use service::Site;
@@ -157,6 +162,25 @@ fn another_model_never_runs_with_the_thresholds_of_the_last() {
     assert_eq!(site.wait_for_result()["site_thresholds"]["n"], 120);
     let (code, _, complaint) = calibrate(&site, &["--cases", &cases, "--role", "chest-ct"]);
     assert!(code == 2 && complaint.contains("chest-ct"), "{complaint}");
+}
+
+#[test]
+fn a_calibration_is_dated_by_the_appliances_clock() {
+    let Some(site) = Site::new() else { return };
+    let service = site.with_confirmed_model();
+    site.image("first.png");
+    let cases = labelled(&site, &site.wait_for_result(), 60);
+    assert_eq!(service.stop(), 0);
+    // An engineer set it a month ahead of the machine's.
+    let folder = Arc::new(Folder::open(site.path("state/monotonic")).unwrap());
+    let clock = Clock::open(folder, Duration::ZERO);
+    clock.set(clock.now() + Duration::from_secs(30 * 24 * 3600)).unwrap();
+    let (code, said, complaint) = calibrate(&site, &["--cases", &cases, "--json"]);
+    assert_eq!(code, 0, "{complaint}");
+    let kept: Value = serde_json::from_str(&said).unwrap();
+    let made: DateTime<Utc> = kept["made"].as_str().unwrap().parse().unwrap();
+    let now = DateTime::UNIX_EPOCH + clock.now();
+    assert!((now - made).abs() < TimeDelta::days(1), "{made} is not {now}");
 }
 
 #[test]

@@ -117,6 +117,31 @@ fn an_image_of_a_role_without_a_model_gets_its_result_once_the_role_has_one() {
     assert_eq!(service.stop(), 0);
 }
 
+#[test]
+fn outbox_retry_sends_at_once_what_a_running_service_would_keep_for_an_hour() {
+    let Some((mut site, port, archive)) = networked("ARCHIVE") else {
+        return;
+    };
+    let [often, seldom] = [["1", "2"], ["3600", "3600"]]
+        .map(|[first, longest]| format!("retry_first_seconds = {first}\nretry_longest_seconds = {longest}\n"));
+    assert!(site.extra.contains(&often));
+    site.extra = site.extra.replace(&often, &seldom);
+    let service = site.with_confirmed_model();
+    let image = scanner::write(&site.path("scanner"), [1], SMALL);
+    assert!(push("storescu", &[], port, &image).status.success());
+    site.wait_for_all("a failure of both objects", 2, || {
+        site.count("SELECT count(*) FROM outbox WHERE kind <> 'json' AND attempts = 1")
+    });
+    let archived = site.path("archived");
+    let _archive = storescp(archive, &archived, &[]);
+    let mut retry = program();
+    retry.args(["outbox", "retry", "--config"]).arg(site.path("edge.toml"));
+    let output = retry.output().unwrap();
+    assert!(stdout(&output).contains("to be tried at once"), "{}", stdout(&output));
+    site.wait("both objects", || (files(&archived).len() == 2).then_some(()));
+    assert_eq!(service.stop(), 0);
+}
+
 /// What scanners send: everything that the development data holds.
 struct Load {
     /// The DICOM files, but for those of the series.

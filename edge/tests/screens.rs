@@ -8,6 +8,8 @@ mod appliance;
 mod pictures;
 mod scenes;
 
+use std::collections::BTreeSet;
+
 use embedded_graphics::geometry::{Point, Size};
 use embedded_graphics::prelude::{OriginDimensions, PointsIter};
 use embedded_graphics::primitives::Rectangle;
@@ -259,15 +261,17 @@ const REFERENCE: (u32, u32) = SIZES[2];
 const LARGE: (u32, u32) = SIZES[3];
 
 /// Every screen at the reference size, the smallest and the largest where they differ most, each language somewhere.
-const SHOTS: [Shot; 26] = [
+const SHOTS: [Shot; 28] = [
     shot("idle", REFERENCE, Language::English),
     shot("idle", SMALL, Language::Spanish),
     shot("idle", LARGE, Language::French),
     shot("idle-empty", MEDIUM, Language::English),
+    shot("idle-empty", REFERENCE, Language::English),
     at_night("idle", REFERENCE),
     shot("working", REFERENCE, Language::English),
     shot("working", SMALL, Language::French),
     shot("receiving", MEDIUM, Language::Spanish),
+    shot("receiving", REFERENCE, Language::English),
     shot("cases", REFERENCE, Language::English),
     shot("cases", SMALL, Language::Spanish),
     shot("browsed", REFERENCE, Language::English),
@@ -467,44 +471,69 @@ fn the_list_shows_as_many_cases_as_it_says() {
     }
 }
 
+/// The pictures of the clinic's manual.
+fn pictures_of_the_manual() -> Vec<&'static str> {
+    let manual = include_str!("../../docs/manual.md");
+    let pictures = manual.split("src=\"../edge/tests/screens/").skip(1);
+    pictures.filter_map(|rest| rest.split('"').next()).collect()
+}
+
 /// The clinic's manual shows every screen, and no picture that does not exist.
 #[test]
 fn the_manual_shows_every_screen() {
-    let manual = include_str!("../../docs/manual.md");
-    let pictures: Vec<&str> = manual
-        .split("src=\"../edge/tests/screens/")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    for picture in &pictures {
+    let shown = pictures_of_the_manual();
+    for picture in &shown {
         assert!(pictures::path(picture).is_file(), "{picture} does not exist");
     }
-    let kinds = [
-        "idle",
-        "working",
-        "flagged",
-        "no-finding",
-        "uncertain",
-        "not-readable",
-        "no-model",
-        "series",
-    ];
-    let others = ["browsed", "plain", "cases", "given-up", "idle-night", "fault"];
-    let updates = [
-        "update-starting",
-        "update-no-model",
-        "update-receiving",
-        "update-self-test",
-        "update-confirmed",
-        "update-refused",
-        "update-failed",
-        "update-reverted",
-    ];
-    for name in kinds.into_iter().chain(others).chain(updates) {
+    let folder = pictures::path("").read_dir().expect("the pictures").flatten();
+    let recorded: BTreeSet<String> = folder
+        .filter_map(|entry| screen(&entry.file_name().to_string_lossy()))
+        .collect();
+    assert!(recorded.len() > 20, "{recorded:?}");
+    for name in recorded.iter().map(String::as_str).chain(["idle-night"]) {
         let picture = format!("{name}-800x480.png");
-        assert!(
-            pictures.contains(&picture.as_str()),
-            "{picture} is not in docs/manual.md"
-        );
+        assert!(shown.contains(&picture.as_str()), "{picture} is not in docs/manual.md");
     }
+}
+
+/// The screen that a picture is of, by day: "flagged" of `flagged-night-800x480.png`.
+fn screen(picture: &str) -> Option<String> {
+    let is_size = |part: &str| {
+        part.split_once('x')
+            .is_some_and(|(width, _)| width.parse::<u32>().is_ok())
+    };
+    let parts: Vec<&str> = picture.strip_suffix(".png")?.split('-').collect();
+    let size = parts.iter().position(|part| is_size(part))?;
+    let name = parts[..size].join("-");
+    Some(name.strip_suffix("-night").unwrap_or(&name).to_owned())
+}
+
+/// Two pages of paper: nobody at a scanner reads more.
+#[test]
+fn the_manual_is_short() {
+    let manual = include_str!("../../docs/manual.md");
+    let pictures = pictures_of_the_manual().len();
+    // Without the tags of pictures.
+    let words = manual
+        .split('<')
+        .map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+    let words: usize = words
+        .map(|text| text.split_whitespace().filter(|word| *word != "|").count())
+        .sum();
+    assert!(words < 850, "{words} words");
+    assert!(pictures < 32, "{pictures} pictures");
+}
+
+#[test]
+fn a_slice_has_the_same_probability_in_the_strip_and_in_its_bar() {
+    let stock = Stock::new();
+    stock.with_screen("series", Language::English.words(), |view| {
+        let View::Result(view, _) = view else {
+            panic!("a series is a result")
+        };
+        let strip = view.series.as_ref().expect("a strip");
+        let bar = view.bars.iter().find(|bar| bar.emphasised).expect("a bar");
+        assert_eq!(strip.slices[strip.shown].probability, bar.probability);
+        assert!(strip.slices.iter().all(|slice| slice.probability <= bar.probability));
+    });
 }

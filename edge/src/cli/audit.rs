@@ -1,13 +1,15 @@
 //! `audit`: whether the trail of what happened is what was written.
 
-use anyhow::Result;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use hardware::slots::Folder;
-use std::sync::Arc;
 
 use super::cases::{SiteArgs, print, print_json};
 use crate::exit::Exit;
-use crate::store::audit::{AuditHead, Verified, verify};
+use crate::store::audit::{AuditHead, NoHead, Verified, verify};
 
 /// Verbs of `audit`.
 #[derive(Debug, Subcommand)]
@@ -30,9 +32,11 @@ pub struct VerifyArgs {
 pub fn run(command: &AuditCommand) -> Result<Exit> {
     let AuditCommand::Verify(args) = command;
     // The head first: a running service goes on appending.
-    let head = match Folder::open_to_read(args.site.config()?.monotonic()) {
+    let folder = args.site.config()?.monotonic();
+    let head = match Folder::open_to_read(&folder) {
         Ok(folder) => AuditHead::open(Arc::new(folder)).head().cloned(),
-        Err(_) => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(NoHead::Absent),
+        Err(error) => return Err(error).with_context(|| format!("folder {}", folder.display())),
     };
     let (_, connection) = args.site.database()?;
     let verified = verify(&connection, head)?;
@@ -57,7 +61,7 @@ fn describe(verified: &Verified) -> String {
     } = verified;
     let reach = match head {
         Some(head) => format!("{} were written down apart from it", head.rows),
-        None => "nothing was written down apart from it, so rows cut off at its end would not be seen".to_owned(),
+        None => "nothing that is written down apart from it says where it ends".to_owned(),
     };
     let mut lines = vec![if problems.is_empty() {
         format!("{rows} rows, sound; {reach}")

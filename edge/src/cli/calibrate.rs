@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::io::{BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bundle::cli::answer;
 use bundle::manifest::{Estimate, OperatingPoint};
 use bundle::operating_point::Criterion;
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use clap::Args;
 
+use super::cases::appliance_time;
 use crate::calibration::{CalibrationFolder, LabelledCases, SiteCalibration, derive};
 use crate::config::Config;
 use crate::daemon::config::ApplianceConfig;
@@ -68,7 +69,10 @@ pub fn run(args: &CalibrateArgs) -> Result<Exit> {
     match (&args.cases, args.undo) {
         (_, true) => undo(args, &folder, &served),
         (None, false) => show(args, &folder, &served),
-        (Some(cases), false) => calibrate(args, cases, &folder, &served),
+        (Some(cases), false) => {
+            let made = appliance_time(&appliance).to_rfc3339_opts(SecondsFormat::Secs, true);
+            calibrate(args, cases, &folder, &served, made)
+        }
     }
 }
 
@@ -91,7 +95,13 @@ fn served(args: &CalibrateArgs, appliance: &ApplianceConfig) -> Result<Served> {
     Err(Failure::new(Exit::Usage, message).into())
 }
 
-fn calibrate(args: &CalibrateArgs, path: &PathBuf, folder: &CalibrationFolder, served: &Served) -> Result<Exit> {
+fn calibrate(
+    args: &CalibrateArgs,
+    path: &Path,
+    folder: &CalibrationFolder,
+    served: &Served,
+    made: String,
+) -> Result<Exit> {
     let name = || format!("cases {}", path.display());
     let file = File::open(path).with_context(name)?;
     let Served { identity, manifest } = served;
@@ -99,7 +109,6 @@ fn calibrate(args: &CalibrateArgs, path: &PathBuf, folder: &CalibrationFolder, s
     let cases = LabelledCases::read(BufReader::new(file), manifest, &identity.digest).map_err(|e| refused(&e))?;
     let asked = args.sensitivity.map(Criterion::Sensitivity);
     let criterion = asked.or(args.specificity.map(Criterion::Specificity));
-    let made = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
     let calibration = derive(manifest, identity, &cases, criterion, made).map_err(|e| refused(&e))?;
     print(args, &calibration, served)?;
     if args.dry_run {

@@ -3,16 +3,21 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use bundle::cli::answer;
 use chrono::{DateTime, Local, Utc};
 use clap::{Args, Subcommand};
+use hardware::clock::Clock;
+use hardware::slots::Folder;
 use rusqlite::Connection;
 use serde::Serialize;
 
 use super::output::write_output;
+use super::run::NOT_BEFORE;
 use crate::config::Config;
+use crate::daemon::config::ApplianceConfig;
 use crate::decision::DecisionKind;
 use crate::exit::{Exit, Failure};
 use crate::store::cases::{self, CaseDetails, CaseKind, CaseRecord, ImageCounts};
@@ -85,7 +90,7 @@ impl SiteArgs {
     }
 
     /// The config file.
-    pub(super) fn config(&self) -> Result<crate::daemon::config::ApplianceConfig> {
+    pub(super) fn config(&self) -> Result<ApplianceConfig> {
         Ok(Config::load_appliance(&self.config)?.1)
     }
 
@@ -101,6 +106,14 @@ impl SiteArgs {
             )
         })?;
         Ok((folders, connection))
+    }
+}
+
+/// The time by the appliance's clock, which an engineer may have set apart from the system's.
+pub(super) fn appliance_time(config: &ApplianceConfig) -> DateTime<Utc> {
+    match Folder::open_to_read(config.monotonic()) {
+        Ok(folder) => DateTime::UNIX_EPOCH + Clock::open(Arc::new(folder), NOT_BEFORE).now(),
+        Err(_) => Utc::now().max(DateTime::UNIX_EPOCH + NOT_BEFORE),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 /// Verbs of `config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check a config file: every key, every value, and the files that it names
+    /// Check a config file: every key, every value, the trusted keys, and whether its folders are there
     Check(CheckArgs),
 }
 

@@ -1,35 +1,38 @@
-//! `doctor`: whether this appliance does what the bundle's maker measured.
+//! `doctor`: whether this appliance works. Of a bundle: whether it does here what its maker measured. Of an appliance, by its
+//! config: that of the models that serve, and everything around them.
 
-use std::fmt::Write as _;
+mod appliance;
+mod check;
+mod devices;
+mod model;
+mod network;
+mod serving;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bundle::cli::answer;
-use bundle::manifest::HardwareRequirement;
 use clap::Args;
-use hardware::display::{Display, FramebufferDisplay};
-use ndarray::Array4;
-use onnx::runtime::ProviderUse;
-use onnx::runtime::provider::saturates_u8s8;
+use hardware::thermal;
 use serde::Serialize;
 
-use super::{Loaded, ModelArgs, model_failed};
-use crate::appliance::{Appliance, mebibytes};
-use crate::exit::Exit;
-use crate::golden::{self, GoldenResult};
-use crate::inference::{Model, ModelIdentity};
-
-/// Inferences before the clock runs, and those that are timed.
-const WARM_UP_RUNS: usize = 3;
-const TIMED_RUNS: usize = 15;
+use self::check::Check;
+use self::model::Report;
+use super::RuntimeArgs;
+use crate::config::Config;
+use crate::daemon::config::ApplianceConfig;
+use crate::exit::{Exit, Failure};
+use crate::outbox::config::OutboxConfig;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// The model to check: a signed bundle [default: those that serve on the appliance of --config, and the appliance too]
+    #[arg(long, value_name = "FILE.scanside")]
+    bundle: Option<PathBuf>,
     #[command(flatten)]
-    model: ModelArgs,
+    runtime: RuntimeArgs,
     /// Framebuffer to check, such as /dev/fb0
     #[arg(long, value_name = "DEVICE")]
     framebuffer: Option<PathBuf>,
@@ -38,297 +41,97 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-/// What was found.
+/// What was found on an appliance.
 #[derive(Debug, Serialize)]
-struct Report {
-    model: ModelIdentity,
-    precision: String,
-    hardware: HardwareReport,
-    onnxruntime: LibraryReport,
-    providers: ProviderReport,
-    golden: Vec<GoldenResult>,
-    latency_ms: Latency,
-    displays: Vec<DisplayReport>,
-    notes: Vec<String>,
+struct SiteReport {
+    config: PathBuf,
+    checks: Vec<Check>,
+    models: Vec<Report>,
     healthy: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct HardwareReport {
-    needs: HardwareRequirement,
-    has: Appliance,
-}
-
-#[derive(Debug, Serialize)]
-struct LibraryReport {
-    version: String,
-    path: PathBuf,
-    found_by: String,
-}
-
-#[derive(Debug, Serialize)]
-struct ProviderReport {
-    asked_for: String,
-    /// Nodes that each provider ran in a real inference.
-    ran: Option<ProviderUse>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Latency {
-    threads: usize,
-    runs: usize,
-    min: f64,
-    median: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct DisplayReport {
-    display: String,
-    problem: Option<String>,
 }
 
 /// Carries the verb out.
 ///
 /// # Errors
-/// What keeps the model from running: config, keys, bundle, library.
+/// The config; of a bundle what keeps it from running: keys, bundle, library.
 pub fn run(args: &DoctorArgs) -> Result<Exit> {
-    let mut settings = args.model.settings()?;
-    settings.session.profile_first_run = true;
-    let appliance = settings.appliance();
-    let Loaded {
-        mut model,
-        golden,
-        engine,
-        runtime,
-    } = settings.load(true)?;
-    // The first run is the profiled one.
-    let latency = latency(&mut model, engine.threads)?;
-    let golden = golden::run(&mut model, &golden, |_| ()).map_err(model_failed)?;
-    let displays: Vec<DisplayReport> = args.framebuffer.iter().map(|path| check_framebuffer(path)).collect();
-    let library = runtime.library();
-    let failed = exit(&golden, &displays);
-    let report = Report {
-        model: model.identity().clone(),
-        precision: engine.precision.clone(),
-        hardware: HardwareReport {
-            needs: model.manifest().hardware.clone(),
-            has: appliance,
-        },
-        onnxruntime: LibraryReport {
-            version: library.version.clone(),
-            path: library.path.clone(),
-            found_by: library.source.to_string(),
-        },
-        notes: notes(&model, &engine.provider),
-        providers: ProviderReport {
-            asked_for: engine.provider,
-            ran: model.provider_use().cloned(),
-        },
-        golden,
-        latency_ms: latency,
-        displays,
-        healthy: failed == Exit::Done,
-    };
-    let text = if args.json {
-        serde_json::to_string_pretty(&report)?
-    } else {
-        describe(&report)
-    };
-    writeln!(answer(), "{text}").context("cannot write to standard output")?;
-    Ok(failed)
-}
-
-/// Latency of the network with its heatmaps on an input of zeros: INT8 takes the same time for every image.
-fn latency(model: &mut Model, threads: usize) -> Result<Latency> {
-    let spec = &model.manifest().preprocess;
-    let [height, width] = spec.size.map(|side| side as usize);
-    let tensor = Array4::zeros((1, usize::from(spec.channels), height, width));
-    let mut times = Vec::with_capacity(TIMED_RUNS);
-    for run in 0..WARM_UP_RUNS + TIMED_RUNS {
-        let start = Instant::now();
-        model.run_tensor(tensor.view()).map_err(model_failed)?;
-        if run >= WARM_UP_RUNS {
-            times.push(start.elapsed().as_secs_f64() * 1e3);
+    match (&args.bundle, &args.runtime.config) {
+        (Some(bundle), _) => of_bundle(args, bundle),
+        (None, Some(config)) => of_appliance(args, config),
+        (None, None) => {
+            let message = "nothing to check; give --config FILE.toml of an appliance, or --bundle FILE.scanside";
+            Err(Failure::new(Exit::Usage, message).into())
         }
     }
-    times.sort_by(f64::total_cmp);
-    Ok(Latency {
-        threads,
-        runs: TIMED_RUNS,
-        min: times[0],
-        median: times[TIMED_RUNS / 2],
-    })
 }
 
-fn check_framebuffer(path: &Path) -> DisplayReport {
-    match FramebufferDisplay::open(path) {
-        Ok(display) => DisplayReport {
-            display: display.describe(),
-            problem: None,
-        },
-        Err(error) => DisplayReport {
-            display: path.display().to_string(),
-            problem: Some(error.to_string()),
-        },
-    }
+fn of_bundle(args: &DoctorArgs, bundle: &Path) -> Result<Exit> {
+    let displays = args.framebuffer.iter().map(|path| devices::framebuffer(path)).collect();
+    let (report, exit) = model::examine(args.runtime.settings(bundle)?, displays)?;
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report)?,
+        false => model::describe(&report),
+    };
+    tell(&text)?;
+    Ok(exit)
 }
 
-fn exit(golden: &[GoldenResult], displays: &[DisplayReport]) -> Exit {
-    let unverified = golden.iter().any(|case| !case.passed);
-    let broken = displays.iter().any(|display| display.problem.is_some());
-    match (broken, unverified) {
-        (true, _) => Exit::Device,
-        (false, true) => Exit::Unverified,
-        (false, false) => Exit::Done,
+fn of_appliance(args: &DoctorArgs, path: &Path) -> Result<Exit> {
+    let (_, config) = Config::load_appliance(path)?;
+    let mut checks = around(&config);
+    checks.extend(args.framebuffer.iter().map(|path| devices::framebuffer_check(path)));
+    let mut models = Vec::new();
+    for (check, report) in serving::examine(&args.runtime, &config) {
+        checks.push(check);
+        models.extend(report);
     }
+    let exit = checks.iter().map(Check::exit).max().unwrap_or(Exit::Done);
+    let report = SiteReport {
+        config: path.to_path_buf(),
+        checks,
+        models,
+        healthy: exit == Exit::Done,
+    };
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report)?,
+        false => describe(&report),
+    };
+    tell(&text)?;
+    Ok(exit)
 }
 
-fn notes(model: &Model, asked_for: &str) -> Vec<String> {
-    let mut notes = Vec::new();
-    let manifest = model.manifest();
-    if saturates_u8s8() && manifest.model.precision.contains("u8s8") {
-        notes.push(
-            "this processor has no VNNI: 8-bit products saturate, so that probabilities differ a little from other \
-             machines' and INT8 is slower; golden cases allow for it"
-                .to_owned(),
-        );
-    }
-    if manifest.golden.is_empty() {
-        notes.push("the bundle has no golden cases: nothing shows that the model computes the same here".to_owned());
-    }
-    let ran = model.provider_use().and_then(ProviderUse::main);
-    let names = [
-        ("cpu", "CPU"),
-        ("cuda", "CUDA"),
-        ("tensorrt", "Tensorrt"),
-        ("openvino", "OpenVINO"),
+/// Everything but the models. What the config leaves out is not looked at.
+fn around(config: &ApplianceConfig) -> Vec<Check> {
+    let mut checks = vec![
+        appliance::store(config),
+        appliance::space(config),
+        appliance::clock(config),
+        appliance::heat(Path::new(thermal::SYSFS)),
+        devices::display(&config.display.kind),
     ];
-    let wanted = names.iter().find(|(name, _)| *name == asked_for);
-    if let (Some(ran), Some((_, prefix))) = (ran, wanted)
-        && !ran.starts_with(prefix)
-    {
-        notes.push(format!("{asked_for} was asked for but most nodes ran on {ran}"));
-    }
-    notes
+    checks.extend(config.controls.as_ref().map(devices::controls));
+    checks.extend(config.leds.as_ref().map(devices::leds));
+    checks.extend(config.serial.as_ref().map(devices::serial));
+    checks.extend(config.dicom.as_ref().map(network::dicom));
+    let archive = config.outbox.as_ref().and_then(OutboxConfig::archive);
+    checks.extend(archive.as_ref().map(network::archive));
+    checks
 }
 
-fn describe(report: &Report) -> String {
-    let mut text = format!(
-        "model         {} {} ({}, {})\n              bundle {}, signed by key {}\n",
-        report.model.name,
-        report.model.version,
-        report.model.role,
-        report.precision,
-        report.model.digest,
-        report.model.key_id
-    );
-    let library = &report.onnxruntime;
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "onnx runtime  {} at {} ({})",
-        library.version,
-        library.path.display(),
-        library.found_by
-    );
-    let _ = writeln!(text, "hardware      {}", hardware_words(&report.hardware));
-    let _ = writeln!(text, "provider      {}", provider_words(&report.providers));
-    for case in &report.golden {
-        let word = if case.passed { "good" } else { "FAILED" };
-        let novelty = case
-            .novelty_difference
-            .map_or(String::new(), |d| format!(", novelty {d:.4}"));
-        let _ = writeln!(
-            text,
-            "golden case   {word}: {} (differences: probability {:.4}, heatmap {:.4}{novelty})",
-            case.name, case.probability_difference, case.heatmap_difference
-        );
-    }
-    let latency = report.latency_ms;
-    let _ = writeln!(
-        text,
-        "latency       {:.1} ms in the median of {} inferences, {:.1} ms at best, {}",
-        latency.median,
-        latency.runs,
-        latency.min,
-        threads_words(latency.threads)
-    );
-    for display in &report.displays {
-        let state = display.problem.as_deref().unwrap_or("good");
-        let _ = writeln!(text, "display       {}: {state}", display.display);
-    }
-    if report.displays.is_empty() {
-        let _ = writeln!(text, "display       none checked; give --framebuffer DEVICE");
-    }
-    for note in &report.notes {
-        let _ = writeln!(text, "note          {note}");
-    }
-    text += &verdict(report);
-    text
-}
-
-fn threads_words(threads: usize) -> String {
-    match threads {
-        0 => "a thread a core".to_owned(),
-        1 => "1 thread".to_owned(),
-        threads => format!("{threads} threads"),
-    }
-}
-
-/// The last line: what the report amounts to, and what to do.
-fn verdict(report: &Report) -> String {
-    let differ = report.golden.iter().filter(|case| !case.passed).count();
-    let mut wrong = Vec::new();
-    if differ > 0 {
-        wrong.push(format!(
-            "{differ} of {} golden cases differ too much from what the bundle's maker computed, so do not use this \
-             model on this appliance",
-            report.golden.len()
-        ));
-    }
-    if report.displays.iter().any(|display| display.problem.is_some()) {
-        wrong.push("a display does not work".to_owned());
-    }
-    if wrong.is_empty() {
-        "healthy".to_owned()
-    } else {
-        format!("NOT healthy: {}", wrong.join("; "))
-    }
-}
-
-/// "x86_64, 7900 MiB free, cpu; the bundle asks for 300 MiB, x86_64 or aarch64, cpu".
-fn hardware_words(HardwareReport { needs, has }: &HardwareReport) -> String {
-    let free = has.memory_bytes.map_or("memory not known".to_owned(), |bytes| {
-        format!("{} MiB free", mebibytes(bytes))
+fn describe(report: &SiteReport) -> String {
+    let mut lines: Vec<String> = report.checks.iter().map(Check::line).collect();
+    lines.extend(report.models.iter().map(model::describe_model));
+    let wrong = report.checks.iter().filter(|check| check.exit() != Exit::Done).count();
+    lines.push(match wrong {
+        0 => "healthy".to_owned(),
+        wrong => format!(
+            "NOT healthy: {wrong} of {} checks found a problem; do what stands there",
+            report.checks.len()
+        ),
     });
-    let mut wanted = Vec::new();
-    if needs.memory_bytes > 0 {
-        wanted.push(format!("{} MiB", mebibytes(needs.memory_bytes)));
-    }
-    for names in [&needs.architectures, &needs.providers] {
-        if !names.is_empty() {
-            wanted.push(names.join(" or "));
-        }
-    }
-    if wanted.is_empty() {
-        wanted.push("nothing in particular".to_owned());
-    }
-    format!(
-        "{}, {free}, {}; the bundle asks for {}",
-        has.architecture,
-        has.provider_names().join(" and "),
-        wanted.join(", ")
-    )
+    lines.join("\n")
 }
 
-fn provider_words(providers: &ProviderReport) -> String {
-    let Some(ran) = &providers.ran else {
-        return format!("{}, which ran is not known", providers.asked_for);
-    };
-    let ran: Vec<String> = ran
-        .nodes
-        .iter()
-        .map(|(name, count)| format!("{count} nodes on {name}"))
-        .collect();
-    format!("{} asked for; ran {}", providers.asked_for, ran.join(", "))
+fn tell(text: &str) -> Result<()> {
+    writeln!(answer(), "{text}").context("cannot write to standard output")
 }

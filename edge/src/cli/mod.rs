@@ -15,7 +15,7 @@ mod triage;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -43,16 +43,17 @@ pub struct Cli {
 enum Verb {
     /// Assess images and show the results
     Triage(Box<triage::TriageArgs>),
-    /// Serve: images from a folder, results on the display, new models over the serial line
+    /// Serve: images from scanners (DICOM), a watched folder and removable media; results on the display, in the case store
+    /// and at the archive; new models over the serial line
     Run(run::RunArgs),
-    /// Check this appliance: library, provider, golden cases, latency, displays
+    /// Check this appliance and the models that serve on it, or one bundle's model: golden cases, latency, library
     Doctor(Box<doctor::DoctorArgs>),
     /// Choose operating points for this scanner, from cases whose truth is known
     Calibrate(calibrate::CalibrateArgs),
     /// Look at cases and take them out
     #[command(subcommand)]
     Cases(cases::CasesCommand),
-    /// Look at what is to leave the appliance
+    /// Look at what is to leave the appliance, try it again, give it up, ask the archive
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     /// Check the trail of what happened
@@ -104,6 +105,13 @@ struct ModelArgs {
     #[arg(long, value_name = "FILE.scanside")]
     bundle: PathBuf,
     #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+/// Whose models are trusted, and what they run on.
+#[derive(Debug, Args)]
+struct RuntimeArgs {
+    #[command(flatten)]
     trust: TrustArgs,
     /// Config file (TOML, see docs/appliance.md) with the folder of trusted keys, the library, threads, providers
     #[arg(long, value_name = "FILE.toml")]
@@ -119,7 +127,7 @@ struct ModelArgs {
     provider: Vec<Provider>,
 }
 
-/// What [`ModelArgs`] and the config amount to.
+/// What [`RuntimeArgs`] and the config amount to, for a bundle.
 struct Settings {
     bundle: PathBuf,
     keys: TrustedKeys,
@@ -140,16 +148,28 @@ impl ModelArgs {
     /// The files that are read.
     fn files(&self) -> Vec<Named> {
         let mut files = vec![Named::new("bundle", &self.bundle)];
-        let folder = self.trust.keys.iter().filter_map(|folder| fs::read_dir(folder).ok());
+        let RuntimeArgs {
+            trust,
+            config,
+            onnxruntime,
+            ..
+        } = &self.runtime;
+        let folder = trust.keys.iter().filter_map(|folder| fs::read_dir(folder).ok());
         let in_folder = folder.flatten().flatten().map(|entry| entry.path());
-        let keys = self.trust.key.iter().cloned().chain(in_folder);
+        let keys = trust.key.iter().cloned().chain(in_folder);
         files.extend(keys.map(|path| Named::new("public key", path)));
-        files.extend(self.config.iter().map(|path| Named::new("config", path)));
-        files.extend(self.onnxruntime.iter().map(|path| Named::new("library", path)));
+        files.extend(config.iter().map(|path| Named::new("config", path)));
+        files.extend(onnxruntime.iter().map(|path| Named::new("library", path)));
         files
     }
 
     fn settings(&self) -> Result<Settings> {
+        self.runtime.settings(&self.bundle)
+    }
+}
+
+impl RuntimeArgs {
+    fn settings(&self, bundle: &Path) -> Result<Settings> {
         let config = match &self.config {
             Some(path) => Config::load(path)?,
             None => Config::default(),
@@ -167,7 +187,7 @@ impl ModelArgs {
             session.providers = providers;
         }
         Ok(Settings {
-            bundle: self.bundle.clone(),
+            bundle: bundle.to_path_buf(),
             keys: self.trust.trusted(config.trusted_keys.as_deref())?,
             policy: Policy {
                 lowest_security_counter: config.lowest_security_counter,
@@ -226,4 +246,27 @@ fn library_panicked() -> LibraryError {
 /// An error of a model is the bundle's or the appliance's, not an image's.
 fn model_failed(error: ModelError) -> anyhow::Error {
     anyhow::Error::new(error).context("the model cannot assess images")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_names_what_the_service_serves() {
+        Cli::command().debug_assert();
+        let command = Cli::command();
+        let about = |verb: &str| {
+            let verb = command.find_subcommand(verb).expect("a verb");
+            verb.get_about().expect("its help").to_string()
+        };
+        for intake in ["DICOM", "folder", "media"] {
+            assert!(about("run").contains(intake), "{intake}");
+        }
+        for verb in ["try it again", "give it up", "ask the archive"] {
+            assert!(about("outbox").contains(verb), "{verb}");
+        }
+    }
 }

@@ -1,20 +1,15 @@
 //! `outbox`: what is to leave the appliance, also while it serves.
 
-use std::sync::Arc;
-
 use anyhow::Result;
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use hardware::clock::Clock;
-use hardware::slots::Folder;
 use serde_json::json;
 
-use super::cases::{SiteArgs, local, print, print_json};
-use super::run::NOT_BEFORE;
-use crate::daemon::config::ApplianceConfig;
-use crate::exit::Exit;
-use crate::store::Store;
+use super::cases::{SiteArgs, appliance_time, local, print, print_json};
+use crate::exit::{Exit, Failure};
+use crate::outbox::config::OutboxConfig;
+use crate::outbox::sender;
 use crate::store::outbox::{self, Entry, EntryState};
+use crate::store::{Store, StoreError};
 
 /// Verbs of `outbox`.
 #[derive(Debug, Subcommand)]
@@ -23,6 +18,8 @@ pub enum OutboxCommand {
     List(ListArgs),
     /// Try again at once what waits or was refused
     Retry(RetryArgs),
+    /// Ask the archive whether it is there and knows this appliance (C-ECHO)
+    Echo(EchoArgs),
     /// Give an object up, so that it is not sent and its case may be deleted in its time
     Drop(DropArgs),
 }
@@ -46,6 +43,13 @@ pub struct RetryArgs {
     site: SiteArgs,
 }
 
+/// Arguments of `outbox echo`.
+#[derive(Debug, Args)]
+pub struct EchoArgs {
+    #[command(flatten)]
+    site: SiteArgs,
+}
+
 /// Arguments of `outbox drop`.
 #[derive(Debug, Args)]
 pub struct DropArgs {
@@ -61,12 +65,13 @@ pub struct DropArgs {
 /// Carries the verb out.
 ///
 /// # Errors
-/// Config, database, an object that is not there.
+/// Config, database, an object that is not there, an archive that does not answer.
 pub fn run(command: &OutboxCommand) -> Result<Exit> {
     match command {
         OutboxCommand::List(args) => list(args),
         OutboxCommand::Retry(args) => {
-            let retried = store(&args.site)?.retry(args.object.as_deref())?;
+            let retried = store(&args.site)?.retry(args.object.as_deref());
+            let retried = retried.map_err(|error| not_open(error, args.object.as_deref()))?;
             if args.site.json {
                 print_json(&json!({ "retried": retried }))?;
             } else {
@@ -74,9 +79,11 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
             }
             Ok(Exit::Done)
         }
+        OutboxCommand::Echo(args) => echo(args),
         OutboxCommand::Drop(args) => {
             let now = appliance_time(&args.site.config()?);
-            store(&args.site)?.drop_object(&args.object, &args.reason, now)?;
+            let dropped = store(&args.site)?.drop_object(&args.object, &args.reason, now);
+            dropped.map_err(|error| not_open(error, Some(&args.object)))?;
             if args.site.json {
                 print_json(&json!({ "dropped": args.object }))?;
             } else {
@@ -87,11 +94,44 @@ pub fn run(command: &OutboxCommand) -> Result<Exit> {
     }
 }
 
-/// The time by the appliance's clock, which an engineer may have set apart from the system's.
-fn appliance_time(config: &ApplianceConfig) -> DateTime<Utc> {
-    match Folder::open_to_read(config.monotonic()) {
-        Ok(folder) => DateTime::UNIX_EPOCH + Clock::open(Arc::new(folder), NOT_BEFORE).now(),
-        Err(_) => Utc::now().max(DateTime::UNIX_EPOCH + NOT_BEFORE),
+/// C-ECHO with what the service would send with; an archive that does not answer is exit code 5.
+fn echo(args: &EchoArgs) -> Result<Exit> {
+    let config = args.site.config()?;
+    let Some(archive) = config.outbox.as_ref().and_then(OutboxConfig::archive) else {
+        let message = "[appliance.outbox.archive] is missing in the config, so there is no archive to ask; \
+                       give it address and ae_title";
+        return Err(Failure::new(Exit::Usage, message).into());
+    };
+    let problem = sender::echo(&archive).err().map(|error| error.to_string());
+    if args.site.json {
+        print_json(&json!({
+            "archive": archive.called_ae,
+            "address": archive.address,
+            "calling": archive.calling_ae,
+            "answers": problem.is_none(),
+            "problem": problem,
+        }))?;
+        return Ok(if problem.is_none() { Exit::Done } else { Exit::Device });
+    }
+    match problem {
+        None => {
+            print(&format!("{archive} answers {} (C-ECHO)", archive.calling_ae))?;
+            Ok(Exit::Done)
+        }
+        Some(problem) => Err(Failure::new(Exit::Device, problem).into()),
+    }
+}
+
+/// Names the object that cannot be retried or given up.
+fn not_open(error: StoreError, object: Option<&str>) -> anyhow::Error {
+    match (error, object) {
+        (StoreError::Gone { .. }, Some(object)) => {
+            let message = format!(
+                "nothing that is still to be sent is called {object}; list it with `scanside-edge outbox list`"
+            );
+            Failure::new(Exit::Usage, message).into()
+        }
+        (error, _) => error.into(),
     }
 }
 

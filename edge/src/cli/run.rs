@@ -43,7 +43,7 @@ pub(super) const NOT_BEFORE: Duration = Duration::from_secs(1_767_225_600);
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Config file (TOML)
+    /// Config file (TOML, see docs/appliance.md) with the section [appliance]
     #[arg(long, value_name = "FILE.toml")]
     config: PathBuf,
     #[command(flatten)]

@@ -46,7 +46,27 @@ impl TryFrom<String> for TimeOfDay {
     }
 }
 
+impl std::fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
+    }
+}
+
 impl NightHours {
+    /// Hours that begin when they end would never come.
+    ///
+    /// # Errors
+    /// A sentence for the person who wrote the file, without its key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.from != self.until {
+            return Ok(());
+        }
+        Err(format!(
+            "is from {} until {}, which is no time at all; give two different times of 00:00 to 23:59, or leave it out",
+            self.from, self.until
+        ))
+    }
+
     fn contain(&self, now: TimeOfDay) -> bool {
         if self.from <= self.until {
             (self.from..self.until).contains(&now)

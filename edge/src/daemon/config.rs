@@ -1,21 +1,23 @@
 //! What `run` takes from the config file.
 
+mod display;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use embedded_graphics::geometry::Size;
 use hardware::slots::is_role_name;
 use serde::Deserialize;
 
+pub use display::{DisplayConfig, DisplayKind};
+
 use super::places;
-use crate::controls::{ControlsConfig, LedsConfig, NightHours};
+use crate::controls::{ControlsConfig, LedsConfig};
 use crate::intake::dicom_scp::config::DicomConfig;
 use crate::intake::folder::Finished;
-use crate::intake::media::MediaConfig;
+use crate::intake::media::{MediaConfig, is_pattern_at_its_end};
 use crate::outbox::config::OutboxConfig;
 use crate::store::config::StoreConfig;
 use crate::store::folders::Folders;
-use crate::text::words::Language;
 
 /// The sections of the config that only `run` looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -65,100 +67,6 @@ pub struct SerialConfig {
     pub hardware_flow_control: bool,
 }
 
-/// Where results are shown, and how.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "DisplayTable")]
-pub struct DisplayConfig {
-    /// Where.
-    pub kind: DisplayKind,
-    /// What the screens speak.
-    pub language: Language,
-    /// When the screens are dimmed; absent: only by the button.
-    pub night: Option<NightHours>,
-}
-
-/// Where results are shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum DisplayKind {
-    /// Nowhere.
-    #[default]
-    None,
-    /// A Linux framebuffer.
-    Framebuffer {
-        /// The device.
-        device: PathBuf,
-    },
-    /// A PNG file that is replaced with each change.
-    Png {
-        /// The file.
-        path: PathBuf,
-        /// Width in pixels, 160 to 4096.
-        width: u32,
-        /// Height in pixels, 160 to 4096.
-        height: u32,
-    },
-}
-
-impl std::fmt::Display for DisplayKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Framebuffer { device } => write!(f, "framebuffer {}", device.display()),
-            Self::Png { path, width, height } => write!(f, "PNG file {}, {width} x {height}", path.display()),
-        }
-    }
-}
-
-/// The section as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DisplayTable {
-    kind: KindName,
-    device: Option<PathBuf>,
-    path: Option<PathBuf>,
-    width: Option<u32>,
-    height: Option<u32>,
-    #[serde(default)]
-    language: Language,
-    night: Option<NightHours>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum KindName {
-    None,
-    Framebuffer,
-    Png,
-}
-
-impl TryFrom<DisplayTable> for DisplayConfig {
-    type Error = String;
-
-    fn try_from(table: DisplayTable) -> Result<Self, String> {
-        let DisplayTable {
-            kind,
-            device,
-            path,
-            width,
-            height,
-            ..
-        } = table;
-        let kind = match (kind, device, path, width, height) {
-            (KindName::None, None, None, None, None) => DisplayKind::None,
-            (KindName::Framebuffer, Some(device), None, None, None) => DisplayKind::Framebuffer { device },
-            (KindName::Png, None, Some(path), Some(width), Some(height)) => DisplayKind::Png { path, width, height },
-            (KindName::None, ..) => return Err("kind \"none\" takes no device and no path".to_owned()),
-            (KindName::Framebuffer, ..) => return Err("kind \"framebuffer\" takes device alone".to_owned()),
-            (KindName::Png, ..) => return Err("kind \"png\" takes path, width and height".to_owned()),
-        };
-        Ok(Self {
-            kind,
-            language: table.language,
-            night: table.night,
-        })
-    }
-}
-
 /// The watched folder.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,7 +112,7 @@ impl IntakeConfig {
                 QUIET.end()
             ));
         }
-        check_absolute("intake.folder", &self.folder)
+        check_absolute("intake.folder", &self.folder, "/var/lib/scanside/inbox")
     }
 
     /// The quiet time.
@@ -214,19 +122,37 @@ impl IntakeConfig {
     }
 }
 
-impl DisplayConfig {
-    /// Whether results are shown nowhere.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        self.kind == DisplayKind::None
+impl SerialConfig {
+    fn check(&self) -> Result<(), String> {
+        if !BAUD.contains(&self.baud) {
+            return Err(format!(
+                "serial.baud is {}; give {} to {}",
+                self.baud,
+                BAUD.start(),
+                BAUD.end()
+            ));
+        }
+        let path = Path::new(self.port.strip_prefix("pty:").unwrap_or(&self.port));
+        if path.is_absolute() && is_pattern_at_its_end(path) {
+            return Ok(());
+        }
+        Err(format!(
+            "serial.port is \"{}\"; give the absolute path of a device such as /dev/ttyGS0, whose last part may hold * and ?, \
+             or pty:/tmp/line for a desk",
+            self.port
+        ))
     }
+}
 
-    /// The size that is configured; a framebuffer knows its own.
-    #[must_use]
-    pub fn size(&self) -> Option<Size> {
-        match self.kind {
-            DisplayKind::Png { width, height, .. } => Some(Size::new(width, height)),
-            DisplayKind::None | DisplayKind::Framebuffer { .. } => None,
+impl UpdateConfig {
+    fn check(&self) -> Result<(), String> {
+        match self.trial_inferences {
+            Some(results) if !TRIAL.contains(&results) => Err(format!(
+                "update.trial_inferences is {results}; give {} to {}, or leave it out for an engineer to confirm",
+                TRIAL.start(),
+                TRIAL.end()
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -307,13 +233,8 @@ impl ApplianceConfig {
             return Err(format!("roles has {} entries; give 1 to {MAX_ROLES}", self.roles.len()));
         }
         self.check_roles()?;
-        if let Some(serial) = self.serial.as_ref().filter(|serial| !BAUD.contains(&serial.baud)) {
-            return Err(format!(
-                "serial.baud is {}; give {} to {}",
-                serial.baud,
-                BAUD.start(),
-                BAUD.end()
-            ));
+        if let Some(serial) = &self.serial {
+            serial.check()?;
         }
         if let Some(outbox) = &self.outbox {
             outbox.check().map_err(|reason| format!("outbox.{reason}"))?;
@@ -334,16 +255,9 @@ impl ApplianceConfig {
             media.check()?;
         }
         self.store.check()?;
-        match self.display.size() {
-            Some(size) if ![size.width, size.height].iter().all(|side| SIDES.contains(side)) => Err(format!(
-                "display is {} x {}; sides are {} to {} pixels",
-                size.width,
-                size.height,
-                SIDES.start(),
-                SIDES.end()
-            )),
-            _ => check_absolute("state", &self.state),
-        }?;
+        self.display.check()?;
+        self.update.check()?;
+        check_absolute("state", &self.state, "/var/lib/scanside")?;
         places::check(self)
     }
 
@@ -366,15 +280,15 @@ impl ApplianceConfig {
 const MAX_ROLES: usize = 8;
 const BAUD: std::ops::RangeInclusive<u32> = 1_200..=12_000_000;
 const QUIET: std::ops::RangeInclusive<u32> = 0..=3_600;
-const SIDES: std::ops::RangeInclusive<u32> = 160..=4096;
+const TRIAL: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 
 /// A service's working folder is nobody's intention.
-fn check_absolute(key: &str, path: &Path) -> Result<(), String> {
+fn check_absolute(key: &str, path: &Path, such_as: &str) -> Result<(), String> {
     if path.is_absolute() {
         return Ok(());
     }
     Err(format!(
-        "{key} is {}; give an absolute path such as /var/lib/scanside",
+        "{key} is \"{}\"; give an absolute path such as {such_as}",
         path.display()
     ))
 }
@@ -382,6 +296,7 @@ fn check_absolute(key: &str, path: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::words::Language;
 
     fn parse(text: &str) -> Result<ApplianceConfig, String> {
         let config: ApplianceConfig = toml::from_str(text).map_err(|e| e.to_string())?;
@@ -417,7 +332,7 @@ mod tests {
         let refusal = |text: &str| parse(text).unwrap_err();
         assert!(refusal("state = \"here\"").contains("absolute"));
         assert!(refusal("state = \"/s\"\n[store]\nqueue = 0").contains("store.queue is 0; give 1 to"));
-        assert!(refusal("state = \"/s\"\n[intake]\nfolder = \"in\"").contains("intake.folder is in"));
+        assert!(refusal("state = \"/s\"\n[intake]\nfolder = \"in\"").contains("intake.folder is \"in\""));
         let quiet = "state = \"/s\"\n[intake]\nfolder = \"/in\"\nquiet_seconds = 4000";
         assert!(refusal(quiet).contains("0 to 3600"));
         assert!(refusal("state = \"/s\"\n[media]\nmounts = \"usb\"").contains("media.mounts"));
@@ -426,6 +341,18 @@ mod tests {
         assert!(refusal("state = \"/s\"\nroles = [\"ct\", \"ct\"]").contains("'ct' twice"));
         assert!(refusal("state = \"/s\"\n[intake]\nfolder = \"/s\"").contains("keeps for itself"));
         assert!(refusal("state = \"/s\"\n[serial]\nport = \"x\"\nbaud = 1").contains("1200 to"));
+        for port in ["", "ttyS0", "/dev/*/ttyS0", "pty:line"] {
+            let line = format!("state = \"/s\"\n[serial]\nport = \"{port}\"");
+            assert!(refusal(&line).contains("serial.port is"), "{port}");
+        }
+        let trial = "state = \"/s\"\n[update]\ntrial_inferences = 0";
+        assert!(refusal(trial).contains("update.trial_inferences is 0; give 1 to 1000000"));
+        let mounts = "state = \"/s\"\n[media]\nmounts = \"/media/*/*\"";
+        assert!(refusal(mounts).contains("media.mounts is \"/media/*/*\""));
+        let device = "state = \"/s\"\n[display]\nkind = \"framebuffer\"\ndevice = \"fb0\"";
+        assert!(refusal(device).contains("display.device is \"fb0\"; give an absolute path such as /dev/fb0"));
+        let path = "state = \"/s\"\n[display]\nkind = \"png\"\npath = \"x\"\nwidth = 800\nheight = 480";
+        assert!(refusal(path).contains("display.path is \"x\""));
         let picture = "state = \"/s\"\n[display]\nkind = \"png\"\npath = \"/x\"\nwidth = 1\nheight = 480";
         assert!(refusal(picture).contains("160 to 4096"));
         assert!(refusal("state = \"/s\"\n[display]\nkind = \"vga\"").contains("framebuffer"));
@@ -433,6 +360,12 @@ mod tests {
         assert!(refusal("state = \"/s\"\n[display]\nkind = \"none\"\nlanguage = \"de\"").contains("`es`"));
         let night = "state = \"/s\"\n[display]\nkind = \"none\"\nnight = { from = \"25:00\", until = \"06:00\" }";
         assert!(refusal(night).contains("00:00 to 23:59"));
+        let night = night.replace("25:00", "06:00");
+        let same = refusal(&night);
+        assert!(
+            same.contains("display.night is from 06:00 until 06:00") && same.contains("00:00 to 23:59"),
+            "{same}"
+        );
         assert!(refusal("state = \"/s\"\n[controls]\nkind = \"evdev\"").contains("controls.device"));
         assert!(refusal("state = \"/s\"\n[leds]\nkind = \"sysfs\"").contains("green, amber or red"));
     }

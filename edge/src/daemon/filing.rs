@@ -350,6 +350,16 @@ impl Filing {
     }
 }
 
+/// Writes down where the trail ends if nothing says so yet: from a service's first row on `audit verify` misses a head that
+/// is gone.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn begin_head(store: &Store, head: &Mutex<AuditHead>) -> Result<(), StoreError> {
+    let is_there = head.lock().unwrap_or_else(PoisonError::into_inner).head().is_ok();
+    if is_there { Ok(()) } else { keep_head(store, head) }
+}
+
 /// Writes down where the audit trail ends, apart from the database.
 ///
 /// # Errors

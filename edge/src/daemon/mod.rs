@@ -231,6 +231,10 @@ fn serve(
     let head = AuditHead::open(parts.monotonic);
     let store = open_store(config, &shared, kinds, &head)?;
     let head = Arc::new(Mutex::new(head));
+    if let Err(error) = filing::begin_head(&store, &head) {
+        // The filing thread goes on trying, and tells it.
+        tracing::error!("{error}");
+    }
 
     let mut threads = Threads::default();
     if let Some(line) = parts.line {
@@ -303,12 +307,17 @@ fn open_store(
     head: &AuditHead,
 ) -> Result<Arc<Store>, DaemonError> {
     let now = shared.now();
-    let (store, damaged) = Store::open_or_renew(&config.state, config.store.clone(), kinds, now, head.head())?;
+    let (store, damaged) = Store::open_or_renew(&config.state, config.store.clone(), kinds, now, head.head().ok())?;
     if let Some(damaged) = damaged {
         let problem = format!("the database was damaged; it was put aside as {}", damaged.display());
         shared.board().set_fault(Part::Store, problem);
     }
-    let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "clock": format!("{:?}", shared.clock().origin()) });
+    let detail = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "clock": format!("{:?}", shared.clock().origin()),
+        // Rows that were written down apart; without any, the head is begun anew and no longer tells of what went before.
+        "head": head.head().ok().map(|head| head.rows),
+    });
     let noted = store.note(now, Event::ServiceStarted, "service", &detail);
     let found = noted.and_then(|()| store.recover(now)).inspect_err(|error| {
         if error.is_damaged() {

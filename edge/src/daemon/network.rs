@@ -211,6 +211,10 @@ impl Outbox for StoredOutbox {
         Ok(due.into_iter().filter_map(waiting).collect())
     }
 
+    fn retries(&self) -> Result<u64, QueueError> {
+        Ok(self.0.retries()?)
+    }
+
     fn bytes(&self, id: &str) -> Result<Vec<u8>, QueueError> {
         Ok(self.0.object_bytes(id)?)
     }

@@ -1,7 +1,7 @@
 //! The watched folder as an intake: its files are copied into the store, stay where they are until their results are
 //! safe, and then move to `done` or `refused`, where they are kept as long as cases are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -75,8 +75,7 @@ impl FolderIntake {
     fn pass(&mut self, around: &Surroundings) -> Result<(), IntakeError> {
         self.tidy(around)?;
         let waiting = self.watch.waiting(Instant::now())?;
-        self.taken.retain(|path, _| waiting.contains(path));
-        self.unread.retain(&waiting);
+        self.forget_all_but(&waiting);
         for path in waiting {
             if around.is_ending() {
                 break;
@@ -91,6 +90,13 @@ impl FolderIntake {
             }
         }
         Ok(())
+    }
+
+    /// Forgets files that are gone. A folder may hold tens of thousands, and this is done ten times a second.
+    fn forget_all_but(&mut self, waiting: &[PathBuf]) {
+        let there: HashSet<&Path> = waiting.iter().map(PathBuf::as_path).collect();
+        self.taken.retain(|path, _| there.contains(path.as_path()));
+        self.unread.retain(&there);
     }
 
     /// Takes a file in, or finishes it if it is in already and has its result.

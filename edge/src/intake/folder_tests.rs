@@ -54,4 +54,12 @@ fn a_file_that_cannot_be_read_keeps_nobody_from_a_turn() {
     fs::remove_file(inbox.join("MUELLER_HANS.dcm")).unwrap();
     intake.pass(&around).unwrap();
     assert_eq!(intake.unread.problem(), None);
+    assert_eq!(intake.taken.len(), 2);
+    fs::remove_file(inbox.join("second.dcm")).unwrap();
+    intake.pass(&around).unwrap();
+    assert!(
+        intake.taken.keys().all(|path| path.ends_with("third.dcm")),
+        "what is gone is forgotten"
+    );
+    assert_eq!(intake.taken.len(), 1);
 }

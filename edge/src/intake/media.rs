@@ -44,14 +44,21 @@ impl MediaConfig {
     /// # Errors
     /// A sentence for the person who wrote the file.
     pub fn check(&self) -> Result<(), String> {
-        if Path::new(&self.mounts).is_absolute() {
+        let mounts = Path::new(&self.mounts);
+        if mounts.is_absolute() && is_pattern_at_its_end(mounts) {
             return Ok(());
         }
         Err(format!(
-            "media.mounts is '{}'; give an absolute path or pattern such as /media/*",
+            "media.mounts is \"{}\"; give an absolute path whose last part alone may hold * and ?, such as /media/*",
             self.mounts
         ))
     }
+}
+
+/// Whether [`matches`] finds what a path means: it looks for `*` and `?` in the last part alone.
+pub fn is_pattern_at_its_end(path: &Path) -> bool {
+    let folder = path.parent().map(|folder| folder.to_string_lossy().into_owned());
+    folder.is_some_and(|folder| !folder.contains(['*', '?']))
 }
 
 /// Looks at media as they come.

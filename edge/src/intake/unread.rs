@@ -1,7 +1,7 @@
 //! Files of the watched folder that cannot be taken in. They keep nobody else from having a turn, are tried again now and
 //! then, and are named by what their folder says of them: their names may hold patients'.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -76,8 +76,8 @@ impl Unread {
     }
 
     /// Forgets all but those that are still there.
-    pub(super) fn retain(&mut self, there: &[PathBuf]) {
-        self.0.retain(|path, _| there.contains(path));
+    pub(super) fn retain(&mut self, there: &HashSet<&Path>) {
+        self.0.retain(|path, _| there.contains(path.as_path()));
     }
 
     /// What there is to tell, if anything: how many there are, and what one of them fails by.

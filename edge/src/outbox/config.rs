@@ -161,7 +161,7 @@ impl OutboxConfig {
         match &self.archive {
             Some(archive) => archive.check().map_err(|reason| format!("archive.{reason}")),
             None if self.json.is_none() => Err(
-                "has neither archive nor json, so nothing would leave; give one of them, or leave the section out"
+                "archive is missing, and so is json, so nothing would leave; give one of them, or leave the section out"
                     .to_owned(),
             ),
             None => Ok(()),
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_key_and_what_is_allowed() {
         let with = |line: &str| parse(&format!("{line}\n{ARCHIVE}")).unwrap_err();
-        assert!(parse("").unwrap_err().contains("neither archive nor json"));
+        assert!(parse("").unwrap_err().starts_with("archive is missing, and so is json"));
         assert!(with("json = \"out\"").contains("json is out; give an absolute path"));
         assert!(with("ae_title = \"SEVENTEEN LETTERS\"").contains("ae_title"));
         assert!(with("ae_title = \"A\\\\B\"").contains("backslash"));

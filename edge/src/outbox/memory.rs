@@ -1,5 +1,6 @@
 //! A queue in memory: the twin of the store's for tests and trials. A restart loses it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::schedule::is_due;
 pub struct MemoryOutbox {
     /// In the order in which they were added.
     kept: Mutex<Vec<Kept>>,
+    /// How often another try was asked for.
+    retries: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,9 @@ impl MemoryOutbox {
             }
             waits
         };
-        self.change(id, retry).unwrap_or(false)
+        let retried = self.change(id, retry).unwrap_or(false);
+        self.retries.fetch_add(u64::from(retried), Ordering::SeqCst);
+        retried
     }
 
     /// From now on the bytes of an object cannot be read, as when a disk has lost them.
@@ -100,6 +105,10 @@ impl Outbox for MemoryOutbox {
         }
         due.sort_by_key(|(at, _)| *at);
         Ok(due.into_iter().take(most).map(|(_, waiting)| waiting).collect())
+    }
+
+    fn retries(&self) -> Result<u64, QueueError> {
+        Ok(self.retries.load(Ordering::SeqCst))
     }
 
     fn bytes(&self, id: &str) -> Result<Vec<u8>, QueueError> {

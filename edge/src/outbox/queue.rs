@@ -99,6 +99,12 @@ pub trait Outbox: Send + Sync {
     /// [`QueueError`].
     fn next_due(&self, destination: Destination, now: Duration, most: usize) -> Result<Vec<Waiting>, QueueError>;
 
+    /// A number that changes whenever a person asks for another try at once: then no destination is left alone any longer.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    fn retries(&self) -> Result<u64, QueueError>;
+
     /// The bytes of a waiting object.
     ///
     /// # Errors

@@ -107,6 +107,15 @@ pub struct Head {
     pub hash: String,
 }
 
+/// Why nothing tells where a trail should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoHead {
+    /// Nothing was written down, or it is gone.
+    Absent,
+    /// What was written down cannot be read.
+    Damaged,
+}
+
 /// What a check of the trail found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
@@ -114,7 +123,7 @@ pub struct Verified {
     pub rows: u64,
     /// Hash of the last sound row, hexadecimal.
     pub hash: String,
-    /// What the folder `monotonic` holds; absent if nothing was written down.
+    /// What the folder `monotonic` holds; absent if nothing there can be read.
     pub head: Option<Head>,
     /// Why the trail is not what was written, the first place first; empty if it is.
     pub problems: Vec<String>,
@@ -173,12 +182,15 @@ pub fn head(connection: &Connection) -> Result<Head, StoreError> {
     Ok(Head { rows, hash })
 }
 
-/// Checks every row, and that the trail reaches what was written down.
+/// Checks every row, and that the trail reaches what was written down. A trail of a service that ran has a head: without
+/// one nobody could tell how many rows were cut off.
 ///
 /// # Errors
 /// [`StoreError::Database`] if the table cannot be read at all.
-pub fn verify(connection: &Connection, head: Option<Head>) -> Result<Verified, StoreError> {
+pub fn verify(connection: &Connection, head: Result<Head, NoHead>) -> Result<Verified, StoreError> {
     let mut problems = Vec::new();
+    let missing = head.as_ref().err().copied();
+    let head = head.ok();
     let mut previous = GENESIS.to_vec();
     let mut rows = 0;
     let mut head_hash = None;
@@ -200,6 +212,9 @@ pub fn verify(connection: &Connection, head: Option<Head>) -> Result<Verified, S
     }
     if let Some(head) = &head {
         problems.extend(check_head(head, rows, head_hash.as_deref(), problems.is_empty()));
+    }
+    if let Some(why) = missing {
+        problems.extend(missing_head(connection, why)?);
     }
     problems.extend(missing_triggers(connection)?);
     let hash = hexadecimal(&previous);
@@ -256,6 +271,25 @@ fn check_head(head: &Head, rows: u64, at_head: Option<&str>, sound: bool) -> Opt
     }
 }
 
+/// What it means that there is no head: the service writes it down with its first row.
+fn missing_head(connection: &Connection, why: NoHead) -> Result<Option<String>, StoreError> {
+    const MEANING: &str = "so rows cut off at the end of the trail cannot be seen; unless the medium lost it, somebody \
+                           removed it: compare the rows with what was exported or noted before";
+    let what = match why {
+        NoHead::Damaged => "is damaged",
+        NoHead::Absent => {
+            let sql = "SELECT 1 FROM audit WHERE event = ?";
+            if !connection.prepare(sql)?.exists([Event::ServiceStarted.text()])? {
+                return Ok(None);
+            }
+            "is missing"
+        }
+    };
+    Ok(Some(format!(
+        "the trail's end, which is written down apart from it (audit.0 and audit.1 in monotonic/), {what}, {MEANING}"
+    )))
+}
+
 fn missing_triggers(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit' AND name = ?";
     let mut statement = connection.prepare(sql)?;
@@ -297,7 +331,7 @@ impl Row {
 /// The end of the trail as it is kept apart from the database.
 pub struct AuditHead {
     kept: Kept,
-    head: Option<Head>,
+    head: Result<Head, NoHead>,
 }
 
 impl AuditHead {
@@ -306,16 +340,19 @@ impl AuditHead {
     pub fn open(storage: Arc<dyn Storage>) -> Self {
         let (kept, found) = Kept::open(storage, HEAD);
         let head = match found {
-            Found::Body(body) => serde_json::from_slice(&body).ok(),
-            Found::Nothing | Found::Damaged => None,
+            Found::Body(body) => serde_json::from_slice(&body).map_err(|_| NoHead::Damaged),
+            Found::Nothing => Err(NoHead::Absent),
+            Found::Damaged => Err(NoHead::Damaged),
         };
         Self { kept, head }
     }
 
     /// What was written down last.
-    #[must_use]
-    pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
+    ///
+    /// # Errors
+    /// [`NoHead`] if there is nothing that can be read.
+    pub fn head(&self) -> Result<&Head, NoHead> {
+        self.head.as_ref().map_err(|why| *why)
     }
 
     /// Writes `head` down, unless it stands there already.
@@ -323,12 +360,12 @@ impl AuditHead {
     /// # Errors
     /// What the storage says.
     pub fn write(&mut self, head: Head) -> io::Result<()> {
-        if self.head.as_ref() == Some(&head) {
+        if self.head.as_ref() == Ok(&head) {
             return Ok(());
         }
         let body = serde_json::to_vec(&head).map_err(io::Error::other)?;
         self.kept.write(&body)?;
-        self.head = Some(head);
+        self.head = Ok(head);
         Ok(())
     }
 }

@@ -45,13 +45,17 @@ pub struct Running {
 
 impl Running {
     pub fn start(outbox: Arc<MemoryOutbox>, archive: Archive) -> Self {
-        let routes = Routes {
-            archive: Some(archive),
-            folder: None,
-        };
         let backoff = Backoff {
             first: Duration::from_millis(100),
             longest: Duration::from_millis(400),
+        };
+        Self::start_with(outbox, archive, backoff)
+    }
+
+    pub fn start_with(outbox: Arc<MemoryOutbox>, archive: Archive, backoff: Backoff) -> Self {
+        let routes = Routes {
+            archive: Some(archive),
+            folder: None,
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (outbox.clone(), stop.clone());

@@ -8,6 +8,7 @@ mod support;
 
 mod archives;
 mod cases;
+mod echo;
 mod objects;
 mod reports;
 mod sending;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use scanside_edge::outbox::memory::MemoryOutbox;
 use scanside_edge::outbox::queue::State;
+use scanside_edge::outbox::schedule::Backoff;
 use scanside_edge::outbox::sender::{self, SendError};
 use scanside_edge::outbox::{Kind, OutgoingObject, Wanted};
 use serde_json::Value;
@@ -140,6 +141,28 @@ fn an_archive_that_is_away_gets_everything_when_it_comes() {
         "{reason}"
     );
     let _server = storescp(port, &store, &[]);
+    running.wait_until_sent();
+    sending.assert_stored(&store);
+}
+
+#[test]
+fn a_person_who_asks_for_another_try_waits_for_no_back_off() {
+    let Some(sending) = Sending::new() else { return };
+    let (port, store) = (free_port(), sending.path("store"));
+    let outbox = sending.queued();
+    let hour = Duration::from_secs(3600);
+    let backoff = Backoff {
+        first: hour,
+        longest: hour,
+    };
+    let running = Running::start_with(outbox.clone(), archive(port, "ARCHIVE"), backoff);
+    let entries = running.wait("a failure of both", |entries| {
+        entries.iter().all(|entry| entry.attempts == 1)
+    });
+    let _server = storescp(port, &store, &[]);
+    for entry in &entries {
+        assert!(outbox.retry(&entry.id, now()));
+    }
     running.wait_until_sent();
     sending.assert_stored(&store);
 }

@@ -272,16 +272,19 @@ pub fn browsed<'a>(scene: &'a scenes::Scene, words: &'static Words) -> ResultVie
 
 /// The result of a series: the heat of a radiograph on its densest slice, the top five below.
 pub fn series<'a>(scene: &'a scenes::Scene, slices: &'a [GreyImage], words: &'static Words) -> ResultView<'a> {
-    let numbers = [(84, 0.91), (85, 0.88), (83, 0.86), (88, 0.71), (41, 0.42)];
-    let top = numbers
-        .iter()
-        .zip(slices)
-        .map(|((number, probability), image)| SliceView {
-            number: *number,
-            probability: *probability,
-            image: Some(image),
-        });
     let mut view = scene.view_in(words.language);
+    // Of the slice that is shown the strip says what the bar says; the others weigh less.
+    let most = view
+        .bars
+        .iter()
+        .find(|bar| bar.emphasised)
+        .map_or(0.0, |bar| bar.probability);
+    let shares = [(84, 1.0), (85, 0.97), (83, 0.94), (88, 0.78), (41, 0.46)];
+    let top = shares.iter().zip(slices).map(|((number, share), image)| SliceView {
+        number: *number,
+        probability: share * most,
+        image: Some(image),
+    });
     view.image = slices.first();
     if let Some(heatmap) = &mut view.heatmap {
         heatmap.field = imaging::preprocess::Rect {

@@ -1,12 +1,15 @@
 //! Whatever is done to the trail behind the store's back is found.
 
+use std::fs;
+use std::process::Output;
 use std::sync::Arc;
 
 use hardware::slots::Folder;
-use scanside_edge::store::audit::{AuditHead, Event, Head, verify};
+use scanside_edge::store::audit::{AuditHead, Event, Head, NoHead, verify};
 use serde_json::json;
 
 use crate::Shelf;
+use crate::support::{code, program, stderr, stdout};
 
 /// A trail of `rows` rows, and its head as it was written down.
 fn trail(rows: usize) -> (Shelf, Head) {
@@ -27,7 +30,7 @@ fn after(damage: &str) -> Vec<String> {
     let (shelf, head) = trail(9);
     let tool = shelf.tool();
     tool.execute_batch(damage).unwrap();
-    verify(&tool, Some(head)).unwrap().problems
+    verify(&tool, Ok(head)).unwrap().problems
 }
 
 /// Lets a tool change what the rules forbid, and puts the rules back.
@@ -42,7 +45,7 @@ fn around_the_rules(change: &str) -> String {
 #[test]
 fn an_untouched_trail_is_sound() {
     let (shelf, head) = trail(9);
-    let found = verify(&shelf.tool(), Some(head.clone())).unwrap();
+    let found = verify(&shelf.tool(), Ok(head.clone())).unwrap();
     assert_eq!((found.rows, found.hash, found.problems), (9, head.hash, vec![]));
     shelf
         .store
@@ -50,7 +53,7 @@ fn an_untouched_trail_is_sound() {
         .unwrap();
     let later = verify(
         &shelf.tool(),
-        Some(Head {
+        Ok(Head {
             rows: 9,
             ..found.head.unwrap()
         }),
@@ -133,7 +136,7 @@ fn a_trail_that_was_written_anew_is_found_by_the_head() {
         let head = shelf.store.audit_head().unwrap();
         (shelf, head)
     };
-    let problems = verify(&shelf.tool(), Some(head)).unwrap().problems;
+    let problems = verify(&shelf.tool(), Ok(head)).unwrap().problems;
     assert_eq!(problems, ["row 9 is not the one that was written down"]);
 }
 
@@ -149,8 +152,72 @@ fn the_head_is_kept_apart_and_read_beside_a_running_service() {
     let (shelf, head) = trail(2);
     let path = shelf.folder.path().join("monotonic");
     let mut kept = AuditHead::open(Arc::new(Folder::open(&path).unwrap()));
-    assert_eq!(kept.head(), None);
+    assert_eq!(kept.head(), Err(NoHead::Absent));
     kept.write(head.clone()).unwrap();
     let reader = Folder::open_to_read(&path).unwrap();
-    assert_eq!(AuditHead::open(Arc::new(reader)).head(), Some(&head));
+    assert_eq!(AuditHead::open(Arc::new(reader)).head(), Ok(&head));
+}
+
+#[test]
+fn a_service_that_ran_has_a_head_and_one_that_is_gone_is_a_problem() {
+    let (shelf, head) = trail(2);
+    let problems = |head| verify(&shelf.tool(), head).unwrap().problems;
+    assert!(problems(Err(NoHead::Absent)).is_empty(), "no service ran yet");
+    let detail = json!({});
+    shelf
+        .store
+        .note(shelf.now, Event::ServiceStarted, "service", &detail)
+        .unwrap();
+    assert!(problems(Ok(head)).is_empty());
+    for (why, word) in [(NoHead::Absent, "is missing"), (NoHead::Damaged, "is damaged")] {
+        let found = problems(Err(why));
+        assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
+        assert!(found[0].contains("cut off"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_verb_verifies_with_the_head_and_says_when_it_is_gone() {
+    let (shelf, _) = trail(2);
+    let detail = json!({});
+    shelf
+        .store
+        .note(shelf.now, Event::ServiceStarted, "service", &detail)
+        .unwrap();
+    let state = shelf.folder.path();
+    let monotonic = state.join("monotonic");
+    let config = state.join("edge.toml");
+    fs::write(&config, format!("[appliance]\nstate = {state:?}\n")).unwrap();
+    let verified = || -> Output {
+        let mut command = program();
+        command
+            .args(["audit", "verify", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap()
+    };
+    let said = verified();
+    assert_eq!(code(&said), 4, "there is no folder: {}{}", stdout(&said), stderr(&said));
+    let folder = Arc::new(Folder::open(&monotonic).unwrap());
+    AuditHead::open(folder)
+        .write(shelf.store.audit_head().unwrap())
+        .unwrap();
+    let said = verified();
+    assert_eq!(code(&said), 0, "{}{}", stdout(&said), stderr(&said));
+    for copy in ["audit.0", "audit.1"] {
+        fs::write(monotonic.join(copy), "no head").unwrap();
+    }
+    let said = verified();
+    assert_eq!(code(&said), 4, "{}", stdout(&said));
+    assert!(stdout(&said).contains("is damaged"), "{}", stdout(&said));
+    for copy in ["audit.0", "audit.1"] {
+        fs::remove_file(monotonic.join(copy)).unwrap();
+    }
+    let said = verified();
+    assert_eq!(code(&said), 4, "{}", stdout(&said));
+    assert!(
+        stdout(&said).contains("NOT sound") && stdout(&said).contains("is missing"),
+        "{}",
+        stdout(&said)
+    );
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use hardware::clock::Clock;
 use hardware::slots::Folder;
 use scanside_edge::outbox::Kind;
-use scanside_edge::store::StoreError;
 use scanside_edge::store::outbox::{EntryState, Made};
+use scanside_edge::store::{Store, StoreError};
 
 use crate::support::{code, program, stderr, stdout};
 use crate::{CLEAR, Shelf, config, radiograph, slice};
@@ -137,8 +137,13 @@ fn a_refused_object_is_parked_until_a_person_retries_it() {
             .len(),
         1
     );
-    assert_eq!(shelf.store.retry(Some("2.9")).unwrap(), 0);
-    assert_eq!(shelf.store.retry(None).unwrap(), 2);
+    let asked = shelf.store.retries().unwrap();
+    assert!(matches!(shelf.store.retry(Some("2.9")), Err(StoreError::Gone { .. })));
+    assert_eq!(shelf.store.retries().unwrap(), asked, "nothing was asked for");
+    // Another program asks, and this one hears of it.
+    let other = Store::open(shelf.folder.path(), config(), Vec::new()).unwrap();
+    assert_eq!(other.retry(None).unwrap(), 2);
+    assert_eq!(shelf.store.retries().unwrap(), asked + 1);
 }
 
 #[test]
@@ -261,6 +266,16 @@ fn an_object_is_given_up_by_the_appliances_clock_and_whoever_does_it_hears_so() 
     };
     assert!(drop("2.1", &[]).contains("2.1 is given up"));
     assert!(drop("2.2", &["--json"]).contains("{\"dropped\":\"2.2\"}"));
+    for verb in [&["retry", "2.9"][..], &["drop", "2.9", "--reason", "none"]] {
+        let output = program().arg("outbox").args(verb).arg("--config").arg(&config).output();
+        let output = output.unwrap();
+        assert_eq!(code(&output), 2, "{verb:?}: {}", stdout(&output));
+        assert!(
+            stderr(&output).contains("is called 2.9"),
+            "{verb:?}: {}",
+            stderr(&output)
+        );
+    }
     let ended = shelf.store.outbox_entries(9).unwrap()[0].ended.unwrap();
     let day = chrono::TimeDelta::days(1);
     let now = chrono::DateTime::UNIX_EPOCH + clock.now();

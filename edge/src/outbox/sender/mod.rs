@@ -147,9 +147,19 @@ pub struct Batch<'a> {
 /// [`SendError`].
 pub fn echo(archive: &Archive) -> Result<(), SendError> {
     let never = AtomicBool::new(false);
-    let mut session = Session::open(archive, &[uids::VERIFICATION], &never)?;
+    let unverified = || {
+        ended(
+            archive,
+            "it does not accept verification (C-ECHO, 1.2.840.10008.1.1); enable it there",
+        )
+    };
+    let session = Session::open(archive, &[uids::VERIFICATION], &never);
+    let mut session = session.map_err(|error| match error {
+        SendError::NothingAccepted { .. } => unverified(),
+        error => error,
+    })?;
     let context = session.context(uids::VERIFICATION).map(|context| context.id);
-    let context = context.ok_or_else(|| session.ended("verification was not accepted"))?;
+    let context = context.ok_or_else(unverified)?;
     session.command(context, message::echo_request(1))?;
     let answer = session.answer(1)?;
     session.release();

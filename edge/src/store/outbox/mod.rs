@@ -28,6 +28,9 @@ pub use entry::{Counts, Entry, EntryState, counts, list};
 /// What lies further ahead was written down while the clock was wrong, and is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+/// Name of the fact that counts how often people asked for another try.
+const RETRIES: &str = "outbox-retries";
+
 /// An object that was made: a whole, synced file in the folder `outbox`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
@@ -191,9 +194,28 @@ impl Store {
     /// Makes what waits or is parked due at once, with no attempts: all of it, or one object. Gives how many.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Gone`] for an object that is not there, or neither waits nor is parked.
     pub fn retry(&self, object: Option<&str>) -> Result<usize, StoreError> {
-        self.change(|transaction| retry(transaction, object))
+        self.change(|transaction| match (retry(transaction, object)?, object) {
+            (0, Some(_)) => Err(gone()),
+            (retried, _) => {
+                count_retry(transaction)?;
+                Ok(retried)
+            }
+        })
+    }
+
+    /// How often [`Store::retry`] was asked for, by any program: a sender that leaves a destination alone for a while tries it
+    /// at once when this number changes.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn retries(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT value FROM facts WHERE name = ?";
+        let reader = self.reading();
+        let mut statement = reader.prepare_cached(sql)?;
+        let value: Option<String> = statement.query_row([RETRIES], |row| row.get(0)).optional()?;
+        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
     }
 
     /// How many entries are in which state.
@@ -327,6 +349,14 @@ fn retry(transaction: &Transaction<'_>, object: Option<&str>) -> Result<usize, S
     let sql = "UPDATE outbox SET state = iif(state = 'owed', 'owed', 'waiting'), attempts = 0, next_try = 0, \
                ended = NULL WHERE state IN ('owed', 'waiting', 'parked') AND (?1 IS NULL OR object = ?1)";
     Ok(transaction.execute(sql, [object])?)
+}
+
+/// The sender is another thread, and often of another program: it hears of a person's wish through the database.
+fn count_retry(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let sql = "INSERT INTO facts (name, value) VALUES (?, '1') \
+               ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1";
+    transaction.execute(sql, [RETRIES])?;
+    Ok(())
 }
 
 fn gone() -> StoreError {
