@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use scanside_edge::intake::arrival::Accepted;
 use scanside_edge::outbox::Kind;
 use scanside_edge::store::Store;
-use scanside_edge::store::audit::{Event, verify};
+use scanside_edge::store::audit::{Event, NoHead, verify};
 use scanside_edge::store::images::ImageState;
 use scanside_edge::store::startup::Found;
 
@@ -112,7 +112,7 @@ fn what_a_power_cut_tore_before_success_goes_and_may_come_again() {
     let case = shelf.store.case_of_image(kept).unwrap().unwrap();
     assert_eq!((case.images.waiting, case.images.done), (0, 1));
     let connection = scanside_edge::store::open_reader(shelf.folder.path()).unwrap();
-    assert!(verify(&connection, None).unwrap().problems.is_empty());
+    assert!(verify(&connection, Err(NoHead::Absent)).unwrap().problems.is_empty());
     for uid in ["1.1", "2.1"] {
         let study = &uid[..1];
         shelf.take(&radiograph(uid, study).bytes());
@@ -152,7 +152,7 @@ fn a_damaged_database_is_put_aside_and_a_new_one_begun() {
         .query_row("SELECT event FROM audit WHERE seq = 1", [], |row| row.get(0))
         .unwrap();
     assert_eq!(event, Event::StoreRenewed.text());
-    let found = verify(&connection, Some(head)).unwrap();
+    let found = verify(&connection, Ok(head)).unwrap();
     assert_eq!(found.problems.len(), 1, "the old head does not fit: {found:?}");
     let (_store, aside) = Store::open_or_renew(folder.path(), config(), vec![], now, None).unwrap();
     assert_eq!(aside, None, "a sound one stays");
