@@ -9,7 +9,7 @@
 //! | [`order`] | the order of an epoch, balanced or not |
 //! | [`augment`] | what training does to an image before it is prepared |
 //! | [`loader`] | batches of tensors from worker threads |
-//! | [`phantom`] | made-up chest X-rays with known lesions |
+//! | [`phantom`] | made-up chest X-rays with known lesions, made-up CT patches with known signs |
 //! | [`filter`] | blur and noise |
 //!
 //! Nothing here knows libtorch: tensors are `ndarray`s.
