@@ -1,6 +1,7 @@
-//! `data check`, `data split`, `data phantoms`, `data sign-phantoms`: everything about images before anything is learnt.
+//! `data check`, `data split`, `data patches`, `data phantoms`, `data sign-phantoms`: everything about images before anything is learnt.
 
 mod check;
+mod patches;
 mod phantoms;
 mod sign_phantoms;
 mod split;
@@ -25,6 +26,8 @@ pub enum DataVerb {
     Phantoms(phantoms::PhantomArgs),
     /// Make patches of lung CT that show one of the nine common imaging signs each: pictures, masks, boxes and a manifest.
     SignPhantoms(sign_phantoms::SignPhantomArgs),
+    /// Cut square patches around the boxes or masks of a data set, with a manifest.
+    Patches(patches::PatchArgs),
 }
 
 /// Runs a verb.
@@ -37,6 +40,7 @@ pub fn run(verb: &DataVerb, output: &Output) -> Result<(), Failure> {
         DataVerb::Split(arguments) => split::run(arguments, output),
         DataVerb::Phantoms(arguments) => phantoms::run(arguments, output),
         DataVerb::SignPhantoms(arguments) => sign_phantoms::run(arguments, output),
+        DataVerb::Patches(arguments) => patches::run(arguments, output),
     }
 }
 
