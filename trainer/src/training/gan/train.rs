@@ -80,7 +80,7 @@ impl<'a> Training<'a> {
         let state = match resume {
             true => {
                 let (tensors, state): (IndexMap<String, Tensor>, State) = checkpoint::load(&run.last_checkpoint())?;
-                game.pair_mut().restore(&tensors)?;
+                game.restore(&tensors)?;
                 state
             }
             false => State::default(),
@@ -228,7 +228,7 @@ impl<'a> Training<'a> {
     /// The whole state, and both networks as they are used: the game is settled.
     fn save(&self) -> Result<(), GanError> {
         let pair = self.game.pair();
-        checkpoint::save(&self.run.last_checkpoint(), pair.tensors(), &self.state)?;
+        checkpoint::save(&self.run.last_checkpoint(), self.game.tensors(), &self.state)?;
         let named = |tensors: IndexMap<String, Tensor>| tensors.into_iter().collect();
         checkpoint::save_tensors(&self.run.generator(), named(pair.generator_in_use()?))?;
         Ok(checkpoint::save_tensors(
@@ -269,7 +269,7 @@ impl<'a> Training<'a> {
             });
         }
         let (tensors, state): (IndexMap<String, Tensor>, State) = checkpoint::load(&self.run.last_checkpoint())?;
-        self.game.pair_mut().restore(&tensors)?;
+        self.game.restore(&tensors)?;
         self.state = State {
             back_offs: back_offs + 1,
             finished: false,
