@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::error::GanError;
 use super::game::{DISCRIMINATOR, Figures, GENERATOR, Game, Rates, Round};
-use super::health::{Health, Verdict, is_flat, not_finite};
+use super::health::{Health, Verdict, not_finite};
 use super::history::History;
 use super::rounds::RoundSource;
 use crate::autograd::parameters::array_of;
@@ -66,7 +66,7 @@ impl<'a> Training<'a> {
     /// A fresh training, or with `resume` the run's from its last checkpoint.
     ///
     /// # Errors
-    /// [`GanError`], as for real images without content.
+    /// [`GanError`].
     pub fn begin(
         section: &'a GanTrainSection,
         run: &'a RunFolder,
@@ -74,9 +74,6 @@ impl<'a> Training<'a> {
         resume: bool,
         progress: &'a dyn Progress,
     ) -> Result<Self, GanError> {
-        if is_flat(game.references())? || game.sources().map(is_flat).transpose()? == Some(true) {
-            return Err(GanError::Flat);
-        }
         let state = match resume {
             true => {
                 let (tensors, state): (IndexMap<String, Tensor>, State) = checkpoint::load(&run.last_checkpoint())?;
