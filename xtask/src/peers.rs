@@ -43,6 +43,11 @@ const PEERS: &[Peer] = &[
         requirements: "trainer/goldens/weights/requirements.txt",
     },
     Peer {
+        name: "projection",
+        script: "trainer/goldens/projection/record.py",
+        requirements: "trainer/goldens/projection/requirements.txt",
+    },
+    Peer {
         name: "torchvision",
         script: "onnx/peers/torchvision_names.py",
         requirements: "onnx/peers/requirements-torchvision.txt",

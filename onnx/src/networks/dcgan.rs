@@ -156,6 +156,21 @@ mod tests {
         assert_eq!(dcgan_discriminator(&config).unwrap().cost().parameters, 2_765_568);
     }
 
+    /// A class costs the generator a second half of its input and an embedding, the discriminator one direction a class.
+    #[test]
+    fn classes_cost_what_the_condition_says() {
+        let plain = DcganConfig::default();
+        let nine = DcganConfig {
+            classes: Some(9),
+            ..plain
+        };
+        let more = |network: fn(&DcganConfig) -> Result<Graph, GraphError>| {
+            network(&nine).unwrap().cost().parameters - network(&plain).unwrap().cost().parameters
+        };
+        assert_eq!(more(dcgan_generator), 9 * 100 + 100 * 512 * 4 * 4);
+        assert_eq!(more(dcgan_discriminator), 9 * 512);
+    }
+
     #[test]
     fn both_sizes_meet_at_the_image() {
         for (size, levels) in [(64, 4), (128, 5)] {

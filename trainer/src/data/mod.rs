@@ -9,7 +9,8 @@
 //! | [`order`] | the order of an epoch, balanced or not |
 //! | [`augment`] | what training does to an image before it is prepared |
 //! | [`loader`] | batches of tensors from worker threads |
-//! | [`phantom`] | made-up chest X-rays with known lesions |
+//! | [`phantom`] | made-up chest X-rays with known lesions, made-up CT patches with known signs |
+//! | [`patches`] | squares cut around boxes and masks |
 //! | [`filter`] | blur and noise |
 //!
 //! Nothing here knows libtorch: tensors are `ndarray`s.
@@ -22,6 +23,7 @@ pub mod filter;
 pub mod loader;
 pub mod manifest;
 pub mod order;
+pub mod patches;
 pub mod phantom;
 pub mod scan;
 pub mod split;

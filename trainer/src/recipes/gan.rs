@@ -1,7 +1,7 @@
 //! Recipes of generative networks: `gan train` reads one of these.
 //!
 //! ```toml
-//! model = "dcgan"              # or "pix2pix"
+//! model = "dcgan"              # or "pix2pix", "cyclegan"
 //! [data]
 //! labels = ["covid", "non_covid"]
 //! [preprocess]                 # images in [-1, 1]
@@ -28,6 +28,9 @@ pub const SHIPPED_GANS: &[(&str, &str)] = &[
         "ct-dcgan-pretrained",
         include_str!("../../recipes/ct-dcgan-pretrained.toml"),
     ),
+    ("ct-nodule", include_str!("../../recipes/ct-nodule.toml")),
+    ("ct-signs", include_str!("../../recipes/ct-signs.toml")),
+    ("xray-cycle", include_str!("../../recipes/xray-cycle.toml")),
     ("xray-pix2pix", include_str!("../../recipes/xray-pix2pix.toml")),
 ];
 
@@ -37,8 +40,10 @@ pub const SHIPPED_GANS: &[(&str, &str)] = &[
 pub enum Model {
     /// Noise to image (Radford et al. 2015, arXiv 1511.06434).
     Dcgan,
-    /// Image to image (Isola et al. 2017, arXiv 1611.07004), from one label to another.
+    /// Image to image (Isola et al. 2017, arXiv 1611.07004), from one label to another, each beside a partner.
     Pix2pix,
+    /// The same without partners, there and back (Zhu et al. 2017, arXiv 1703.10593).
+    Cyclegan,
 }
 
 /// A whole recipe.
@@ -64,7 +69,7 @@ pub struct GanRecipe {
     /// Optimisation.
     #[serde(default)]
     pub train: GanTrainSection,
-    /// From which label to which; of `pix2pix`.
+    /// From which label to which; of `pix2pix` and `cyclegan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub translate: Option<TranslateSection>,
 }
@@ -79,7 +84,7 @@ pub struct GeneratorSection {
     pub width: usize,
     /// Whether images of a wanted label can be made (`dcgan`).
     pub conditional: bool,
-    /// Whether the inner ways up drop half of their features (`pix2pix`).
+    /// Whether the inner ways up drop half of their features (`pix2pix`, `cyclegan`).
     pub dropout: bool,
     /// Share of the running average that a step keeps; 0: no average, the last step's weights.
     pub average: f64,
@@ -216,13 +221,27 @@ pub struct TranslateSection {
     pub from: String,
     /// Label that they are to get.
     pub to: String,
-    /// Weight of the pixel-wise distance to the partner drawn for the step.
+    /// Weight of the pixel-wise distance to the partner drawn for the step (`pix2pix`).
     #[serde(default = "default_l1")]
     pub l1: f64,
+    /// Weight of the pixel-wise distance to what comes back (`cyclegan`).
+    #[serde(default = "default_cycle")]
+    pub cycle: f64,
+    /// Weight, relative to `cycle`, of the distance that holds an image of the wanted label as it is (`cyclegan`).
+    #[serde(default = "default_identity")]
+    pub identity: f64,
 }
 
 fn default_l1() -> f64 {
     100.0
+}
+
+fn default_cycle() -> f64 {
+    10.0
+}
+
+fn default_identity() -> f64 {
+    0.5
 }
 
 impl GanRecipe {
@@ -269,7 +288,7 @@ impl GanRecipe {
         let [height, width] = spec.size;
         let sizes: &[u32] = match self.model {
             Model::Dcgan => &[64, 128],
-            Model::Pix2pix => &[64, 128, 256, 512],
+            Model::Pix2pix | Model::Cyclegan => &[64, 128, 256, 512],
         };
         if height != width || !sizes.contains(&height) {
             let sizes: Vec<String> = sizes.iter().map(|size| format!("[{size}, {size}]")).collect();
@@ -287,13 +306,17 @@ impl GanRecipe {
 
     fn check_game(&self, at: &Origin<'_>) -> Result<(), RecipeError> {
         match (self.model, &self.translate) {
-            (Model::Pix2pix, None) => Err(at.not_allowed("translate", "nothing", "a section with `from` and `to`")),
-            (Model::Dcgan, Some(_)) => Err(at.not_allowed("translate", "a section", "nothing, for dcgan")),
-            (Model::Pix2pix, Some(_)) if self.discriminator.network != Critic::Plain => {
-                Err(at.not_allowed("discriminator.network", "resnet18", "plain, for pix2pix"))
+            (Model::Pix2pix | Model::Cyclegan, None) => {
+                Err(at.not_allowed("translate", "nothing", "a section with `from` and `to`"))
             }
-            (Model::Pix2pix, Some(translate)) => {
+            (Model::Dcgan, Some(_)) => Err(at.not_allowed("translate", "a section", "nothing, for dcgan")),
+            (Model::Pix2pix | Model::Cyclegan, Some(_)) if self.discriminator.network != Critic::Plain => {
+                Err(at.not_allowed("discriminator.network", "resnet18", "plain, for a translation"))
+            }
+            (Model::Pix2pix | Model::Cyclegan, Some(translate)) => {
                 at.within("translate.l1", translate.l1, 0.0, 1e4)?;
+                at.within("translate.cycle", translate.cycle, 0.0, 1e4)?;
+                at.within("translate.identity", translate.identity, 0.0, 100.0)?;
                 let known = |label: &String| self.data.labels.is_empty() || self.data.labels.contains(label);
                 for (key, label) in [("translate.from", &translate.from), ("translate.to", &translate.to)] {
                     if !known(label) {

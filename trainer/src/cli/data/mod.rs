@@ -1,7 +1,9 @@
-//! `data check`, `data split`, `data phantoms`: everything about images before anything is learnt.
+//! `data check`, `data split`, `data patches`, `data phantoms`, `data sign-phantoms`: everything about images before anything is learnt.
 
 mod check;
+mod patches;
 mod phantoms;
+mod sign_phantoms;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +24,10 @@ pub enum DataVerb {
     Split(split::SplitArgs),
     /// Make chest phantoms: pictures, lesion masks and a manifest.
     Phantoms(phantoms::PhantomArgs),
+    /// Make patches of lung CT that show one of the nine common imaging signs each: pictures, masks, boxes and a manifest.
+    SignPhantoms(sign_phantoms::SignPhantomArgs),
+    /// Cut square patches around the boxes or masks of a data set, with a manifest.
+    Patches(patches::PatchArgs),
 }
 
 /// Runs a verb.
@@ -33,6 +39,8 @@ pub fn run(verb: &DataVerb, output: &Output) -> Result<(), Failure> {
         DataVerb::Check(arguments) => check::run(arguments, output),
         DataVerb::Split(arguments) => split::run(arguments, output),
         DataVerb::Phantoms(arguments) => phantoms::run(arguments, output),
+        DataVerb::SignPhantoms(arguments) => sign_phantoms::run(arguments, output),
+        DataVerb::Patches(arguments) => patches::run(arguments, output),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use trainer::data::phantom::anatomy::Side;
-use trainer::data::phantom::dataset::{Depth, SetRequest, write};
+use trainer::data::phantom::dataset::{SetRequest, write};
+use trainer::data::phantom::files::Depth;
 use trainer::data::phantom::lesion::{LesionKind, Zone};
 use trainer::interrupt::Interrupt;
 

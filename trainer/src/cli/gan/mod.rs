@@ -17,7 +17,7 @@ use super::output::Output;
 /// The verbs of `gan`.
 #[derive(Debug, Subcommand)]
 pub enum GanVerb {
-    /// Train a DCGAN or Pix2Pix.
+    /// Train a DCGAN, Pix2Pix or CycleGAN.
     Train(train::TrainArgs),
     /// Make images of each label, with a manifest that says which generator made them.
     Sample(sample::SampleArgs),

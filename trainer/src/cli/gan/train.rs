@@ -25,7 +25,8 @@ use crate::cli::steps;
 /// Arguments of `gan train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A recipe's TOML file, or the name of a shipped one (ct-dcgan, ct-dcgan-pretrained, xray-pix2pix).
+    /// A recipe's TOML file, or the name of a shipped one (ct-dcgan, ct-dcgan-pretrained, ct-nodule, ct-signs,
+    /// xray-cycle, xray-pix2pix).
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     /// Manifest CSV, or a folder with one folder of images a label.

@@ -1,12 +1,11 @@
 //! Whole sets of phantoms: pictures, masks and a manifest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use imaging::grey::GreyImage;
-use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
 use super::anatomy::Side;
+use super::files::{self, Depth};
 use super::lesion::{LesionKind, LesionSpec, Zone};
 use super::{Phantom, Request, dicom, render};
 use crate::data::check::parallel;
@@ -17,18 +16,6 @@ use crate::progress::Progress;
 
 /// The label of phantoms without a lesion.
 pub const NORMAL: &str = "normal";
-/// Of three images of a class, two are of one patient, so that a split by patient has something to do.
-const IMAGES_PER_TWO_PATIENTS: u64 = 3;
-
-/// Grey steps of the PNG files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// 8 bits.
-    Eight,
-    /// 16 bits.
-    Sixteen,
-}
-
 /// Which set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetRequest {
@@ -104,7 +91,8 @@ const COLUMNS: [&str; 21] = [
 /// The folder holds something, a file cannot be written, or somebody asked to stop.
 pub fn write(request: &SetRequest, progress: &dyn Progress, interrupt: &Interrupt) -> Result<SetSummary, DataError> {
     let items = plan(request);
-    make_folders(request)?;
+    let dicom = request.dicom.then_some("dicom");
+    files::fresh_folders(&request.out, ["images", "masks"].into_iter().chain(dicom))?;
     progress.begin("drawing phantoms", items.len() as u64, "image");
     let lines = parallel(items.len(), interrupt, |i| {
         let line = write_item(request, &items[i]);
@@ -114,7 +102,7 @@ pub fn write(request: &SetRequest, progress: &dyn Progress, interrupt: &Interrup
     progress.end();
     let manifest = request.out.join("manifest.csv");
     let lines = lines.into_iter().collect::<Result<Vec<_>, _>>()?;
-    write_manifest(&manifest, &lines)?;
+    files::write_manifest(&manifest, &COLUMNS, &lines)?;
     let kinds = request.kinds.iter().map(|kind| kind.name());
     let labels = std::iter::once(NORMAL).chain(kinds).map(str::to_owned).collect();
     Ok(SetSummary {
@@ -138,8 +126,7 @@ fn plan(request: &SetRequest) -> Vec<Item> {
             max_area: request.max_area,
         });
         for i in 0..request.per_class as u64 {
-            let person = 2 * i / IMAGES_PER_TWO_PATIENTS;
-            let first = (person * IMAGES_PER_TWO_PATIENTS).div_ceil(2);
+            let (person, image) = files::person_of(i);
             let patient = (number << 32) | person;
             items.push(Item {
                 label,
@@ -148,7 +135,7 @@ fn plan(request: &SetRequest) -> Vec<Item> {
                 request: Request {
                     seed: request.seed,
                     patient,
-                    image: i - first,
+                    image,
                     size: request.size,
                     lesion,
                 },
@@ -158,35 +145,16 @@ fn plan(request: &SetRequest) -> Vec<Item> {
     items
 }
 
-fn make_folders(request: &SetRequest) -> Result<(), DataError> {
-    // Whatever lies there, a data set of real images included, would be overwritten in part.
-    let entries = std::fs::read_dir(&request.out).ok();
-    if entries.is_some_and(|mut entries| entries.next().is_some()) {
-        return Err(DataError::NotEmpty {
-            path: request.out.clone(),
-        });
-    }
-    let dicom = request.dicom.then_some("dicom");
-    for name in ["images", "masks"].into_iter().chain(dicom) {
-        let folder = request.out.join(name);
-        std::fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
-    }
-    Ok(())
-}
-
 /// Writes the files of one image and gives its line of the manifest.
 fn write_item(set: &SetRequest, item: &Item) -> Result<Vec<String>, DataError> {
     let phantom = render(&item.request);
     let relative = |folder: &str, extension: &str| format!("{folder}/{}.{extension}", item.name);
     let path = relative("images", "png");
-    let bytes = encode(&phantom.picture, set.depth, &set.out.join(&path))?;
-    write_file(&set.out.join(&path), &bytes)?;
+    let bytes = files::write_png(&phantom.picture, set.depth, &set.out.join(&path))?;
     let mut mask = String::new();
     if let Some((lesion, _)) = &phantom.lesion {
         mask = relative("masks", "png");
-        let white = lesion.mapv(|inside| f32::from(u8::from(inside)));
-        let file = set.out.join(&mask);
-        write_file(&file, &encode(&white, Depth::Eight, &file)?)?;
+        files::write_mask(lesion, &set.out.join(&mask))?;
     }
     let mut dicom_path = String::new();
     if set.dicom {
@@ -236,53 +204,10 @@ fn lesion_columns(phantom: &Phantom) -> Vec<String> {
     ]
 }
 
-fn write_manifest(path: &Path, lines: &[Vec<String>]) -> Result<(), DataError> {
-    let fault = |error: csv::Error| DataError::Write {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let mut writer = csv::Writer::from_path(path).map_err(fault)?;
-    writer.write_record(COLUMNS).map_err(fault)?;
-    for line in lines {
-        writer.write_record(line).map_err(fault)?;
-    }
-    writer.flush().map_err(DataError::io(path))
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    std::fs::write(path, bytes).map_err(DataError::io(path))
-}
-
-/// A picture (grey 0..1) as PNG.
-fn encode(picture: &Array2<f32>, depth: Depth, path: &Path) -> Result<Vec<u8>, DataError> {
-    let (height, width) = (picture.nrows() as u32, picture.ncols() as u32);
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let grey = GreyImage::from_unit(picture.view());
-    let written = match (depth, grey.pixels) {
-        (Depth::Sixteen, imaging::grey::Pixels::U16(values)) => {
-            let buffer =
-                image::ImageBuffer::<image::Luma<u16>, _>::from_raw(width, height, values.into_raw_vec_and_offset().0);
-            buffer.map(|buffer| buffer.write_to(&mut bytes, image::ImageFormat::Png))
-        }
-        _ => {
-            let values: Vec<u8> = picture.iter().map(|value| (value * 255.0 + 0.5) as u8).collect();
-            let buffer = image::GrayImage::from_raw(width, height, values);
-            buffer.map(|buffer| buffer.write_to(&mut bytes, image::ImageFormat::Png))
-        }
-    };
-    let fault = |reason: String| DataError::Write {
-        path: path.to_owned(),
-        reason,
-    };
-    match written {
-        Some(Ok(())) => Ok(bytes.into_inner()),
-        Some(Err(error)) => Err(fault(error.to_string())),
-        None => Err(fault(format!("{width} x {height} pixels do not fit their buffer"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::data::{Dataset, Manifest, Provenance, Split};
     use crate::progress::Silent;

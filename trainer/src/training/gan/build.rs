@@ -9,12 +9,14 @@ use onnx::networks::{
 };
 use tch::{Device, Tensor};
 
+use super::cycle_game::{CycleGame, CycleRules};
 use super::error::GanError;
 use super::game::Game;
 use super::noise_game::{NoiseGame, NoiseRules};
 use super::pair::Pair;
 use super::player::{Player, PlayerSettings};
 use super::translation_game::{TranslationGame, TranslationRules};
+use super::turn::Judgement;
 use crate::autograd::{MemoryOrder, Mode, Modes, Parameters};
 use crate::native::AdamW;
 use crate::recipes::{Critic, GanRecipe, Model, Precision};
@@ -39,7 +41,9 @@ pub struct Graphs {
 pub fn graphs(recipe: &GanRecipe, labels: usize) -> Result<Graphs, GraphError> {
     match recipe.model {
         Model::Dcgan => noise_graphs(recipe, labels),
-        Model::Pix2pix => translation_graphs(recipe),
+        Model::Pix2pix => translation_graphs(recipe, true),
+        // Where no image has a partner, none is judged beside one.
+        Model::Cyclegan => translation_graphs(recipe, false),
     }
 }
 
@@ -81,7 +85,7 @@ fn noise_graphs(recipe: &GanRecipe, labels: usize) -> Result<Graphs, GraphError>
     })
 }
 
-fn translation_graphs(recipe: &GanRecipe) -> Result<Graphs, GraphError> {
+fn translation_graphs(recipe: &GanRecipe, conditional: bool) -> Result<Graphs, GraphError> {
     let channels = usize::from(recipe.preprocess.channels);
     let spectral = recipe.discriminator.spectral_norm;
     Ok(Graphs {
@@ -95,7 +99,7 @@ fn translation_graphs(recipe: &GanRecipe) -> Result<Graphs, GraphError> {
         discriminator: patch_gan(&PatchGanConfig {
             size: side(recipe),
             channels,
-            conditional: true,
+            conditional,
             width: recipe.discriminator.width,
             layers: 3,
             norm: if spectral { Norm::None } else { Norm::Instance },
@@ -125,33 +129,44 @@ pub fn game(
 ) -> Result<(Box<dyn Game>, Option<Taken>), GanError> {
     let (pair, taken) = pair(recipe, labels, weights, device)?;
     let section = &recipe.discriminator;
+    let judgement = Judgement {
+        loss: recipe.train.loss,
+        label_smoothing: section.label_smoothing,
+        changes: section.diff_augment.clone(),
+    };
+    let references = shown.references.f_to_device(device)?;
     let game: Box<dyn Game> = match (&recipe.translate, shown.sources) {
+        (Some(translate), Some(sources)) if recipe.model == Model::Cyclegan => {
+            let rules = CycleRules {
+                judgement,
+                cycle: translate.cycle,
+                identity: translate.identity,
+            };
+            let pairs = [pair, pair_back(recipe, labels, device)?];
+            Box::new(CycleGame::new(pairs, rules, sources.f_to_device(device)?, references))
+        }
         (Some(translate), Some(sources)) => {
             let rules = TranslationRules {
-                loss: recipe.train.loss,
+                judgement,
                 l1: translate.l1,
-                label_smoothing: section.label_smoothing,
-                changes: section.diff_augment.clone(),
             };
             Box::new(TranslationGame::new(
                 pair,
                 rules,
                 sources.f_to_device(device)?,
-                shown.references.f_to_device(device)?,
+                references,
             ))
         }
         _ => {
             let rules = NoiseRules {
                 latent: recipe.generator.latent,
                 classes: recipe.generator.conditional.then_some(labels),
-                loss: recipe.train.loss,
-                label_smoothing: section.label_smoothing,
+                judgement,
                 r1: section.r1,
                 r1_every: section.r1_every as u64,
-                changes: section.diff_augment.clone(),
                 seed: recipe.train.seed,
             };
-            Box::new(NoiseGame::new(pair, rules, shown.references.f_to_device(device)?))
+            Box::new(NoiseGame::new(pair, rules, references))
         }
     };
     Ok((game, taken))
@@ -168,9 +183,23 @@ pub fn pair(
     device: Device,
 ) -> Result<(Pair, Option<Taken>), GanError> {
     let graphs = graphs(recipe, labels).map_err(NetworkError::from)?;
-    let (discriminator, taken) = discriminator(recipe, graphs.discriminator, weights, device)?;
+    let (discriminator, taken) = discriminator(recipe, graphs.discriminator, "discriminator", weights, device)?;
     let generator = player(recipe, graphs.generator, "generator", Modes::all(Mode::Train), device)?;
     Ok((Pair::new(generator, discriminator, recipe.generator.average)?, taken))
+}
+
+/// Both sides of the way back of a cycle, with first weights of their own.
+fn pair_back(recipe: &GanRecipe, labels: usize, device: Device) -> Result<Pair, GanError> {
+    let graphs = graphs(recipe, labels).map_err(NetworkError::from)?;
+    let (discriminator, _) = discriminator(recipe, graphs.discriminator, "discriminator back", None, device)?;
+    let generator = player(
+        recipe,
+        graphs.generator,
+        "generator back",
+        Modes::all(Mode::Train),
+        device,
+    )?;
+    Pair::new(generator, discriminator, recipe.generator.average)
 }
 
 fn order(recipe: &GanRecipe) -> MemoryOrder {
@@ -209,6 +238,7 @@ fn player(recipe: &GanRecipe, graph: Graph, side: &str, modes: Modes, device: De
 fn discriminator(
     recipe: &GanRecipe,
     graph: Graph,
+    side: &str,
     weights: Option<&Path>,
     device: Device,
 ) -> Result<(Player, Option<Taken>), GanError> {
@@ -217,7 +247,7 @@ fn discriminator(
     for module in network::frozen_modules(&graph, &section.freeze)? {
         modes = modes.with(module, Mode::Frozen);
     }
-    let mut parameters = fresh(recipe, &graph, "discriminator", device)?;
+    let mut parameters = fresh(recipe, &graph, side, device)?;
     let taken = match weights {
         Some(path) => Some(network::take(&mut parameters, &graph, path, &section.take)?),
         None => None,

@@ -1,10 +1,12 @@
 //! What every game has in common: a step of both sides, samples to look at, a state to save.
 
+use indexmap::IndexMap;
 use ndarray::Array4;
 use tch::Tensor;
 
 use super::error::GanError;
 use super::pair::Pair;
+use crate::training::batches::images_tensor;
 
 /// What a step learns from.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,23 @@ pub struct Round {
     pub labels: Vec<i64>,
     /// The images that are translated, as many.
     pub sources: Option<Array4<f32>>,
+}
+
+impl Round {
+    /// What is translated and images of the wanted label, where these networks want them.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn placed(&self, pair: &Pair) -> Result<[Tensor; 2], GanError> {
+        let (device, order) = (pair.generator.network.device, pair.discriminator.order());
+        let placed = |array: &Array4<f32>| order.apply(&images_tensor(array)?.f_to_device(device)?);
+        let image = placed(&self.images)?;
+        let source = match &self.sources {
+            Some(sources) => placed(sources)?,
+            None => image.shallow_clone(),
+        };
+        Ok([source, image])
+    }
 }
 
 /// Figures of a step, by name, for the curves.
@@ -30,6 +49,12 @@ pub const REAL_SCORE: &str = "real_score";
 pub const GENERATED_SCORE: &str = "generated_score";
 /// Mean pixel-wise distance to the partner, of a translation.
 pub const DISTANCE: &str = "distance";
+/// Mean pixel-wise distance of an image to what a cycle makes of it.
+pub const CYCLE: &str = "cycle";
+/// The loss of the discriminator of the way back, of a cycle.
+pub const DISCRIMINATOR_BACK: &str = "discriminator_back";
+/// The adversarial loss of the way back, of a cycle.
+pub const GENERATOR_BACK: &str = "generator_back";
 
 /// Rates of both sides at this moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,9 +92,22 @@ pub trait Game {
     /// What stands beside each sample on the sheet: the source of a translation.
     fn sources(&self) -> Option<&Tensor>;
 
-    /// Both sides.
+    /// Both sides: those that are used and exported.
     fn pair(&self) -> &Pair;
 
     /// Both sides, to be restored.
     fn pair_mut(&mut self) -> &mut Pair;
+
+    /// All that must be saved to go on.
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.pair().tensors()
+    }
+
+    /// Takes back what [`Game::tensors`] gave.
+    ///
+    /// # Errors
+    /// [`GanError::State`] if it is of other networks.
+    fn restore(&mut self, saved: &IndexMap<String, Tensor>) -> Result<(), GanError> {
+        self.pair_mut().restore(saved)
+    }
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use tensorboard_rs::summary_writer::SummaryWriter;
 
 use super::error::GanError;
-use super::game::{DISCRIMINATOR, DISTANCE, Figures, GENERATED_SCORE, GENERATOR, REAL_SCORE};
+use super::game::{
+    CYCLE, DISCRIMINATOR, DISCRIMINATOR_BACK, DISTANCE, Figures, GENERATED_SCORE, GENERATOR, GENERATOR_BACK, REAL_SCORE,
+};
 use crate::report::plots::{Series, curves};
 use crate::training::run::{RunError, RunFolder, write_atomically};
 
@@ -154,7 +156,7 @@ impl History {
             drawn.filter(|series| !series.points.is_empty()).collect()
         };
         let folder = self.run.plots();
-        let losses = series(&[DISCRIMINATOR, GENERATOR]);
+        let losses = series(&[DISCRIMINATOR, GENERATOR, DISCRIMINATOR_BACK, GENERATOR_BACK]);
         curves(
             &folder.join("losses.png"),
             "Adversarial losses",
@@ -170,11 +172,11 @@ impl History {
             "score",
             &scores,
         )?;
-        let distance = series(&[DISTANCE]);
+        let distance = series(&[DISTANCE, CYCLE]);
         if !distance.is_empty() {
             curves(
                 &folder.join("distance.png"),
-                "Distance to the partner",
+                "Distance to what the image is held to",
                 "step",
                 "mean absolute difference",
                 &distance,

@@ -8,7 +8,8 @@
 //! | [`average`] | the running average of a generator |
 //! | [`player`], [`pair`] | one side, and both |
 //! | [`game`] | what every game has in common |
-//! | [`noise_game`], [`translation_game`] | DCGAN, Pix2Pix |
+//! | [`turn`] | a step of each side |
+//! | [`noise_game`], [`translation_game`], [`cycle_game`] | DCGAN, Pix2Pix, CycleGAN |
 //! | [`health`] | collapse and divergence |
 //! | [`rounds`] | where the images of a step come from |
 //! | [`build`] | from a recipe to its game |
@@ -18,6 +19,7 @@
 
 pub mod average;
 pub mod build;
+pub mod cycle_game;
 pub mod diff_augment;
 pub mod error;
 pub mod game;
@@ -33,5 +35,6 @@ pub mod spectral;
 pub mod train;
 pub mod trained;
 pub mod translation_game;
+pub mod turn;
 
 pub use error::GanError;

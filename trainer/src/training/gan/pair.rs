@@ -1,12 +1,12 @@
 //! Both sides of a game, and the generator's running average: what is saved, and what is used afterwards.
 
 use indexmap::IndexMap;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::average::Average;
 use super::error::GanError;
 use super::player::{Player, under};
-use crate::autograd::ParameterSource;
+use crate::autograd::{Mode, Modes, ParameterSource};
 
 /// Generator and discriminator.
 #[derive(Debug)]
@@ -54,6 +54,18 @@ impl Pair {
             Some(average) => average,
             None => &self.generator.network.parameters,
         }
+    }
+
+    /// The generator's output for these inputs as it is used afterwards: averaged, and not in training.
+    ///
+    /// # Errors
+    /// [`GanError`].
+    pub fn use_generator(&self, inputs: &[Tensor]) -> Result<Tensor, GanError> {
+        tch::no_grad(|| {
+            let interpreter = &self.generator.network.interpreter;
+            let values = interpreter.run(inputs, self.source(), &Modes::all(Mode::Eval), &[])?;
+            Ok(values.first().f_to_kind(Kind::Float)?)
+        })
     }
 
     /// The generator's parameters as they are used and exported.

@@ -110,7 +110,7 @@ impl Player {
     }
 
     /// Whether gradients reach the parameters; off while the other side learns through this one.
-    pub fn set_learning(&mut self, learning: bool) {
+    pub fn set_learning(&self, learning: bool) {
         for (_, tensor) in self.network.parameters.trainable() {
             let _same = tensor.set_requires_grad(learning);
         }

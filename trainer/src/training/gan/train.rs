@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::error::GanError;
 use super::game::{DISCRIMINATOR, Figures, GENERATOR, Game, Rates, Round};
-use super::health::{Health, Verdict, is_flat, not_finite};
+use super::health::{Health, Verdict, not_finite};
 use super::history::History;
 use super::rounds::RoundSource;
 use crate::autograd::parameters::array_of;
@@ -66,7 +66,7 @@ impl<'a> Training<'a> {
     /// A fresh training, or with `resume` the run's from its last checkpoint.
     ///
     /// # Errors
-    /// [`GanError`], as for real images without content.
+    /// [`GanError`].
     pub fn begin(
         section: &'a GanTrainSection,
         run: &'a RunFolder,
@@ -74,13 +74,10 @@ impl<'a> Training<'a> {
         resume: bool,
         progress: &'a dyn Progress,
     ) -> Result<Self, GanError> {
-        if is_flat(game.references())? || game.sources().map(is_flat).transpose()? == Some(true) {
-            return Err(GanError::Flat);
-        }
         let state = match resume {
             true => {
                 let (tensors, state): (IndexMap<String, Tensor>, State) = checkpoint::load(&run.last_checkpoint())?;
-                game.pair_mut().restore(&tensors)?;
+                game.restore(&tensors)?;
                 state
             }
             false => State::default(),
@@ -228,7 +225,7 @@ impl<'a> Training<'a> {
     /// The whole state, and both networks as they are used: the game is settled.
     fn save(&self) -> Result<(), GanError> {
         let pair = self.game.pair();
-        checkpoint::save(&self.run.last_checkpoint(), pair.tensors(), &self.state)?;
+        checkpoint::save(&self.run.last_checkpoint(), self.game.tensors(), &self.state)?;
         let named = |tensors: IndexMap<String, Tensor>| tensors.into_iter().collect();
         checkpoint::save_tensors(&self.run.generator(), named(pair.generator_in_use()?))?;
         Ok(checkpoint::save_tensors(
@@ -269,7 +266,7 @@ impl<'a> Training<'a> {
             });
         }
         let (tensors, state): (IndexMap<String, Tensor>, State) = checkpoint::load(&self.run.last_checkpoint())?;
-        self.game.pair_mut().restore(&tensors)?;
+        self.game.restore(&tensors)?;
         self.state = State {
             back_offs: back_offs + 1,
             finished: false,

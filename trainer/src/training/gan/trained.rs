@@ -73,7 +73,11 @@ impl Trained {
             .map_err(NetworkError::from)?
             .generator;
         let mut parameters = Parameters::initialise(&graph, 0, device, MemoryOrder::ChannelsFirst)?;
-        parameters.set_arrays(&checkpoint::load_parameters(&path)?)?;
+        let saved = checkpoint::load_parameters(&path)?;
+        if let Some((name, _)) = parameters.iter().find(|(name, _)| !saved.contains_key(*name)) {
+            return Err(GanError::State { name: name.to_owned() });
+        }
+        parameters.set_arrays(&saved)?;
         Ok(Self {
             recipe,
             record,
