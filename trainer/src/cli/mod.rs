@@ -14,6 +14,7 @@ mod quantize;
 mod steps;
 mod train;
 
+mod turing;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
@@ -59,6 +60,9 @@ enum Verb {
     /// Look into bundles and verify them.
     #[command(subcommand)]
     Bundle(::bundle::cli::BundleCommand),
+    /// Ask readers whether they tell generated images from real ones (visual Turing test).
+    #[command(subcommand)]
+    Turing(turing::TuringVerb),
     /// Make the keys that sign bundles.
     #[command(subcommand)]
     Key(::bundle::cli::KeyCommand),
@@ -86,6 +90,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Key(command) => bundle::run_key(&command),
         Verb::Version => version(&output),
     }
+        Verb::Turing(verb) => turing::run(&verb, &output),
 }
 
 fn version(output: &Output) -> Result<(), Failure> {
