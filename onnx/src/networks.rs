@@ -1,6 +1,7 @@
 //! The architectures, each described once, one a file.
 
 pub mod dcgan;
+pub mod fusion;
 pub mod patch_gan;
 pub mod resnet;
 pub mod resnet_critic;
@@ -10,6 +11,7 @@ pub mod unet;
 mod generative;
 
 pub use dcgan::{DcganConfig, dcgan_discriminator, dcgan_generator};
+pub use fusion::{Ratio, fusion};
 pub use generative::{CLASS, LATENT, Norm, SCORE, SOURCE};
 pub use patch_gan::{PatchGanConfig, patch_gan};
 pub use resnet::{ResNetConfig, resnet};
