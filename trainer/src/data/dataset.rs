@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
+use super::expansion::{self, Expanded};
 use super::manifest::{Manifest, Row};
 use crate::recipes::DataSection;
 
@@ -16,8 +17,10 @@ pub struct Sample {
     pub row: Row,
     /// Index into [`Dataset::labels`].
     pub class: usize,
-    /// Where the image lies.
+    /// Where the image lies; of an expanded row, its original.
     pub file: PathBuf,
+    /// Of a row that is made by the expansion of its class: of which other, and how.
+    pub expanded: Option<Expanded>,
 }
 
 /// The rows that count, with their classes.
@@ -142,10 +145,23 @@ impl Dataset {
                     file: manifest.file(row),
                     row: row.clone(),
                     class,
+                    expanded: None,
                 }),
                 None => left_out.count(row, wanted_source(row)),
             }
         }
+        let wanted = |label: &String| labels.iter().position(|known| known == label);
+        let expanded = section
+            .expand
+            .iter()
+            .map(|label| wanted(label).ok_or(label))
+            .collect::<Result<Vec<_>, _>>();
+        let expanded = expanded.map_err(|label| DataError::NoRows {
+            path: manifest.origin.clone(),
+            reason: format!("data.expand names the label `{label}`"),
+            found: labels.join(", "),
+        })?;
+        expansion::expand(&mut samples, &expanded);
         let dataset = Self {
             origin: manifest.origin.clone(),
             root: manifest.root.clone(),

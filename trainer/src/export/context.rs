@@ -70,9 +70,11 @@ impl Context {
         })
     }
 
-    /// The rows of a side.
+    /// The rows of a side, without the expanded copies of others: those only train.
     pub fn rows(&self, part: Part) -> Vec<usize> {
-        self.split.rows(part)
+        let mut rows = self.split.rows(part);
+        rows.retain(|row| self.dataset.samples[*row].expanded.is_none());
+        rows
     }
 
     /// Classes of rows.

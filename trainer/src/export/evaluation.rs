@@ -340,6 +340,7 @@ mod tests {
         };
         Sample {
             row,
+            expanded: None,
             class,
             file: "a.png".into(),
         }

@@ -130,6 +130,7 @@ mod tests {
     fn sample(path: PathBuf) -> Sample {
         Sample {
             row: Row::default(),
+            expanded: None,
             class: 0,
             file: path,
         }

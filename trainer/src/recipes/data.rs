@@ -16,6 +16,10 @@ pub struct DataSection {
     pub mapping: BTreeMap<String, String>,
     /// Only rows of these sources; empty: all.
     pub sources: Vec<String>,
+    /// Labels of the model whose training images stand under each of 17 named transforms as well
+    /// ([`expansion`](crate::data::expansion)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expand: Vec<String>,
     /// The split into training, validation and test.
     pub split: SplitSection,
     /// Memory that decoded images may fill, in MiB; 0 decodes anew in every epoch.
@@ -32,6 +36,7 @@ impl Default for DataSection {
             labels: Vec::new(),
             mapping: BTreeMap::new(),
             sources: Vec::new(),
+            expand: Vec::new(),
             split: SplitSection::default(),
             cache_mib: 1024,
             workers: 0,
@@ -56,6 +61,13 @@ impl DataSection {
                 let key = format!("data.mapping.{from}");
                 return Err(at.not_allowed(&key, to, self.labels.join(", ")));
             }
+        }
+        for label in self
+            .expand
+            .iter()
+            .filter(|label| !self.labels.is_empty() && !self.labels.contains(label))
+        {
+            return Err(at.not_allowed("data.expand", label, self.labels.join(", ")));
         }
         at.within("data.max_failed", self.max_failed, 0.0, 1.0)?;
         at.count("data.workers", self.workers, 0, 256)?;

@@ -3,6 +3,7 @@
 mod check;
 mod phantoms;
 mod split;
+mod transforms;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ pub enum DataVerb {
     Split(split::SplitArgs),
     /// Make chest phantoms: pictures, lesion masks and a manifest.
     Phantoms(phantoms::PhantomArgs),
+    /// List and draw the 17 transforms by which `data.expand` of a recipe expands a class.
+    Transforms(transforms::TransformArgs),
 }
 
 /// Runs a verb.
@@ -33,6 +36,7 @@ pub fn run(verb: &DataVerb, output: &Output) -> Result<(), Failure> {
         DataVerb::Check(arguments) => check::run(arguments, output),
         DataVerb::Split(arguments) => split::run(arguments, output),
         DataVerb::Phantoms(arguments) => phantoms::run(arguments, output),
+        DataVerb::Transforms(arguments) => transforms::run(arguments, output),
     }
 }
 
