@@ -1,5 +1,6 @@
 //! The architectures, each described once, one a file.
 
+pub mod covid_net;
 pub mod dcgan;
 pub mod fusion;
 pub mod patch_gan;
@@ -10,6 +11,7 @@ pub mod unet;
 
 mod generative;
 
+pub use covid_net::covid_net;
 pub use dcgan::{DcganConfig, dcgan_discriminator, dcgan_generator};
 pub use fusion::{Ratio, fusion};
 pub use generative::{CLASS, LATENT, Norm, SCORE, SOURCE};

@@ -122,6 +122,7 @@ fn options() -> LoaderOptions {
         cache_bytes: 1 << 20,
         max_failed: 0.0,
         seed: 1,
+        rare: None,
     }
 }
 

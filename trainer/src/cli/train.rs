@@ -28,7 +28,7 @@ use super::pack::SignArgs;
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class,
-    /// xray-fusion, xray-fusion-101-152, folder, folder-quick).
+    /// xray-covidnet, xray-fusion, xray-fusion-101-152, folder, folder-quick).
     ///
     /// With --from it may be left out: then the recipe of that run is taken.
     #[arg(required_unless_present_any = ["resume", "from"])]

@@ -33,7 +33,9 @@ pub use gan::{
 pub use network::{Architecture, FusionRatio, FusionSection, MemberSection, NetworkSection};
 pub use quantize::{CalibrationMethod, GateSection, QuantizeSection};
 pub use stages::StageSection;
-pub use train::{Balance, EarlyStopping, OptimizerKind, Precision, Schedule, TrainSection, WatchedMetric};
+pub use train::{
+    Balance, EarlyStopping, OptimizerKind, Precision, RareSection, Schedule, TrainSection, WatchedMetric,
+};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("phantom-demo", include_str!("../../recipes/phantom-demo.toml")),
     ("phantom-pointing", include_str!("../../recipes/phantom-pointing.toml")),
     ("xray-3class", include_str!("../../recipes/xray-3class.toml")),
+    ("xray-covidnet", include_str!("../../recipes/xray-covidnet.toml")),
     ("xray-fusion", include_str!("../../recipes/xray-fusion.toml")),
     (
         "xray-fusion-101-152",

@@ -18,6 +18,7 @@ pub enum Architecture {
     Resnet50,
     Resnet101,
     Resnet152,
+    CovidNet,
     Fusion,
 }
 
@@ -32,6 +33,7 @@ impl Architecture {
             Self::Resnet50 => "resnet50",
             Self::Resnet101 => "resnet101",
             Self::Resnet152 => "resnet152",
+            Self::CovidNet => "covid_net",
             Self::Fusion => "fusion",
         }
     }

@@ -39,6 +39,8 @@ pub enum Balance {
     Sampling,
     /// Every row once an epoch, the loss weighted by the inverse class frequency.
     Weights,
+    /// Every batch holds the same share of one class, as `[train.rare]` says.
+    Rare,
 }
 
 /// The number format of the forward and backward pass.
@@ -76,6 +78,17 @@ pub struct EarlyStopping {
     pub min_change: f64,
 }
 
+/// `[train.rare]`, for `balance = "rare"`: COVID-Net fills half of every batch with its rarest class (Wang, Lin, Wong
+/// 2020, training of the published code).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RareSection {
+    /// The label.
+    pub label: String,
+    /// Its share of every batch, rounded to whole images; the rest is drawn of all others as often as they are.
+    pub share: f64,
+}
+
 /// `[train]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -108,6 +121,9 @@ pub struct TrainSection {
     pub label_smoothing: f64,
     /// How unequal class sizes are met.
     pub balance: Balance,
+    /// The class of `balance = "rare"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rare: Option<RareSection>,
     /// Largest norm of the gradient; absent: no clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -140,6 +156,7 @@ impl Default for TrainSection {
             final_rate: 0.01,
             label_smoothing: 0.0,
             balance: Balance::Sampling,
+            rare: None,
             clip_norm: Some(5.0),
             precision: Precision::F32,
             channels_last: false,
@@ -185,6 +202,13 @@ impl TrainSection {
         at.within("train.warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64)?;
         at.within("train.final_rate", self.final_rate, 0.0, 1.0)?;
         at.within("train.label_smoothing", self.label_smoothing, 0.0, 0.9)?;
+        if self.rare.is_some() != (self.balance == Balance::Rare) {
+            let allowed = "balance = \"rare\" and a section [train.rare] together, or neither";
+            return Err(at.not_allowed("train.balance", format!("{:?}", self.balance), allowed));
+        }
+        if let Some(rare) = &self.rare {
+            at.within("train.rare.share", rare.share, 0.01, 0.99)?;
+        }
         if let Some(norm) = self.clip_norm {
             at.within("train.clip_norm", norm, 1e-6, 1e6)?;
         }

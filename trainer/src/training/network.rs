@@ -4,7 +4,7 @@ use std::path::Path;
 
 use onnx::graph::{Graph, GraphError};
 use onnx::networks::small_cnn::{DEFAULT_WIDTH, SmallCnnConfig, small_cnn};
-use onnx::networks::{ImageClassifier, Ratio, fusion::fusion, resnet::resnet};
+use onnx::networks::{ImageClassifier, Ratio, covid_net, fusion::fusion, resnet::resnet};
 use tch::{Device, TchError};
 
 use super::checkpoint::{self, CheckpointError};
@@ -93,6 +93,7 @@ fn one(architecture: Architecture, image: ImageClassifier) -> Result<Graph, Grap
             image,
             width: DEFAULT_WIDTH,
         }),
+        Architecture::CovidNet => covid_net(&image),
         // A recipe without members does not pass its check; this says what is missing.
         Architecture::Fusion => fusion(&[], Ratio::Global),
         Architecture::Resnet18 => resnet(18, &image),

@@ -17,7 +17,7 @@ use ndarray::Array4;
 use super::augment::Augmenter;
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::order::{epoch_order, image_rng};
+use super::order::{Rare, epoch_order, image_rng, rare_order};
 use crate::recipes::{AugmentSection, Balance, DataSection};
 use cache::Cache;
 pub use queue::Batches;
@@ -49,6 +49,7 @@ pub struct LoaderOptions {
     /// Draws order and augmentation.
     pub seed: u64,
     /// The class of [`Balance::Rare`].
+    pub rare: Option<Rare>,
 }
 
 impl LoaderOptions {
@@ -61,6 +62,7 @@ impl LoaderOptions {
             cache_bytes: data.cache_mib << 20,
             max_failed: data.max_failed,
             seed,
+            rare: None,
         }
     }
 }
@@ -207,7 +209,11 @@ impl Loader {
             Pass::Evaluate => work.rows.clone(),
             Pass::Train { epoch, balance } => {
                 let class_of = |row: usize| work.dataset.samples[row].class;
-                epoch_order(&work.rows, class_of, balance, work.options.seed, epoch)
+                let seed = work.options.seed;
+                match work.options.rare.filter(|_| balance == Balance::Rare) {
+                    Some(rare) => rare_order(&work.rows, class_of, rare, work.options.batch, seed, epoch),
+                    None => epoch_order(&work.rows, class_of, balance, seed, epoch),
+                }
             }
         }
     }
