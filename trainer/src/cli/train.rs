@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use tch::Device;
-use trainer::data::{Dataset, Part, Sides, Split};
+use trainer::data::{Dataset, Part, Sides, Split, generated};
 use trainer::export::{Finished, SigningKey, context, finish_run, pack};
 use trainer::interrupt::Interrupt;
 use trainer::progress::Progress;
@@ -262,7 +262,8 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
         Some(base) => Sides::read(&base.folder().split()).code(Code::Refused)?,
         None => Sides::default(),
     };
-    let split = Split::draw_after(&earlier, &dataset, &recipe.data.split).code(Code::Refused)?;
+    let mut split = Split::draw_after(&earlier, &dataset, &recipe.data.split).code(Code::Refused)?;
+    generated::fill(&mut split, &dataset, &recipe.data).code(Code::Refused)?;
     let dataset = Arc::new(dataset);
     let steps = SplitSource::new(&dataset, &split, &recipe)
         .code(Code::Usage)?

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::expansion::{self, Expanded};
+use super::generated;
 use super::manifest::{Manifest, Row};
 use crate::recipes::DataSection;
 
@@ -21,6 +22,8 @@ pub struct Sample {
     pub file: PathBuf,
     /// Of a row that is made by the expansion of its class: of which other, and how.
     pub expanded: Option<Expanded>,
+    /// Of a row that the recipe adds to the data: which entry of `data.generated` it comes from.
+    pub generated: Option<usize>,
 }
 
 /// The rows that count, with their classes.
@@ -88,7 +91,9 @@ impl Dataset {
     /// # Errors
     /// The manifest cannot be read, or a wanted label has no row.
     pub fn load(path: &Path, section: &DataSection) -> Result<Self, DataError> {
-        let dataset = Self::of_manifest(&Manifest::load(path)?, section)?;
+        let mut dataset = Self::of_manifest(&Manifest::load(path)?, section)?;
+        generated::add(&mut dataset, section)?;
+        generated::tie(&mut dataset);
         for (class, count) in dataset.class_counts().iter().enumerate() {
             if *count == 0 {
                 let reason = format!("the label `{}` has no row", dataset.labels[class]);
@@ -146,6 +151,7 @@ impl Dataset {
                     row: row.clone(),
                     class,
                     expanded: None,
+                    generated: None,
                 }),
                 None => left_out.count(row, wanted_source(row)),
             }

@@ -70,10 +70,15 @@ impl Context {
         })
     }
 
-    /// The rows of a side, without the expanded copies of others: those only train.
+    /// The rows of a side, without those that the last training did not learn from, and without the expanded copies of
+    /// others, which only train.
     pub fn rows(&self, part: Part) -> Vec<usize> {
         let mut rows = self.split.rows(part);
-        rows.retain(|row| self.dataset.samples[*row].expanded.is_none());
+        let learnt = self.recipe.train.rows;
+        rows.retain(|row| {
+            let sample = &self.dataset.samples[*row];
+            sample.expanded.is_none() && (part != Part::Train || learnt.hold(sample.row.provenance))
+        });
         rows
     }
 

@@ -341,6 +341,7 @@ mod tests {
         Sample {
             row,
             expanded: None,
+            generated: None,
             class,
             file: "a.png".into(),
         }

@@ -131,6 +131,7 @@ mod tests {
         Sample {
             row: Row::default(),
             expanded: None,
+            generated: None,
             class: 0,
             file: path,
         }

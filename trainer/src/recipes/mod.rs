@@ -25,7 +25,7 @@ mod stages;
 mod train;
 
 pub use bundle::{BundleSection, IntendedUseSection, Measure, OperatingPointSection, label_id};
-pub use data::{AugmentSection, DataSection, SplitBy, SplitFractions, SplitSection};
+pub use data::{AugmentSection, DataSection, GeneratedSection, SplitBy, SplitFractions, SplitSection};
 pub use error::RecipeError;
 pub use gan::{
     Critic, DiscriminatorSection, GanRecipe, GanTrainSection, GeneratorSection, Model, SHIPPED_GANS, TranslateSection,
@@ -34,7 +34,7 @@ pub use network::{Architecture, FusionRatio, FusionSection, MemberSection, Netwo
 pub use quantize::{CalibrationMethod, GateSection, QuantizeSection};
 pub use stages::StageSection;
 pub use train::{
-    Balance, EarlyStopping, OptimizerKind, Precision, RareSection, Schedule, TrainSection, WatchedMetric,
+    Balance, EarlyStopping, OptimizerKind, Precision, RareSection, Rows, Schedule, TrainSection, WatchedMetric,
 };
 
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("folder-quick", include_str!("../../recipes/folder-quick.toml")),
     ("phantom-demo", include_str!("../../recipes/phantom-demo.toml")),
     ("phantom-pointing", include_str!("../../recipes/phantom-pointing.toml")),
+    ("two-stage", include_str!("../../recipes/two-stage.toml")),
     ("xray-3class", include_str!("../../recipes/xray-3class.toml")),
     ("xray-covidnet", include_str!("../../recipes/xray-covidnet.toml")),
     ("xray-fusion", include_str!("../../recipes/xray-fusion.toml")),
@@ -59,6 +60,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
         "xray-fusion-101-152",
         include_str!("../../recipes/xray-fusion-101-152.toml"),
     ),
+    ("xray-translated", include_str!("../../recipes/xray-translated.toml")),
 ];
 
 /// A whole recipe.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Origin, RecipeError};
+use crate::data::Provenance;
 
 /// The optimizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,6 +27,31 @@ pub enum Schedule {
     Cosine,
     /// The same rate to the end.
     Constant,
+}
+
+/// Which of the training images a training learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rows {
+    /// All of them.
+    #[default]
+    All,
+    /// All but those that a generative model made.
+    Real,
+    /// Those alone.
+    Generated,
+}
+
+impl Rows {
+    /// Whether a training image of this provenance is among them.
+    #[must_use]
+    pub fn hold(self, provenance: Provenance) -> bool {
+        match self {
+            Self::All => true,
+            Self::Real => provenance != Provenance::Synthetic,
+            Self::Generated => provenance == Provenance::Synthetic,
+        }
+    }
 }
 
 /// How unequal class sizes are met.
@@ -119,6 +145,8 @@ pub struct TrainSection {
     pub final_rate: f64,
     /// Probability taken from the true class and spread over all.
     pub label_smoothing: f64,
+    /// Which of the training images are learnt from. Validation and test are always real.
+    pub rows: Rows,
     /// How unequal class sizes are met.
     pub balance: Balance,
     /// The class of `balance = "rare"`.
@@ -155,6 +183,7 @@ impl Default for TrainSection {
             schedule: Schedule::Cosine,
             final_rate: 0.01,
             label_smoothing: 0.0,
+            rows: Rows::All,
             balance: Balance::Sampling,
             rare: None,
             clip_norm: Some(5.0),

@@ -5,6 +5,7 @@
 //! | [`classifier`] | the loop: epochs, steps, evaluation, stopping, resuming |
 //! | [`step`] | one step; figures over the validation rows |
 //! | [`stages`] | trainings that come before the main one |
+//! | [`folds`] | cross-validation |
 //! | [`fusion`] | the parameters of a fusion, and the ratio between its members |
 //! | [`base`] | fine-tuning: a run that begins where an earlier one ended |
 //! | [`network`] | a recipe's network as a graph, with modes and first weights |
@@ -20,6 +21,7 @@ pub mod base;
 pub mod batches;
 pub mod checkpoint;
 pub mod classifier;
+pub mod folds;
 pub mod fusion;
 pub mod gan;
 pub mod history;

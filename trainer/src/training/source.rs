@@ -24,7 +24,8 @@ impl SplitSource {
         let mut options = LoaderOptions::of(&recipe.data, recipe.train.batch, recipe.train.seed);
         options.rare = rare(dataset, recipe)?;
         // The budget of memory is shared by rows: each side's images are as large as the other's.
-        let (train, validation) = (split.rows(Part::Train), split.rows(Part::Validation));
+        let (mut train, validation) = (split.rows(Part::Train), split.rows(Part::Validation));
+        train.retain(|row| recipe.train.rows.hold(dataset.samples[*row].row.provenance));
         let share = |rows: usize| options.cache_bytes / (train.len() + validation.len()).max(1) * rows;
         let with_cache = |cache_bytes: usize| LoaderOptions {
             cache_bytes,
