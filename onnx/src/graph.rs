@@ -21,6 +21,7 @@
 
 pub mod builder;
 pub mod cost;
+mod embed;
 pub mod initializer;
 pub mod layers;
 pub mod operator;

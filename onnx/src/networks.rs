@@ -1,6 +1,8 @@
 //! The architectures, each described once, one a file.
 
+pub mod covid_net;
 pub mod dcgan;
+pub mod fusion;
 pub mod patch_gan;
 pub mod resnet;
 pub mod resnet_critic;
@@ -9,7 +11,9 @@ pub mod unet;
 
 mod generative;
 
+pub use covid_net::covid_net;
 pub use dcgan::{DcganConfig, dcgan_discriminator, dcgan_generator};
+pub use fusion::{Ratio, fusion};
 pub use generative::{CLASS, LATENT, Norm, SCORE, SOURCE};
 pub use patch_gan::{PatchGanConfig, patch_gan};
 pub use resnet::{ResNetConfig, resnet};

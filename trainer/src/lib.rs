@@ -6,6 +6,7 @@
 //! | [`export`] | from a checkpoint to a signed bundle |
 //! | [`report`] | plots and the report of a run |
 //! | [`explain`] | where a network looked |
+//! | [`turing`] | whether people tell generated images from real ones |
 //! | [`training`] | from batches to a checkpoint, in a run folder |
 //! | [`data`] | from a manifest or folder to batches of tensors; phantoms |
 //! | [`recipes`] | the TOML file that says how a model is made |
@@ -30,3 +31,4 @@ pub mod replace;
 pub mod report;
 pub mod seed;
 pub mod training;
+pub mod turing;

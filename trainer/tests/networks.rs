@@ -8,7 +8,7 @@ use ndarray::{ArrayD, IxDyn};
 use onnx::graph::Graph;
 use onnx::heads::{self, Heads};
 use onnx::networks::small_cnn::DEFAULT_WIDTH;
-use onnx::networks::{ImageClassifier, SmallCnnConfig, resnet, small_cnn};
+use onnx::networks::{ImageClassifier, SmallCnnConfig, covid_net, resnet, small_cnn};
 use onnx::runtime::{self, Runtime, Session, SessionOptions};
 use tch::nn::ModuleT;
 use tch::vision::resnet as peer;
@@ -159,6 +159,7 @@ fn exported_files_compute_what_libtorch_computes() {
         width: DEFAULT_WIDTH,
     };
     networks.push(("small_cnn".into(), small_cnn(&small).unwrap(), 1));
+    networks.push(("covid_net".into(), covid_net(&classifier(1)).unwrap(), 1));
     for (name, graph, channels) in networks {
         let network = network(graph.clone(), channels);
         let parameters = network.parameters.to_arrays().unwrap();

@@ -33,6 +33,11 @@ const PEERS: &[Peer] = &[
         requirements: "trainer/goldens/requirements.txt",
     },
     Peer {
+        name: "expansion",
+        script: "trainer/goldens/expansion/record.py",
+        requirements: "trainer/goldens/expansion/requirements.txt",
+    },
+    Peer {
         name: "generative",
         script: "trainer/goldens/generative/record.py",
         requirements: "trainer/goldens/generative/requirements.txt",

@@ -212,6 +212,15 @@ impl GraphBuilder {
         });
     }
 
+    /// Declares the next stage, and takes its modules out of the stages before it; one that is left without any goes.
+    pub fn stage_taking(&mut self, name: &str, modules: &[&str]) {
+        for stage in &mut self.graph.stages {
+            stage.modules.retain(|module| !modules.contains(&module.as_str()));
+        }
+        self.graph.stages.retain(|stage| !stage.modules.is_empty());
+        self.stage(name, modules);
+    }
+
     /// Declares the graph a classifier with these parts.
     pub fn classifier(&mut self, parts: Classifier) {
         self.graph.classifier = Some(parts);

@@ -1,6 +1,7 @@
 //! The verbs of `scanside-trainer`, one file each.
 
 mod bundle;
+mod cross_validate;
 mod data;
 mod evaluate;
 mod explain;
@@ -13,6 +14,7 @@ mod pack;
 mod quantize;
 mod steps;
 mod train;
+mod turing;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +40,8 @@ enum Verb {
     Data(data::DataVerb),
     /// Train a classifier and take it to a signed bundle.
     Train(train::TrainArgs),
+    /// Train a recipe on every fold of its data, and evaluate all test images together.
+    CrossValidate(cross_validate::CrossValidateArgs),
     /// Write a run's best checkpoint as a float ONNX file.
     Export(export::ExportArgs),
     /// Quantize a run's ONNX file to 8 bits.
@@ -56,6 +60,9 @@ enum Verb {
     /// Train generative networks, and make images with them.
     #[command(subcommand)]
     Gan(gan::GanVerb),
+    /// Ask readers whether they tell generated images from real ones (visual Turing test).
+    #[command(subcommand)]
+    Turing(turing::TuringVerb),
     /// Look into bundles and verify them.
     #[command(subcommand)]
     Bundle(::bundle::cli::BundleCommand),
@@ -75,6 +82,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Data(verb) => data::run(&verb, &output),
         Verb::Train(arguments) => train::run(&arguments, &output),
+        Verb::CrossValidate(arguments) => cross_validate::run(&arguments, &output),
         Verb::Export(arguments) => export::run(&arguments, &output),
         Verb::Quantize(arguments) => quantize::run(&arguments, &output),
         Verb::Gate(arguments) => gate::run(&arguments, &output),
@@ -82,6 +90,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Evaluate(arguments) => evaluate::run(&arguments, &output),
         Verb::Explain(arguments) => explain::run(&arguments, &output),
         Verb::Gan(verb) => gan::run(&verb, &output),
+        Verb::Turing(verb) => turing::run(&verb, &output),
         Verb::Bundle(command) => bundle::run(&command),
         Verb::Key(command) => bundle::run_key(&command),
         Verb::Version => version(&output),

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use tch::Device;
-use trainer::data::{Dataset, Part, Sides, Split};
+use trainer::data::{Dataset, Part, Sides, Split, generated};
 use trainer::export::{Finished, SigningKey, context, finish_run, pack};
 use trainer::interrupt::Interrupt;
 use trainer::progress::Progress;
 use trainer::recipes::Recipe;
 use trainer::training::base::{self, Base};
 use trainer::training::batches::BatchSource;
-use trainer::training::classifier::{self, Outcome, Task, TrainError};
+use trainer::training::classifier::{Outcome, TrainError};
 use trainer::training::network::{self, NetworkError};
 use trainer::training::run::{self, FirstWeights, RunFolder, RunRecord};
 use trainer::training::source::SplitSource;
+use trainer::training::stages::{self, Course};
 use trainer::training::weights::Taken;
 
 use super::failure::{Code, Failure, WithCode};
@@ -26,7 +27,8 @@ use super::pack::SignArgs;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class, folder, folder-quick).
+    /// A recipe's TOML file, or the name of a shipped one (phantom-demo, phantom-pointing, xray-3class,
+    /// xray-covidnet, xray-fusion, xray-fusion-101-152, folder, folder-quick).
     ///
     /// With --from it may be left out: then the recipe of that run is taken.
     #[arg(required_unless_present_any = ["resume", "from"])]
@@ -56,13 +58,13 @@ pub struct TrainArgs {
     no_bundle: bool,
     #[command(flatten)]
     sign: SignArgs,
-    /// Overrides train.epochs and train.max_steps of the recipe.
+    /// Overrides train.epochs and train.max_steps of the recipe and of its stages.
     #[arg(long, conflicts_with = "resume")]
     epochs: Option<usize>,
     /// Overrides train.seed of the recipe.
     #[arg(long, conflicts_with = "resume")]
     seed: Option<u64>,
-    /// Overrides train.learning_rate of the recipe; a fine-tuning wants less than a tenth of the first training's.
+    /// Overrides train.learning_rate of the recipe, not of its stages; a fine-tuning wants less than a tenth of the first training's.
     #[arg(long, value_name = "RATE", conflicts_with = "resume")]
     learning_rate: Option<f64>,
     /// Overrides bundle.version of the recipe.
@@ -162,18 +164,15 @@ fn train(
         plan.record.labels.join(", "),
     ));
     plan.dataset.left_out.lines().iter().for_each(|line| output.line(line));
-    let task = Task {
+    let course = Course {
         recipe: &plan.recipe,
+        record: &plan.record,
         run,
-        record: RunRecord {
-            device: format!("{device:?}"),
-            ..plan.record.clone()
-        },
-        weights: plan.weights.as_deref(),
+        dataset: &plan.dataset,
+        split: &plan.split,
         device,
-        resume: run.last_checkpoint().is_file(),
     };
-    let outcome = classifier::train(task, source, output, interrupt).map_err(failure)?;
+    let outcome = course.train(source, output, interrupt).map_err(failure)?;
     for refused in source.failures() {
         output.line(&format!("not used: {refused}"));
     }
@@ -205,8 +204,6 @@ struct Plan {
     record: RunRecord,
     dataset: Arc<Dataset>,
     split: Split,
-    /// File of the first weights; they are taken once, in a run without a checkpoint.
-    weights: Option<PathBuf>,
     /// The folder, if an earlier run made it.
     folder: Option<RunFolder>,
 }
@@ -219,8 +216,7 @@ impl Plan {
             return Err(failure(TrainError::NoBatches));
         }
         if self.folder.is_none() {
-            network::check(&self.recipe, self.dataset.labels.len(), self.weights.as_deref())
-                .map_err(|error| failure(error.into()))?;
+            stages::check(&self.recipe, &self.record).map_err(|error| failure(error.into()))?;
         }
         Ok(source)
     }
@@ -258,11 +254,16 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
     }
     let weights = recipe.find_weights(&name, &dataset.root).code(Code::Usage)?;
     let weights = weights.map(std::path::absolute).transpose()?;
+    let mut stage_weights = recipe.find_stage_weights(&name, &dataset.root).code(Code::Usage)?;
+    for path in stage_weights.values_mut() {
+        *path = std::path::absolute(&path)?;
+    }
     let earlier = match &base {
         Some(base) => Sides::read(&base.folder().split()).code(Code::Refused)?,
         None => Sides::default(),
     };
-    let split = Split::draw_after(&earlier, &dataset, &recipe.data.split).code(Code::Refused)?;
+    let mut split = Split::draw_after(&earlier, &dataset, &recipe.data.split).code(Code::Refused)?;
+    generated::fill(&mut split, &dataset, &recipe.data).code(Code::Refused)?;
     let dataset = Arc::new(dataset);
     let steps = SplitSource::new(&dataset, &split, &recipe)
         .code(Code::Usage)?
@@ -278,7 +279,8 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
         rows: Part::SIDES.map(|part| split.rows(part).len()),
         git_revision: run::git_revision(),
         versions: run::versions(),
-        weights: weights.clone().map(|path| FirstWeights {
+        stage_weights,
+        weights: weights.map(|path| FirstWeights {
             path,
             taken: Taken::default(),
         }),
@@ -290,7 +292,6 @@ fn begun(arguments: &TrainArgs) -> Result<Plan, Failure> {
         record,
         dataset,
         split,
-        weights,
         folder: None,
     })
 }
@@ -308,7 +309,11 @@ fn wanted_recipe(arguments: &TrainArgs, base: Option<&Base>) -> Result<(PathBuf,
         }
     };
     if let Some(epochs) = arguments.epochs {
-        (recipe.train.epochs, recipe.train.max_steps) = (epochs, None);
+        let of_stages = recipe.stages.iter_mut().filter_map(|stage| stage.train.as_mut());
+        for section in of_stages.chain([&mut recipe.train]) {
+            (section.epochs, section.max_steps) = (epochs, None);
+            section.warmup_epochs = section.warmup_epochs.min(epochs as f64);
+        }
     }
     recipe.train.seed = arguments.seed.unwrap_or(recipe.train.seed);
     recipe.train.learning_rate = arguments.learning_rate.unwrap_or(recipe.train.learning_rate);
@@ -332,7 +337,6 @@ fn resumed(arguments: &TrainArgs) -> Result<Plan, Failure> {
     let dataset = super::data::of_run(&data, &recipe.data, &record.data_digest)?;
     let split = Split::read(&dataset, recipe.data.split.by, &run.split()).code(Code::Refused)?;
     Ok(Plan {
-        weights: record.weights.as_ref().map(|weights| weights.path.clone()),
         recipe,
         record,
         dataset: Arc::new(dataset),
@@ -346,10 +350,18 @@ fn same_recipe(name: &str, of_run: &Recipe, fine_tuned: bool, run: &RunFolder) -
     // What the command line may have said otherwise.
     (given.train.epochs, given.train.seed) = (of_run.train.epochs, of_run.train.seed);
     given.train.max_steps = of_run.train.max_steps;
+    given.train.warmup_epochs = of_run.train.warmup_epochs;
+    for (given, of_run) in given.stages.iter_mut().zip(&of_run.stages) {
+        if let (Some(given), Some(of_run)) = (&mut given.train, &of_run.train) {
+            (given.epochs, given.max_steps) = (of_run.epochs, of_run.max_steps);
+            given.warmup_epochs = of_run.warmup_epochs;
+        }
+    }
     given.train.learning_rate = of_run.train.learning_rate;
     given.bundle.version.clone_from(&of_run.bundle.version);
     if fine_tuned {
         given.network = of_run.network.clone();
+        given.stages.clone_from(&of_run.stages);
     }
     if given == *of_run {
         return Ok(());

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
+use super::expansion::{self, Expanded};
+use super::generated;
 use super::manifest::{Manifest, Row};
 use crate::recipes::DataSection;
 
@@ -16,8 +18,12 @@ pub struct Sample {
     pub row: Row,
     /// Index into [`Dataset::labels`].
     pub class: usize,
-    /// Where the image lies.
+    /// Where the image lies; of an expanded row, its original.
     pub file: PathBuf,
+    /// Of a row that is made by the expansion of its class: of which other, and how.
+    pub expanded: Option<Expanded>,
+    /// Of a row that the recipe adds to the data: which entry of `data.generated` it comes from.
+    pub generated: Option<usize>,
 }
 
 /// The rows that count, with their classes.
@@ -85,7 +91,9 @@ impl Dataset {
     /// # Errors
     /// The manifest cannot be read, or a wanted label has no row.
     pub fn load(path: &Path, section: &DataSection) -> Result<Self, DataError> {
-        let dataset = Self::of_manifest(&Manifest::load(path)?, section)?;
+        let mut dataset = Self::of_manifest(&Manifest::load(path)?, section)?;
+        generated::add(&mut dataset, section)?;
+        generated::tie(&mut dataset);
         for (class, count) in dataset.class_counts().iter().enumerate() {
             if *count == 0 {
                 let reason = format!("the label `{}` has no row", dataset.labels[class]);
@@ -142,10 +150,24 @@ impl Dataset {
                     file: manifest.file(row),
                     row: row.clone(),
                     class,
+                    expanded: None,
+                    generated: None,
                 }),
                 None => left_out.count(row, wanted_source(row)),
             }
         }
+        let wanted = |label: &String| labels.iter().position(|known| known == label);
+        let expanded = section
+            .expand
+            .iter()
+            .map(|label| wanted(label).ok_or(label))
+            .collect::<Result<Vec<_>, _>>();
+        let expanded = expanded.map_err(|label| DataError::NoRows {
+            path: manifest.origin.clone(),
+            reason: format!("data.expand names the label `{label}`"),
+            found: labels.join(", "),
+        })?;
+        expansion::expand(&mut samples, &expanded);
         let dataset = Self {
             origin: manifest.origin.clone(),
             root: manifest.root.clone(),

@@ -7,6 +7,8 @@
 //! | [`dataset`] | the rows as a recipe sees them: sources chosen, labels mapped to classes |
 //! | [`split`] | training, validation and test by patient or group, from a seed |
 //! | [`order`] | the order of an epoch, balanced or not |
+//! | [`expansion`] | 17 named transforms of every training image of chosen classes |
+//! | [`generated`] | generated images beside the data, as many as are wanted |
 //! | [`augment`] | what training does to an image before it is prepared |
 //! | [`loader`] | batches of tensors from worker threads |
 //! | [`phantom`] | made-up chest X-rays with known lesions, made-up CT patches with known signs |
@@ -19,7 +21,9 @@ pub mod augment;
 pub mod check;
 pub mod dataset;
 pub mod error;
+pub mod expansion;
 pub mod filter;
+pub mod generated;
 pub mod loader;
 pub mod manifest;
 pub mod order;

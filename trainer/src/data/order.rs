@@ -44,10 +44,65 @@ pub fn epoch_order(
     epoch: u64,
 ) -> Vec<usize> {
     let mut order = match balance {
-        Balance::None | Balance::Weights => rows.to_vec(),
+        Balance::None | Balance::Weights | Balance::Rare => rows.to_vec(),
         Balance::Sampling => balanced(rows, class_of, seed, epoch),
     };
     shuffle(&mut order, &mut stream(seed, Stream::Order { epoch }));
+    order
+}
+
+/// A class that fills the same share of every batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rare {
+    /// The class.
+    pub class: usize,
+    /// Its share, above 0 and below 1.
+    pub share: f64,
+}
+
+/// The rows of one epoch in batches of `batch`, each of which holds the same number of rows of the rare class, and of all
+/// other rows the rest. Both cycle through their rows, so that none is drawn much oftener than its neighbours. As many
+/// whole batches as the rows make; rows of one kind alone come as they are, shuffled.
+#[must_use]
+pub fn rare_order(
+    rows: &[usize],
+    class_of: impl Fn(usize) -> usize,
+    rare: Rare,
+    batch: usize,
+    seed: u64,
+    epoch: u64,
+) -> Vec<usize> {
+    let (rares, others): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| class_of(**row) == rare.class);
+    if rares.is_empty() || others.is_empty() || batch < 2 {
+        return epoch_order(rows, class_of, Balance::None, seed, epoch);
+    }
+    let of_rare = ((batch as f64 * rare.share).round() as usize).clamp(1, batch - 1);
+    let batches = (rows.len() / batch).max(1);
+    let drawn = |members: &[usize], kind: u64, each: usize| -> Vec<usize> {
+        let count = batches * each;
+        cycle(members, seed, kind, epoch as usize * count, count)
+    };
+    let (rares, others) = (
+        drawn(&rares, u64::MAX, of_rare),
+        drawn(&others, u64::MAX - 1, batch - of_rare),
+    );
+    let pairs = rares.chunks(of_rare).zip(others.chunks(batch - of_rare));
+    pairs.flat_map(|(rares, others)| [rares, others].concat()).collect()
+}
+
+/// `count` rows from `position` on of an endless walk through the members, each round in an order of its own.
+fn cycle(members: &[usize], seed: u64, class: u64, mut position: usize, count: usize) -> Vec<usize> {
+    let end = position + count;
+    let mut order = Vec::with_capacity(count);
+    while position < end {
+        let round = (position / members.len()) as u64;
+        let mut turn = members.to_vec();
+        shuffle(&mut turn, &mut stream(seed, Stream::Cycle { class, cycle: round }));
+        let from = position % members.len();
+        let to = members.len().min(from + end - position);
+        order.extend_from_slice(&turn[from..to]);
+        position += to - from;
+    }
     order
 }
 
@@ -57,26 +112,7 @@ fn balanced(rows: &[usize], class_of: impl Fn(usize) -> usize, seed: u64, epoch:
     let share = rows.len().div_ceil(filled);
     let mut order = Vec::with_capacity(share * filled);
     for (class, members) in classes.iter().enumerate().filter(|(_, members)| !members.is_empty()) {
-        let mut position = epoch as usize * share;
-        let end = position + share;
-        while position < end {
-            let cycle = position / members.len();
-            let mut turn = members.clone();
-            shuffle(
-                &mut turn,
-                &mut stream(
-                    seed,
-                    Stream::Cycle {
-                        class: class as u64,
-                        cycle: cycle as u64,
-                    },
-                ),
-            );
-            let from = position % members.len();
-            let to = members.len().min(from + end - position);
-            order.extend_from_slice(&turn[from..to]);
-            position += to - from;
-        }
+        order.extend(cycle(members, seed, class as u64, epoch as usize * share, share));
     }
     order
 }
@@ -169,6 +205,34 @@ mod tests {
             "18 x 50 draws over 90 rows: {drawn:?}"
         );
         assert!(drawn[90..].iter().all(|n| *n == 90), "{drawn:?}");
+    }
+
+    #[test]
+    fn every_batch_holds_the_rare_share_and_rows_are_drawn_fairly() {
+        let rows: Vec<usize> = (0..100).collect();
+        let class_of = |row: usize| [0, 1, 2][(row >= 60) as usize + (row >= 92) as usize];
+        let rare = Rare { class: 2, share: 0.5 };
+        let mut drawn = vec![0_usize; 100];
+        for epoch in 0..23 {
+            let order = rare_order(&rows, class_of, rare, 16, 4, epoch);
+            assert_eq!(order.len(), 96);
+            for batch in order.chunks(16) {
+                assert_eq!(batch.iter().filter(|row| class_of(**row) == 2).count(), 8);
+            }
+            order.iter().for_each(|row| drawn[*row] += 1);
+        }
+        // 23 epochs of 48 draws each: 12 times through 92 others, 138 times through 8 rare ones.
+        assert!(drawn[..92].iter().all(|n| *n == 12), "{drawn:?}");
+        assert!(drawn[92..].iter().all(|n| *n == 138), "{drawn:?}");
+        assert_eq!(
+            rare_order(&rows, class_of, rare, 16, 4, 2),
+            rare_order(&rows, class_of, rare, 16, 4, 2)
+        );
+        assert_eq!(
+            rare_order(&rows[..60], class_of, rare, 16, 4, 0).len(),
+            60,
+            "no row of the rare class"
+        );
     }
 
     #[test]

@@ -55,6 +55,42 @@ pub fn class_folders(root: &Path) -> Result<Manifest, DataError> {
     })
 }
 
+/// Every image below a folder, without labels, sorted by path.
+///
+/// # Errors
+/// The folder cannot be read or holds no image.
+pub fn all_images(root: &Path) -> Result<Manifest, DataError> {
+    let mut rows = Vec::new();
+    for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+        let entry = entry.map_err(|error| DataError::Io {
+            path: error.path().unwrap_or(root).to_owned(),
+            source: error.into(),
+        })?;
+        let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let hidden = relative
+            .components()
+            .any(|part| part.as_os_str().to_string_lossy().starts_with('.'));
+        if entry.file_type().is_file() && !hidden && is_image(entry.path()) {
+            rows.push(Row {
+                path: relative.to_string_lossy().into_owned(),
+                ..Row::default()
+            });
+        }
+    }
+    if rows.is_empty() {
+        return Err(DataError::NoRows {
+            path: root.to_owned(),
+            reason: "no image lies in it".to_owned(),
+            found: "none".to_owned(),
+        });
+    }
+    Ok(Manifest {
+        origin: root.to_owned(),
+        root: root.to_owned(),
+        rows,
+    })
+}
+
 fn is_no_class(folder: &str) -> bool {
     NOT_CLASSES.contains(&folder.to_ascii_lowercase().as_str())
 }

@@ -4,6 +4,8 @@
 //! first and in an order that only the seed decides, to the side that still lacks most of their label and source.
 //! Generated and augmented rows only ever stand in training.
 
+mod folds;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;

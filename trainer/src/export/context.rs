@@ -70,9 +70,16 @@ impl Context {
         })
     }
 
-    /// The rows of a side.
+    /// The rows of a side, without those that the last training did not learn from, and without the expanded copies of
+    /// others, which only train.
     pub fn rows(&self, part: Part) -> Vec<usize> {
-        self.split.rows(part)
+        let mut rows = self.split.rows(part);
+        let learnt = self.recipe.train.rows;
+        rows.retain(|row| {
+            let sample = &self.dataset.samples[*row];
+            sample.expanded.is_none() && (part != Part::Train || learnt.hold(sample.row.provenance))
+        });
+        rows
     }
 
     /// Classes of rows.

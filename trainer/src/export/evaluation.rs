@@ -340,6 +340,8 @@ mod tests {
         };
         Sample {
             row,
+            expanded: None,
+            generated: None,
             class,
             file: "a.png".into(),
         }

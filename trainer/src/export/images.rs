@@ -130,6 +130,8 @@ mod tests {
     fn sample(path: PathBuf) -> Sample {
         Sample {
             row: Row::default(),
+            expanded: None,
+            generated: None,
             class: 0,
             file: path,
         }

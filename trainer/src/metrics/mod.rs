@@ -10,6 +10,7 @@
 //! | [`correlation`], [`overlap`], [`pointing`] | agreement of heatmaps, and where they point |
 //! | [`intervals`] | Wilson intervals, group-clustered bootstrap |
 //! | [`paired`] | McNemar's test, paired bootstrap of a difference |
+//! | [`fleiss_kappa`] | agreement of several readers |
 //! | [`kid`], [`fid`] | distances of generated images from real ones, by their features |
 //! | [`manifold`] | precision and recall of generated images |
 //! | [`copying`] | whether generated images are training images over again |
@@ -26,6 +27,7 @@ pub mod confusion;
 pub mod copying;
 pub mod correlation;
 pub mod fid;
+pub mod fleiss_kappa;
 pub mod intervals;
 pub mod kid;
 pub mod manifold;

@@ -1,6 +1,7 @@
 //! `[data]` and `[augment]`: which images, how split, and what training does to them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,13 @@ pub struct DataSection {
     pub mapping: BTreeMap<String, String>,
     /// Only rows of these sources; empty: all.
     pub sources: Vec<String>,
+    /// Labels of the model whose training images stand under each of 17 named transforms as well
+    /// ([`expansion`](crate::data::expansion)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expand: Vec<String>,
+    /// Generated images that training may learn from beside the data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub generated: Vec<GeneratedSection>,
     /// The split into training, validation and test.
     pub split: SplitSection,
     /// Memory that decoded images may fill, in MiB; 0 decodes anew in every epoch.
@@ -32,6 +40,8 @@ impl Default for DataSection {
             labels: Vec::new(),
             mapping: BTreeMap::new(),
             sources: Vec::new(),
+            expand: Vec::new(),
+            generated: Vec::new(),
             split: SplitSection::default(),
             cache_mib: 1024,
             workers: 0,
@@ -57,10 +67,44 @@ impl DataSection {
                 return Err(at.not_allowed(&key, to, self.labels.join(", ")));
             }
         }
+        for label in self
+            .expand
+            .iter()
+            .filter(|label| !self.labels.is_empty() && !self.labels.contains(label))
+        {
+            return Err(at.not_allowed("data.expand", label, self.labels.join(", ")));
+        }
+        for (number, generated) in self.generated.iter().enumerate() {
+            if let Some(label) = &generated.label
+                && !self.labels.is_empty()
+                && !self.labels.contains(label)
+            {
+                let key = format!("data.generated.{number}.label");
+                return Err(at.not_allowed(&key, label, self.labels.join(", ")));
+            }
+            if generated.label.is_none() && generated.fill_to.is_some() {
+                let key = format!("data.generated.{number}.fill_to");
+                return Err(at.not_allowed(&key, "set without a label", "a label beside it, which it fills"));
+            }
+        }
         at.within("data.max_failed", self.max_failed, 0.0, 1.0)?;
         at.count("data.workers", self.workers, 0, 256)?;
         self.split.fractions.check(at)
     }
+}
+
+/// `[[data.generated]]`: images that a generative model made, as `gan sample` and `gan translate` write them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratedSection {
+    /// Their manifest. A relative path is looked for beside the data, then where one stands.
+    pub manifest: PathBuf,
+    /// Only rows with this label of the model; absent: with any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Only as many as bring the training images of `label` to this number; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill_to: Option<usize>,
 }
 
 /// What never stands on two sides of a split.

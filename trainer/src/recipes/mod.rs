@@ -21,23 +21,30 @@ mod error;
 mod gan;
 mod network;
 mod quantize;
+mod stages;
 mod train;
 
 pub use bundle::{BundleSection, IntendedUseSection, Measure, OperatingPointSection, label_id};
-pub use data::{AugmentSection, DataSection, SplitBy, SplitFractions, SplitSection};
+pub use data::{AugmentSection, DataSection, GeneratedSection, SplitBy, SplitFractions, SplitSection};
 pub use error::RecipeError;
 pub use gan::{
     Critic, DiscriminatorSection, GanRecipe, GanTrainSection, GeneratorSection, Model, SHIPPED_GANS, TranslateSection,
 };
-pub use network::{Architecture, NetworkSection};
+pub use network::{Architecture, FusionRatio, FusionSection, MemberSection, NetworkSection};
 pub use quantize::{CalibrationMethod, GateSection, QuantizeSection};
-pub use train::{Balance, EarlyStopping, OptimizerKind, Precision, Schedule, TrainSection, WatchedMetric};
+pub use stages::StageSection;
+pub use train::{
+    Balance, EarlyStopping, OptimizerKind, Precision, RareSection, Rows, Schedule, TrainSection, WatchedMetric,
+};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imaging::preprocess::PreprocessSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::training::run::weights_key;
 
 /// The recipes that ship with the program, by name.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -45,7 +52,15 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("folder-quick", include_str!("../../recipes/folder-quick.toml")),
     ("phantom-demo", include_str!("../../recipes/phantom-demo.toml")),
     ("phantom-pointing", include_str!("../../recipes/phantom-pointing.toml")),
+    ("two-stage", include_str!("../../recipes/two-stage.toml")),
     ("xray-3class", include_str!("../../recipes/xray-3class.toml")),
+    ("xray-covidnet", include_str!("../../recipes/xray-covidnet.toml")),
+    ("xray-fusion", include_str!("../../recipes/xray-fusion.toml")),
+    (
+        "xray-fusion-101-152",
+        include_str!("../../recipes/xray-fusion-101-152.toml"),
+    ),
+    ("xray-translated", include_str!("../../recipes/xray-translated.toml")),
 ];
 
 /// A whole recipe.
@@ -60,6 +75,9 @@ pub struct Recipe {
     /// What training does to its images before `preprocess`.
     #[serde(default)]
     pub augment: AugmentSection,
+    /// Trainings that come before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageSection>,
     /// The network and where its first weights come from.
     pub network: NetworkSection,
     /// Optimisation.
@@ -119,6 +137,7 @@ impl Recipe {
         self.augment.check(&at)?;
         self.network.check(&at)?;
         self.train.check(&at)?;
+        self.check_stages(&at)?;
         self.quantize.check(&at)?;
         self.gate.check(&at)?;
         self.operating_point.check(&at, &self.data.labels)?;
@@ -132,6 +151,33 @@ impl Recipe {
     /// The recipe names weights that are in none of these places; the message lists them.
     pub fn find_weights(&self, recipe_path: &Path, data_root: &Path) -> Result<Option<PathBuf>, RecipeError> {
         find_weights(self.network.weights.as_deref(), recipe_path, data_root)
+    }
+
+    /// Where the first weights of the stages lie, and those of fused networks, by
+    /// [`weights_key`](crate::training::run::weights_key).
+    ///
+    /// # Errors
+    /// As [`Recipe::find_weights`].
+    pub fn find_stage_weights(
+        &self,
+        recipe_path: &Path,
+        data_root: &Path,
+    ) -> Result<BTreeMap<String, PathBuf>, RecipeError> {
+        let mut found = BTreeMap::new();
+        let stages = self.stages.iter().enumerate();
+        let stages =
+            stages.filter_map(|(number, stage)| Some((Some(stage.name.as_str()), self.of_stage(number)?.network)));
+        for (stage, network) in stages.chain([(None, self.network.clone())]) {
+            let own = (None, network.weights.as_deref().filter(|_| stage.is_some()));
+            let members = network.fusion.iter().flat_map(|fusion| &fusion.members).enumerate();
+            let members = members.map(|(number, member)| (Some(number), member.weights.as_deref()));
+            for (member, weights) in std::iter::once(own).chain(members) {
+                if let Some(path) = find_weights(weights, recipe_path, data_root)? {
+                    found.insert(weights_key(stage, member), path);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Architecture {
     Resnet50,
     Resnet101,
     Resnet152,
+    CovidNet,
+    Fusion,
 }
 
 impl Architecture {
@@ -31,19 +33,8 @@ impl Architecture {
             Self::Resnet50 => "resnet50",
             Self::Resnet101 => "resnet101",
             Self::Resnet152 => "resnet152",
-        }
-    }
-
-    /// The depth of a ResNet; `None` for other networks.
-    #[must_use]
-    pub fn resnet_depth(self) -> Option<u32> {
-        match self {
-            Self::SmallCnn => None,
-            Self::Resnet18 => Some(18),
-            Self::Resnet34 => Some(34),
-            Self::Resnet50 => Some(50),
-            Self::Resnet101 => Some(101),
-            Self::Resnet152 => Some(152),
+            Self::CovidNet => "covid_net",
+            Self::Fusion => "fusion",
         }
     }
 }
@@ -78,6 +69,51 @@ pub struct NetworkSection {
     /// Classes that get a Grad-CAM map in the exported file (the most probable ones).
     #[serde(default = "default_cam_classes")]
     pub cam_classes: usize,
+    /// The earlier stage of the recipe ([`StageSection`](super::StageSection)) whose best parameters are the first
+    /// weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<String>,
+    /// The networks that `fusion` adds up; absent for every other architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fusion: Option<FusionSection>,
+}
+
+/// What the ratio between fused networks depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusionRatio {
+    /// One number a network.
+    #[default]
+    Global,
+    /// One number a network and class.
+    PerClass,
+}
+
+/// `[network.fusion]`: trained classifiers whose class scores are added up, in a ratio that training learns. To keep
+/// them as they are, name them in `network.freeze`: `members.0`, `members.1`, in their order here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusionSection {
+    /// What the ratio depends on.
+    #[serde(default)]
+    pub ratio: FusionRatio,
+    /// The networks, two or more.
+    pub members: Vec<MemberSection>,
+}
+
+/// `[[network.fusion.members]]`: one of the networks, and where it was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberSection {
+    /// Which network.
+    pub architecture: Architecture,
+    /// The earlier stage of this recipe that trains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Or its weights, of an earlier run with the same labels and preprocessing:
+    /// `runs/first/checkpoints/best.safetensors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
 }
 
 fn default_cam_classes() -> usize {
@@ -90,6 +126,54 @@ impl NetworkSection {
             let allowed = "nothing, as network.weights is not set";
             return Err(at.not_allowed("network.take", self.take.join(", "), allowed));
         }
+        if self.begin.is_some() && self.weights.is_some() {
+            let allowed = "one of network.begin and network.weights";
+            return Err(at.not_allowed("network.begin", "set beside network.weights", allowed));
+        }
+        self.check_fusion(at)?;
         at.count("network.cam_classes", self.cam_classes, 1, 16)
+    }
+
+    fn check_fusion(&self, at: &Origin<'_>) -> Result<(), RecipeError> {
+        let Some(fusion) = &self.fusion else {
+            return match self.architecture {
+                Architecture::Fusion => {
+                    let allowed = "a section [network.fusion] with members beside it";
+                    Err(at.not_allowed("network.architecture", "fusion", allowed))
+                }
+                _ => Ok(()),
+            };
+        };
+        if self.architecture != Architecture::Fusion {
+            let allowed = "fusion, where there is a section [network.fusion]";
+            return Err(at.not_allowed("network.architecture", self.architecture, allowed));
+        }
+        let most = onnx::networks::fusion::MOST_MEMBERS;
+        at.count("network.fusion.members", fusion.members.len(), 2, most)?;
+        // Weights of the whole fusion hold its members.
+        let whole = self.weights.is_some() || self.begin.is_some();
+        for (number, member) in fusion.members.iter().enumerate() {
+            let key = format!("network.fusion.members.{number}");
+            if member.architecture == Architecture::Fusion {
+                return Err(at.not_allowed(&format!("{key}.architecture"), "fusion", "every other architecture"));
+            }
+            let sources = usize::from(member.stage.is_some()) + usize::from(member.weights.is_some());
+            if sources != usize::from(!whole) {
+                let allowed = match whole {
+                    true => "neither stage nor weights, as the whole fusion has first weights",
+                    false => "one of stage and weights",
+                };
+                return Err(at.not_allowed(&key, member.architecture, allowed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The earlier stages that this network begins with.
+    pub(super) fn stages(&self) -> impl Iterator<Item = &String> {
+        let members = self.fusion.iter().flat_map(|fusion| &fusion.members);
+        self.begin
+            .iter()
+            .chain(members.filter_map(|member| member.stage.as_ref()))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Origin, RecipeError};
+use crate::data::Provenance;
 
 /// The optimizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,6 +29,31 @@ pub enum Schedule {
     Constant,
 }
 
+/// Which of the training images a training learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rows {
+    /// All of them.
+    #[default]
+    All,
+    /// All but those that a generative model made.
+    Real,
+    /// Those alone.
+    Generated,
+}
+
+impl Rows {
+    /// Whether a training image of this provenance is among them.
+    #[must_use]
+    pub fn hold(self, provenance: Provenance) -> bool {
+        match self {
+            Self::All => true,
+            Self::Real => provenance != Provenance::Synthetic,
+            Self::Generated => provenance == Provenance::Synthetic,
+        }
+    }
+}
+
 /// How unequal class sizes are met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +65,8 @@ pub enum Balance {
     Sampling,
     /// Every row once an epoch, the loss weighted by the inverse class frequency.
     Weights,
+    /// Every batch holds the same share of one class, as `[train.rare]` says.
+    Rare,
 }
 
 /// The number format of the forward and backward pass.
@@ -76,6 +104,17 @@ pub struct EarlyStopping {
     pub min_change: f64,
 }
 
+/// `[train.rare]`, for `balance = "rare"`: COVID-Net fills half of every batch with its rarest class (Wang, Lin, Wong
+/// 2020, training of the published code).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RareSection {
+    /// The label.
+    pub label: String,
+    /// Its share of every batch, rounded to whole images; the rest is drawn of all others as often as they are.
+    pub share: f64,
+}
+
 /// `[train]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,8 +145,13 @@ pub struct TrainSection {
     pub final_rate: f64,
     /// Probability taken from the true class and spread over all.
     pub label_smoothing: f64,
+    /// Which of the training images are learnt from. Validation and test are always real.
+    pub rows: Rows,
     /// How unequal class sizes are met.
     pub balance: Balance,
+    /// The class of `balance = "rare"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rare: Option<RareSection>,
     /// Largest norm of the gradient; absent: no clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -139,7 +183,9 @@ impl Default for TrainSection {
             schedule: Schedule::Cosine,
             final_rate: 0.01,
             label_smoothing: 0.0,
+            rows: Rows::All,
             balance: Balance::Sampling,
+            rare: None,
             clip_norm: Some(5.0),
             precision: Precision::F32,
             channels_last: false,
@@ -185,6 +231,13 @@ impl TrainSection {
         at.within("train.warmup_epochs", self.warmup_epochs, 0.0, self.epochs as f64)?;
         at.within("train.final_rate", self.final_rate, 0.0, 1.0)?;
         at.within("train.label_smoothing", self.label_smoothing, 0.0, 0.9)?;
+        if self.rare.is_some() != (self.balance == Balance::Rare) {
+            let allowed = "balance = \"rare\" and a section [train.rare] together, or neither";
+            return Err(at.not_allowed("train.balance", format!("{:?}", self.balance), allowed));
+        }
+        if let Some(rare) = &self.rare {
+            at.within("train.rare.share", rare.share, 0.01, 0.99)?;
+        }
         if let Some(norm) = self.clip_norm {
             at.within("train.clip_norm", norm, 1e-6, 1e6)?;
         }

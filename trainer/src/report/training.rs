@@ -1,5 +1,6 @@
 //! The report of a run: one page, `RUN/report/index.html`, that needs no other file, and its plots beside it.
 
+mod fusion;
 mod sections;
 
 use std::path::PathBuf;
@@ -40,7 +41,9 @@ pub fn write(context: &Context, runtime: &Runtime) -> Result<PathBuf, ExportErro
     let lead = "Training report. A triage aid, never a diagnosis; figures hold for images like those below only.";
     let mut page = Page::new(&title, lead);
     sections::summary(&mut page, context, &evaluations, &gate);
-    sections::training(&mut page, &folder, &history::read(&context.folder.metrics())?)?;
+    let epochs = history::read(&context.folder.metrics())?;
+    sections::training(&mut page, &folder, &epochs)?;
+    fusion::ratio(&mut page, &folder, context, &epochs)?;
     for evaluation in &evaluations {
         sections::evaluation(&mut page, &folder, evaluation)?;
     }

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use onnx::graph::{Graph, GraphError};
+use onnx::graph::{Graph, GraphError, Stage};
 use serde::{Deserialize, Serialize};
 
 use super::network::{self, NetworkError};
@@ -65,6 +65,12 @@ impl Base {
     pub fn begin(&self, recipe: &mut Recipe) {
         recipe.network.weights = Some(self.folder.best_checkpoint());
         recipe.network.take = Vec::new();
+        // Its checkpoint holds what its stages and members gave.
+        recipe.network.begin = None;
+        recipe.stages = Vec::new();
+        for member in recipe.network.fusion.iter_mut().flat_map(|fusion| &mut fusion.members) {
+            (member.stage, member.weights) = (None, None);
+        }
     }
 
     /// What a run of `recipe` for `classes` keeps in mind of this one.
@@ -98,20 +104,32 @@ fn absolute(path: &Path) -> Result<PathBuf, RunError> {
 /// # Errors
 /// The network is no classifier.
 pub fn all_but_head(graph: &Graph) -> Result<Vec<String>, GraphError> {
-    let linear = &graph.classifier()?.linear;
-    let others = graph.stages().iter().filter(|stage| !stage.contains(linear));
+    let last = last_stage(graph)?;
+    let others = graph.stages().iter().filter(|stage| stage.name != last.name);
     Ok(others.map(|stage| stage.name.clone()).collect())
+}
+
+/// The stage of the last layer: of a fusion, the members' linear layers and the ratio.
+fn last_stage(graph: &Graph) -> Result<&Stage, GraphError> {
+    let linear = &graph.classifier()?.linear;
+    let mut stages = graph.stages().iter();
+    stages
+        .find(|stage| stage.contains(linear))
+        .ok_or_else(|| GraphError::UnknownName {
+            graph: graph.name().to_owned(),
+            name: linear.clone(),
+        })
 }
 
 /// Whether nothing but the last layer changes in any of the epochs.
 fn only_head_learns(section: &NetworkSection, graph: &Graph, epochs: usize) -> Result<bool, NetworkError> {
-    let linear = &graph.classifier()?.linear;
+    let last = last_stage(graph)?;
     // Parts thaw once, if they do.
     let modes = network::training_modes(section, graph, epochs.saturating_sub(1) as u64)?;
     let mut others = graph
         .parameters()
         .iter()
-        .filter(|parameter| !onnx::graph::is_under(&parameter.name, linear));
+        .filter(|parameter| !last.contains(&parameter.name));
     Ok(others.all(|parameter| modes.of(&parameter.name) == Mode::Frozen))
 }
 

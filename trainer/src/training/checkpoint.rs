@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
+use super::fusion::RatioPoint;
 use super::weights::{self, WeightsError};
 use crate::autograd::Parameters;
 use crate::autograd::parameters::array_of;
@@ -88,6 +89,9 @@ pub struct EpochSums {
     pub steps: u64,
     /// Seconds of work.
     pub seconds: f64,
+    /// Of a fusion: where the ratio between its members stood.
+    #[serde(default)]
+    pub ratio_path: Vec<RatioPoint>,
 }
 
 /// Numbers as their bits: a resumed run must go on with the very same, and decimal JSON may be read one bit off.

@@ -8,6 +8,7 @@ use tch::{Device, TchError, Tensor};
 
 use super::batches::{BatchSource, SourceError};
 use super::checkpoint::{self, CheckpointError, EpochSums, Saved, State};
+use super::fusion::{self, RatioPoint};
 use super::history::{EpochRecord, History};
 use super::network::{self, NetworkError};
 use super::optimizer::{Optimizer, OptimizerError, Rule};
@@ -23,6 +24,9 @@ use crate::progress::Progress;
 use crate::recipes::{Balance, OptimizerKind, Precision, Recipe, Schedule, TrainSection, WatchedMetric};
 use crate::report::plots::PlotError;
 use crate::seed;
+
+/// Points an epoch in the path of a fusion's ratio.
+const RATIO_POINTS: u64 = 20;
 
 /// Why training ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,19 @@ pub struct Outcome {
     pub best_epoch: Option<u64>,
     /// Its validation figure.
     pub best_value: Option<f64>,
+}
+
+impl Outcome {
+    /// A training that was stopped before its first epoch.
+    #[must_use]
+    pub fn interrupted_before() -> Self {
+        Self {
+            interrupted: true,
+            epochs_done: 0,
+            best_epoch: None,
+            best_value: None,
+        }
+    }
 }
 
 /// Trains until the epochs are done, the watched figure no longer gains, or `interrupt` is raised.
@@ -274,6 +291,9 @@ impl<'a> Training<'a> {
         if self.state.batches_done >= total {
             return Ok(true);
         }
+        if self.state.step == 0 {
+            self.note_ratio(total)?;
+        }
         let mut begun = Instant::now();
         for batch in source.training(epoch, self.state.batches_done) {
             let batch = batch.map_err(TrainError::Source)?;
@@ -299,6 +319,7 @@ impl<'a> Training<'a> {
             self.state
                 .sums
                 .add(&figures, batch.labels.len(), begun.elapsed().as_secs_f64());
+            self.note_ratio(total)?;
             begun = Instant::now();
             progress.advance(1, &format!("loss {:.4}", self.state.sums.mean_loss()));
             self.estimate(source, progress);
@@ -308,6 +329,20 @@ impl<'a> Training<'a> {
         }
         progress.end();
         Ok(true)
+    }
+
+    /// Of a fusion: keeps in mind where the ratio stands, some times in an epoch of `total` batches.
+    fn note_ratio(&mut self, total: u64) -> Result<(), TrainError> {
+        let Some(section) = &self.recipe.network.fusion else {
+            return Ok(());
+        };
+        let done = self.state.batches_done;
+        if done.is_multiple_of(total.div_ceil(RATIO_POINTS)) || done == total {
+            let shares = fusion::ratio(&self.network.parameters, section.members.len())?;
+            let step = self.state.step;
+            self.state.sums.ratio_path.push(RatioPoint { step, shares });
+        }
+        Ok(())
     }
 
     /// Says once, after the first steps, how long the rest will take.
@@ -395,6 +430,7 @@ impl<'a> Training<'a> {
             validation_auroc: evaluation.and_then(|evaluation| evaluation.auroc),
             gradient_norm: sums.gradient_norm / sums.steps.max(1) as f64,
             seconds: sums.seconds,
+            ratio_path: sums.ratio_path.clone(),
             images_per_second: if sums.seconds > 0.0 {
                 sums.images as f64 / sums.seconds
             } else {

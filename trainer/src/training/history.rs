@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tensorboard_rs::summary_writer::SummaryWriter;
 
+use super::fusion::RatioPoint;
 use super::run::{RunError, RunFolder, write_atomically};
 use crate::report::plots::{PlotError, Series, curves};
 
@@ -37,6 +38,9 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training images a second.
     pub images_per_second: f64,
+    /// Of a fusion: where the ratio between its members stood.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ratio_path: Vec<RatioPoint>,
 }
 
 impl EpochRecord {
@@ -55,7 +59,23 @@ impl EpochRecord {
             figure("AUROC", self.validation_auroc),
             self.seconds,
             self.images_per_second,
-        )
+        ) + &self.ratio_words()
+    }
+}
+
+impl EpochRecord {
+    /// Shares of a fusion's members at the end of the epoch, the mean over the classes; nothing of other networks.
+    fn ratio_words(&self) -> String {
+        let Some(last) = self.ratio_path.last() else {
+            return String::new();
+        };
+        let share = |of_member: &Vec<f64>| of_member.iter().sum::<f64>() / of_member.len().max(1) as f64;
+        let shares: Vec<String> = last
+            .shares
+            .iter()
+            .map(|of_member| format!("{:.3}", share(of_member)))
+            .collect();
+        format!(", ratio {}", shares.join(" : "))
     }
 }
 

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`classifier`] | the loop: epochs, steps, evaluation, stopping, resuming |
 //! | [`step`] | one step; figures over the validation rows |
+//! | [`stages`] | trainings that come before the main one |
+//! | [`folds`] | cross-validation |
+//! | [`fusion`] | the parameters of a fusion, and the ratio between its members |
 //! | [`base`] | fine-tuning: a run that begins where an earlier one ended |
 //! | [`network`] | a recipe's network as a graph, with modes and first weights |
 //! | [`batches`], [`source`] | where the loop's batches come from |
@@ -18,6 +21,8 @@ pub mod base;
 pub mod batches;
 pub mod checkpoint;
 pub mod classifier;
+pub mod folds;
+pub mod fusion;
 pub mod gan;
 pub mod history;
 pub mod network;
@@ -26,5 +31,6 @@ pub mod pace;
 pub mod run;
 pub mod schedule;
 pub mod source;
+pub mod stages;
 pub mod step;
 pub mod weights;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use onnx::graph::{Graph, GraphError};
 use onnx::networks::small_cnn::{DEFAULT_WIDTH, SmallCnnConfig, small_cnn};
-use onnx::networks::{ImageClassifier, resnet::resnet};
+use onnx::networks::{ImageClassifier, Ratio, covid_net, fusion::fusion, resnet::resnet};
 use tch::{Device, TchError};
 
 use super::checkpoint::{self, CheckpointError};
@@ -12,7 +12,7 @@ use super::run::{RunError, RunFolder};
 use super::step::Network;
 use super::weights::{self, Taken, WeightsError};
 use crate::autograd::{Interpreter, InterpreterError, MemoryOrder, Mode, Modes, ParameterError, Parameters};
-use crate::recipes::{NetworkSection, Recipe};
+use crate::recipes::{Architecture, FusionRatio, NetworkSection, Recipe};
 
 /// Why a recipe's network cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,19 @@ pub enum NetworkError {
     /// The first weights cannot be copied.
     #[error("the weights cannot be copied: {0}")]
     Copy(#[from] TchError),
+    /// A file does not hold the whole of a fused network.
+    #[error(
+        "{path}: is no trained {network}: {name:?} is missing or has another shape; a member of a fusion is trained on \
+         the same labels and channels", path = path.display()
+    )]
+    Member {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The member's architecture.
+        network: String,
+        /// The first parameter that is missing.
+        name: String,
+    },
     /// None of the file's tensors fits.
     #[error("{path}: no tensor fits {network} and network.take; its tensors begin with: {found}", path = path.display())]
     NothingTaken {
@@ -62,12 +75,32 @@ pub fn build(recipe: &Recipe, classes: usize) -> Result<Graph, GraphError> {
         channels: usize::from(recipe.preprocess.channels),
         size: recipe.preprocess.size.map(|extent| extent as usize),
     };
-    match recipe.network.architecture.resnet_depth() {
-        Some(depth) => resnet(depth, &image),
-        None => small_cnn(&SmallCnnConfig {
+    let Some(section) = &recipe.network.fusion else {
+        return one(recipe.network.architecture, image);
+    };
+    let members = section.members.iter().map(|member| one(member.architecture, image));
+    let ratio = match section.ratio {
+        FusionRatio::Global => Ratio::Global,
+        FusionRatio::PerClass => Ratio::PerClass,
+    };
+    fusion(&members.collect::<Result<Vec<_>, _>>()?, ratio)
+}
+
+/// A network that is not made of others.
+fn one(architecture: Architecture, image: ImageClassifier) -> Result<Graph, GraphError> {
+    match architecture {
+        Architecture::SmallCnn => small_cnn(&SmallCnnConfig {
             image,
             width: DEFAULT_WIDTH,
         }),
+        Architecture::CovidNet => covid_net(&image),
+        // A recipe without members does not pass its check; this says what is missing.
+        Architecture::Fusion => fusion(&[], Ratio::Global),
+        Architecture::Resnet18 => resnet(18, &image),
+        Architecture::Resnet34 => resnet(34, &image),
+        Architecture::Resnet50 => resnet(50, &image),
+        Architecture::Resnet101 => resnet(101, &image),
+        Architecture::Resnet152 => resnet(152, &image),
     }
 }
 

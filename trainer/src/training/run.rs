@@ -9,6 +9,7 @@
 //!     checkpoints/best.safetensors    parameters of the best epoch, torchvision's names
 //!     checkpoints/last.safetensors    the whole state, to resume from
 //!     plots/*.png                 loss, accuracy, learning rate
+//!     stages/<name>/                  a run folder for each stage of the recipe
 //!     calibration_images.txt      images that calibrated the 8-bit file, a line each
 //! ```
 
@@ -86,6 +87,9 @@ pub struct RunRecord {
     pub trainable_elements: usize,
     /// First weights and what was taken of them, which is nothing until training has begun; none from scratch.
     pub weights: Option<FirstWeights>,
+    /// Files of first weights of the recipe's stages and of fused networks, by [`weights_key`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stage_weights: BTreeMap<String, PathBuf>,
     /// The run that this one goes on from, if it is a fine-tuning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fine_tuning: Option<FineTuning>,
@@ -95,6 +99,27 @@ pub struct RunRecord {
     pub best_epoch: Option<u64>,
     /// Its validation figure.
     pub best_value: Option<f64>,
+}
+
+/// Under what name a run keeps in mind the file of first weights of a stage (none: of the main training), or of a
+/// member of its fusion: `resnet18`, `members.0`, `resnet18/members.0`.
+#[must_use]
+pub fn weights_key(stage: Option<&str>, member: Option<usize>) -> String {
+    let member = member.map(onnx::networks::fusion::member_path);
+    let parts: Vec<&str> = stage.into_iter().chain(member.as_deref()).collect();
+    parts.join("/")
+}
+
+impl RunRecord {
+    /// File of first weights that the recipe names for a stage (none: for the main training), or for a member of its
+    /// fusion.
+    #[must_use]
+    pub fn weights_of(&self, stage: Option<&str>, member: Option<usize>) -> Option<&PathBuf> {
+        match (stage, member) {
+            (None, None) => self.weights.as_ref().map(|weights| &weights.path),
+            _ => self.stage_weights.get(&weights_key(stage, member)),
+        }
+    }
 }
 
 /// Where the first weights came from.
@@ -197,6 +222,18 @@ impl RunFolder {
     /// The parameters of a discriminator.
     pub fn discriminator(&self) -> PathBuf {
         self.path.join("checkpoints/discriminator.safetensors")
+    }
+
+    /// First weights of a fusion, put together of its members'.
+    pub fn members(&self) -> PathBuf {
+        self.path.join("checkpoints/members.safetensors")
+    }
+
+    /// The run folder of a stage.
+    pub fn stage(&self, name: &str) -> Self {
+        Self {
+            path: self.path.join("stages").join(name),
+        }
     }
 
     /// Folder of the sheets of samples.

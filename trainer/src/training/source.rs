@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::batches::{Batch, BatchSource, Batches};
+use crate::data::order::Rare;
 use crate::data::{self, DataError, Dataset, Loader, LoaderOptions, Part, Pass, Split};
 use crate::recipes::{Balance, Recipe};
 
@@ -20,9 +21,11 @@ impl SplitSource {
     /// # Errors
     /// [`DataError`] for a preprocessing that cannot be done.
     pub fn new(dataset: &Arc<Dataset>, split: &Split, recipe: &Recipe) -> Result<Self, DataError> {
-        let options = LoaderOptions::of(&recipe.data, recipe.train.batch, recipe.train.seed);
+        let mut options = LoaderOptions::of(&recipe.data, recipe.train.batch, recipe.train.seed);
+        options.rare = rare(dataset, recipe)?;
         // The budget of memory is shared by rows: each side's images are as large as the other's.
-        let (train, validation) = (split.rows(Part::Train), split.rows(Part::Validation));
+        let (mut train, validation) = (split.rows(Part::Train), split.rows(Part::Validation));
+        train.retain(|row| recipe.train.rows.hold(dataset.samples[*row].row.provenance));
         let share = |rows: usize| options.cache_bytes / (train.len() + validation.len()).max(1) * rows;
         let with_cache = |cache_bytes: usize| LoaderOptions {
             cache_bytes,
@@ -58,6 +61,23 @@ impl SplitSource {
             balance: self.balance,
         }
     }
+}
+
+/// The class that fills a share of every batch.
+fn rare(dataset: &Dataset, recipe: &Recipe) -> Result<Option<Rare>, DataError> {
+    let Some(section) = &recipe.train.rare else {
+        return Ok(None);
+    };
+    let class = dataset.labels.iter().position(|label| *label == section.label);
+    let class = class.ok_or_else(|| DataError::NoRows {
+        path: dataset.origin.clone(),
+        reason: format!("train.rare names the label `{}`", section.label),
+        found: dataset.labels.join(", "),
+    })?;
+    Ok(Some(Rare {
+        class,
+        share: section.share,
+    }))
 }
 
 fn boxed(batches: data::Batches) -> Batches<'static> {

@@ -1,10 +1,11 @@
-//! `data check`, `data split`, `data patches`, `data phantoms`, `data sign-phantoms`: everything about images before anything is learnt.
+//! `data check`, `split`, `patches`, `phantoms`, `sign-phantoms`, `transforms`: everything about images before anything is learnt.
 
 mod check;
 mod patches;
 mod phantoms;
 mod sign_phantoms;
 mod split;
+mod transforms;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ pub enum DataVerb {
     SignPhantoms(sign_phantoms::SignPhantomArgs),
     /// Cut square patches around the boxes or masks of a data set, with a manifest.
     Patches(patches::PatchArgs),
+    /// List and draw the 17 transforms by which `data.expand` of a recipe expands a class.
+    Transforms(transforms::TransformArgs),
 }
 
 /// Runs a verb.
@@ -41,6 +44,7 @@ pub fn run(verb: &DataVerb, output: &Output) -> Result<(), Failure> {
         DataVerb::Phantoms(arguments) => phantoms::run(arguments, output),
         DataVerb::SignPhantoms(arguments) => sign_phantoms::run(arguments, output),
         DataVerb::Patches(arguments) => patches::run(arguments, output),
+        DataVerb::Transforms(arguments) => transforms::run(arguments, output),
     }
 }
 

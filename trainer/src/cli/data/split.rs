@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use trainer::data::{Dataset, Part, Split};
+use trainer::data::{Dataset, Part, Split, generated};
 
 use super::super::failure::{Code, Failure};
 use super::super::output::Output;
@@ -34,7 +34,8 @@ pub fn run(arguments: &SplitArgs, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(Code::Usage, message));
     }
     let dataset = Dataset::load(&arguments.data, &section).map_err(failure)?;
-    let split = Split::draw(&dataset, &section.split).map_err(failure)?;
+    let mut split = Split::draw(&dataset, &section.split).map_err(failure)?;
+    generated::fill(&mut split, &dataset, &section).map_err(failure)?;
     split
         .write(&dataset, section.split.by, &arguments.out)
         .map_err(failure)?;

@@ -11,6 +11,7 @@ use imaging::preprocess::{GreyRange, PreprocessSpec};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 
+use crate::data::expansion::Transform;
 use crate::data::filter::blur;
 use crate::recipes::AugmentSection;
 use geometry::Warp;
@@ -60,6 +61,12 @@ impl Augmenter {
             return image;
         }
         stored(&geometry::reduce(&self.unit(&image), factor))
+    }
+
+    /// A working image under a transform of the 17-fold expansion.
+    #[must_use]
+    pub fn expanded(&self, image: &GreyImage, transform: Transform) -> GreyImage {
+        stored(&transform.apply(&image.display()))
     }
 
     /// Augments a working image.

@@ -17,7 +17,7 @@ use ndarray::Array4;
 use super::augment::Augmenter;
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::order::{epoch_order, image_rng};
+use super::order::{Rare, epoch_order, image_rng, rare_order};
 use crate::recipes::{AugmentSection, Balance, DataSection};
 use cache::Cache;
 pub use queue::Batches;
@@ -48,6 +48,8 @@ pub struct LoaderOptions {
     pub max_failed: f64,
     /// Draws order and augmentation.
     pub seed: u64,
+    /// The class of [`Balance::Rare`].
+    pub rare: Option<Rare>,
 }
 
 impl LoaderOptions {
@@ -60,6 +62,7 @@ impl LoaderOptions {
             cache_bytes: data.cache_mib << 20,
             max_failed: data.max_failed,
             seed,
+            rare: None,
         }
     }
 }
@@ -101,13 +104,23 @@ impl Loader {
     /// For evaluation, calibration and golden cases: `rows` index [`Dataset::samples`].
     ///
     /// # Errors
-    /// The preprocessing cannot be used.
+    /// The preprocessing cannot be used, or a row is the expanded copy of another.
     pub fn new(
         dataset: Arc<Dataset>,
         rows: Vec<usize>,
         spec: &PreprocessSpec,
         options: LoaderOptions,
     ) -> Result<Self, DataError> {
+        if let Some(sample) = rows
+            .iter()
+            .map(|row| &dataset.samples[*row])
+            .find(|sample| sample.expanded.is_some())
+        {
+            return Err(DataError::Provenance {
+                row: sample.row.path.clone(),
+                reason: "an expanded image must not stand in an evaluation; it belongs to training".to_owned(),
+            });
+        }
         Self::build(dataset, rows, spec, None, options)
     }
 
@@ -122,7 +135,8 @@ impl Loader {
         augment: &AugmentSection,
         options: LoaderOptions,
     ) -> Result<Self, DataError> {
-        let augments = *augment != AugmentSection::default();
+        let expanded = rows.iter().any(|row| dataset.samples[*row].expanded.is_some());
+        let augments = *augment != AugmentSection::default() || expanded;
         let augmenter = augments.then(|| Augmenter::new(augment, spec));
         Self::build(dataset, rows, spec, augmenter, options)
     }
@@ -195,7 +209,11 @@ impl Loader {
             Pass::Evaluate => work.rows.clone(),
             Pass::Train { epoch, balance } => {
                 let class_of = |row: usize| work.dataset.samples[row].class;
-                epoch_order(&work.rows, class_of, balance, work.options.seed, epoch)
+                let seed = work.options.seed;
+                match work.options.rare.filter(|_| balance == Balance::Rare) {
+                    Some(rare) => rare_order(&work.rows, class_of, rare, work.options.batch, seed, epoch),
+                    None => epoch_order(&work.rows, class_of, balance, seed, epoch),
+                }
             }
         }
     }
@@ -244,9 +262,14 @@ impl Work {
         let named = |error: &dyn std::fmt::Display| format!("{}: {error}", self.dataset.samples[row].row.path);
         let prepared = match (pass, &self.augmenter) {
             (Pass::Train { epoch, .. }, Some(augmenter)) => {
-                let image = self
-                    .cache
-                    .get(row, || self.decode(row).map(|image| augmenter.working_image(image)))?;
+                let expanded = self.dataset.samples[row].expanded;
+                // All copies of an image share its place in the cache.
+                let original = expanded.map_or(row, |expanded| expanded.original);
+                let decoded = || self.decode(original).map(|image| augmenter.working_image(image));
+                let mut image = self.cache.get(original, decoded)?;
+                if let Some(expanded) = expanded {
+                    image = Arc::new(augmenter.expanded(&image, expanded.transform));
+                }
                 let mut rng = image_rng(self.options.seed, epoch, position);
                 augmenter
                     .spec()

@@ -35,6 +35,7 @@ fn options(workers: usize) -> LoaderOptions {
         cache_bytes: 1 << 20,
         max_failed: 0.1,
         seed: 8,
+        rare: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Plots as PNG files, 960 x 600 or 720 x 720 pixels, in one look: light ground, few lines, a palette that the
 //! colour-blind can tell apart (Okabe and Ito 2008).
 
+mod contact;
 mod curves;
 mod diagrams;
 mod matrix;
@@ -14,6 +15,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
+pub use contact::contact;
 pub use curves::{Series, curves};
 pub use diagrams::{reliability, roc};
 pub use matrix::confusion;
