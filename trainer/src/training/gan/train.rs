@@ -108,7 +108,7 @@ impl<'a> Training<'a> {
         }
         while !self.state.finished {
             self.progress.begin("training", self.section.steps, "step");
-            self.progress.advance(self.state.step, "");
+            self.progress.skip(self.state.step);
             match self.steps(source, interrupt)? {
                 None if !self.state.finished => return self.interrupted(),
                 None => {}
