@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::build::Shown;
 use super::error::GanError;
+use super::health::any_flat;
 use super::noise_game::SAMPLES;
 use super::rounds::{ImageRounds, PairRounds, RoundSource};
 use crate::data::order::evenly;
@@ -31,7 +32,7 @@ pub struct Prepared {
 /// Loaders over the training rows of a split.
 ///
 /// # Errors
-/// Too few images of a label, or images that cannot be used.
+/// Too few images of a label, images that cannot be used, or that hold nothing.
 pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Result<Prepared, GanError> {
     let rows = split.rows(Part::Train);
     let counts = dataset.class_counts_of(&rows);
@@ -83,6 +84,9 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
             (Box::new(source), shown)
         }
     };
+    if any_flat(&shown.references, shown.sources.as_ref())? {
+        return Err(GanError::Flat);
+    }
     Ok(Prepared { source, shown, counts })
 }
 
