@@ -9,6 +9,11 @@ pub trait Progress: Send + Sync {
         let _ = (stage, total, unit);
     }
 
+    /// `steps` of the stage were done before it began, as where a run goes on; to be said before any other is done.
+    fn skip(&self, steps: u64) {
+        let _ = steps;
+    }
+
     /// `steps` more steps of the stage are done. `detail` is short and changes with every call ("loss 0.412").
     fn advance(&self, steps: u64, detail: &str) {
         let _ = (steps, detail);

@@ -43,6 +43,11 @@ const PEERS: &[Peer] = &[
         requirements: "trainer/goldens/generative/requirements.txt",
     },
     Peer {
+        name: "adversarial",
+        script: "trainer/goldens/adversarial/record.py",
+        requirements: "trainer/goldens/adversarial/requirements.txt",
+    },
+    Peer {
         name: "weights",
         script: "trainer/goldens/weights/record.py",
         requirements: "trainer/goldens/weights/requirements.txt",

@@ -9,6 +9,7 @@ use bundle::cli::answer;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use trainer::progress::Progress;
+use trainer::training::pace;
 
 /// A plain line about a running stage is printed at most this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -27,6 +28,7 @@ struct Stage {
     unit: String,
     total: u64,
     done: u64,
+    skipped: u64,
     begun: Instant,
     last_print: Instant,
     bar: Option<ProgressBar>,
@@ -67,6 +69,15 @@ impl Output {
     }
 }
 
+impl Stage {
+    /// How long the rest takes, at the pace of what was done in this time.
+    fn left(&self, elapsed: Duration) -> Duration {
+        let done = self.done.saturating_sub(self.skipped).max(1) as f64;
+        let left = self.total.saturating_sub(self.done) as f64;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() / done * left).unwrap_or(Duration::MAX)
+    }
+}
+
 impl Progress for Output {
     fn begin(&self, stage: &str, total: u64, unit: &str) {
         self.end();
@@ -82,10 +93,23 @@ impl Progress for Output {
             unit: unit.to_owned(),
             total,
             done: 0,
+            skipped: 0,
             begun: now,
             last_print: now,
             bar,
         });
+    }
+
+    fn skip(&self, steps: u64) {
+        let mut guard = self.lock();
+        let Some(stage) = guard.as_mut() else { return };
+        stage.done += steps;
+        stage.skipped += steps;
+        if let Some(bar) = &stage.bar {
+            bar.inc(steps);
+            // Else these steps would count as done in no time.
+            bar.reset_eta();
+        }
     }
 
     fn advance(&self, steps: u64, detail: &str) {
@@ -97,19 +121,22 @@ impl Progress for Output {
             bar.inc(steps);
         } else if stage.last_print.elapsed() >= PLAIN_INTERVAL {
             stage.last_print = Instant::now();
+            let elapsed = stage.begun.elapsed();
+            let left = stage.left(elapsed);
             if self.json {
                 self.print_json(&json!({
                     "record": "progress", "stage": stage.name, "unit": stage.unit,
-                    "done": stage.done, "total": stage.total, "detail": detail,
+                    "done": stage.done, "total": stage.total, "seconds_left": left.as_secs(), "detail": detail,
                 }));
             } else {
-                let seconds = stage.begun.elapsed().as_secs();
                 print_line(format_args!(
-                    "{}: {} of {} {}, {seconds} s, {detail}",
+                    "{}: {} of {} {}, {} s, {} left, {detail}",
                     stage.name,
                     stage.done,
                     stage.total,
-                    plural(&stage.unit)
+                    plural(&stage.unit),
+                    elapsed.as_secs(),
+                    pace::in_words(left),
                 ));
             }
         }
@@ -148,5 +175,21 @@ fn plural(unit: &str) -> String {
     match unit.ends_with("ch") || unit.ends_with('s') {
         true => format!("{unit}es"),
         false => format!("{unit}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_judged_by_what_was_done_since_the_stage_began() {
+        let output = Output::new(true);
+        output.begin("training", 1000, "step");
+        output.skip(400);
+        output.advance(100, "");
+        let guard = output.lock();
+        let left = guard.as_ref().unwrap().left(Duration::from_secs(20));
+        assert_eq!(left, Duration::from_secs(100));
     }
 }

@@ -76,12 +76,7 @@ pub fn explain(
     layer: Option<&str>,
     class: Option<usize>,
 ) -> Result<Explanation, ExplainError> {
-    let allowed = layers(network);
-    let layer = match layer {
-        Some(name) if allowed.contains(&name) => name,
-        None if !allowed.is_empty() => allowed[allowed.len() - 1],
-        other => return Err(no_layer(network, other, &allowed)),
-    };
+    let layer = chosen_layer(network, layer)?;
     let modes = Modes::all(Mode::Eval);
     // The activation needs a gradient even where every parameter before it is frozen.
     let image = image.detach().set_requires_grad(true);
@@ -97,24 +92,39 @@ pub fn explain(
     };
     let activation = values
         .get(layer)
-        .ok_or_else(|| no_layer(network, Some(layer), &allowed))?;
+        .ok_or_else(|| no_layer(network, Some(layer), &layers(network)))?;
     let score = logits.f_get(0)?.f_get(class as i64)?;
+    let probabilities = logits.detach().f_softmax(1, Kind::Float)?;
+    Ok(Explanation {
+        class,
+        probabilities: array_of(&probabilities)?.iter().copied().collect(),
+        map: activation_map(&score, activation)?,
+    })
+}
+
+/// The layer of this name, or the last one that gives a map.
+pub(super) fn chosen_layer<'a>(network: &'a Network, wanted: Option<&'a str>) -> Result<&'a str, ExplainError> {
+    let allowed = layers(network);
+    match (wanted, allowed.last()) {
+        (Some(name), _) if allowed.contains(&name) => Ok(name),
+        (None, Some(last)) => Ok(last),
+        _ => Err(no_layer(network, wanted, &allowed)),
+    }
+}
+
+/// The activation's channels `[1,C,h,w]`, each weighted by the mean of the score's gradient over it, summed: `[h,w]`.
+pub(super) fn activation_map(score: &Tensor, activation: &Tensor) -> Result<Array2<f32>, TchError> {
     let gradients = Tensor::f_run_backward(&[score], &[activation], false, false)?;
     let weights = gradients[0].f_mean_dim([2_i64, 3].as_slice(), true, None::<Kind>)?;
     let map = weights
         .f_mul(&activation.detach())?
         .f_sum_dim_intlist([1_i64].as_slice(), false, None::<Kind>)?;
-    let probabilities = logits.detach().f_softmax(1, Kind::Float)?;
-    Ok(Explanation {
-        class,
-        probabilities: array_of(&probabilities)?.iter().copied().collect(),
-        map: array_of(&map.f_get(0)?)?
-            .into_dimensionality()
-            .map_err(|error| TchError::Shape(error.to_string()))?,
-    })
+    array_of(&map.f_get(0)?)?
+        .into_dimensionality()
+        .map_err(|error| TchError::Shape(error.to_string()))
 }
 
-fn no_layer(network: &Network, layer: Option<&str>, allowed: &[&str]) -> ExplainError {
+pub(super) fn no_layer(network: &Network, layer: Option<&str>, allowed: &[&str]) -> ExplainError {
     ExplainError::Layer {
         layer: layer.unwrap_or_default().to_owned(),
         network: network.interpreter.graph().name().to_owned(),

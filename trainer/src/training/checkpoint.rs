@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use crate::replace::replace;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// Input and output.
-    #[error("checkpoint {path}: {source}", path = path.display())]
+    #[error("checkpoint {path}: {source}{hint}", path = path.display(), hint = hint(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -240,6 +241,16 @@ pub fn load_state(path: &Path) -> Result<Saved, CheckpointError> {
     Ok(saved)
 }
 
+/// What to do about a full disk.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; the checkpoint before it is whole: make room, and go on with --resume"
+        }
+        _ => "",
+    }
+}
+
 fn malformed(path: &Path, reason: impl std::fmt::Display) -> CheckpointError {
     CheckpointError::Malformed {
         path: path.to_owned(),
@@ -266,11 +277,14 @@ fn write(
     let views = blobs
         .iter()
         .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .collect::<Result<Vec<_>, SafeTensorError>>()
         .map_err(|error| malformed(path, error))?;
     let metadata = metadata.map(|entry| HashMap::from([entry]));
     replace(path, |_, new| {
-        safetensors::serialize_to_file(views, metadata, new).map_err(io::Error::other)
+        safetensors::serialize_to_file(views, metadata, new).map_err(|error| match error {
+            SafeTensorError::IoError(error) => error,
+            other => io::Error::other(other),
+        })
     })
     .map_err(|source| CheckpointError::File {
         path: path.to_owned(),

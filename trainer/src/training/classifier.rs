@@ -287,7 +287,7 @@ impl<'a> Training<'a> {
             total,
             "batch",
         );
-        progress.advance(self.state.batches_done, "");
+        progress.skip(self.state.batches_done);
         if self.state.batches_done >= total {
             return Ok(true);
         }

@@ -1,6 +1,7 @@
 //! `gan`: train generative networks, and make images with them.
 
 mod assess;
+mod explain;
 mod export;
 mod made;
 mod sample;
@@ -25,6 +26,8 @@ pub enum GanVerb {
     Translate(translate::TranslateArgs),
     /// Judge a run's images: how far from real ones, and whether they are copies.
     Assess(assess::AssessArgs),
+    /// Show where discriminators look, beside each other, on the same real and generated images.
+    Explain(explain::ExplainArgs),
     /// Write a run's generator as an ONNX file.
     Export(export::ExportArgs),
 }
@@ -39,6 +42,7 @@ pub fn run(verb: &GanVerb, output: &Output) -> Result<(), Failure> {
         GanVerb::Sample(arguments) => sample::run(arguments, output),
         GanVerb::Translate(arguments) => translate::run(arguments, output),
         GanVerb::Assess(arguments) => assess::run(arguments, output),
+        GanVerb::Explain(arguments) => explain::run(arguments, output),
         GanVerb::Export(arguments) => export::run(arguments, output),
     }
 }

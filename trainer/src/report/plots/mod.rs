@@ -1,10 +1,11 @@
-//! Plots as PNG files, 960 x 600 or 720 x 720 pixels, in one look: light ground, few lines, a palette that the
+//! Plots as PNG files, 960 x 600 or 720 x 720 pixels (a grid of pictures as large as they need), in one look: light ground, few lines, a palette that the
 //! colour-blind can tell apart (Okabe and Ito 2008).
 
 mod contact;
 mod curves;
 mod diagrams;
 mod matrix;
+mod tiles;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use contact::contact;
 pub use curves::{Series, curves};
 pub use diagrams::{reliability, roc};
 pub use matrix::confusion;
+pub use tiles::{Row, Tile, tiles};
 
 const FONT: &str = "noto";
 const WIDE: (u32, u32) = (960, 600);

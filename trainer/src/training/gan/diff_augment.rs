@@ -89,7 +89,8 @@ fn cutout(images: &Tensor) -> Result<Tensor, TchError> {
     let (_, _, height, width) = images.size4()?;
     let inside = |side: i64| -> Result<Tensor, TchError> {
         let length = (side as f64 * CUTOUT + 0.5) as i64;
-        let centre = integers(images, 0, side - 1)?;
+        // As in the authors' code, so far that half of the square may lie outside on either side.
+        let centre = integers(images, 0, side - length % 2)?;
         let distance = Tensor::f_arange(side, (Kind::Int64, images.device()))?
             .f_unsqueeze(0)?
             .f_sub(&centre.f_unsqueeze(1)?)?;

@@ -16,11 +16,13 @@
 //! | [`prepare`] | from a data set to its rounds |
 //! | [`train`] | the loop, with checkpoints, sheets and curves |
 //! | [`trained`] | a generator that is done |
+//! | [`discriminator`] | a discriminator that is done |
 
 pub mod average;
 pub mod build;
 pub mod cycle_game;
 pub mod diff_augment;
+pub mod discriminator;
 pub mod error;
 pub mod game;
 pub mod health;

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::build::Shown;
 use super::error::GanError;
-use super::health::is_flat;
+use super::health::any_flat;
 use super::noise_game::SAMPLES;
 use super::rounds::{ImageRounds, PairRounds, RoundSource};
 use crate::data::order::evenly;
@@ -32,7 +32,7 @@ pub struct Prepared {
 /// Loaders over the training rows of a split.
 ///
 /// # Errors
-/// Too few images of a label, images without content, or images that cannot be used.
+/// Too few images of a label, images that cannot be used, or that hold nothing.
 pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Result<Prepared, GanError> {
     let rows = split.rows(Part::Train);
     let counts = dataset.class_counts_of(&rows);
@@ -84,7 +84,7 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
             (Box::new(source), shown)
         }
     };
-    if is_flat(&shown.references)? || shown.sources.as_ref().map(is_flat).transpose()? == Some(true) {
+    if any_flat(&shown.references, shown.sources.as_ref())? {
         return Err(GanError::Flat);
     }
     Ok(Prepared { source, shown, counts })
