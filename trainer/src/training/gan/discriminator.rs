@@ -54,7 +54,7 @@ impl TrainedDiscriminator {
             Model::Dcgan if self.recipe.generator.conditional => {
                 Some(vec![image.shallow_clone(), Tensor::from_slice(&[class as i64])])
             }
-            Model::Dcgan => Some(vec![image.shallow_clone()]),
+            Model::Dcgan | Model::Cyclegan => Some(vec![image.shallow_clone()]),
             Model::Pix2pix => None,
         }
     }
