@@ -15,6 +15,8 @@
 //! | [`metrics`] | figures of merit, with their intervals |
 //! | [`replace`] | files that are replaced whole |
 //! | [`seed`] | one seed for every random draw |
+//! | [`assess`] | how far generated images are from real ones, and whether they are copies |
+//! | [`utility`] | what generated images are worth to a classifier |
 //! | [`native`] | devices, autocast and determinism of libtorch |
 
 pub mod assess;
@@ -32,3 +34,4 @@ pub mod report;
 pub mod seed;
 pub mod training;
 pub mod turing;
+pub mod utility;

@@ -2,7 +2,9 @@
 //!
 //! The tests replay these values; this verb is for the day when a peer or a network changes.
 
-use std::path::{Path, PathBuf};
+mod gan;
+
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -67,8 +69,10 @@ const PEERS: &[Peer] = &[
 /// Arguments of `peers`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this one
+    /// Only this one; `gan` trains and times GANs beside PyTorch, and is run only when it is named
     name: Option<String>,
+    #[command(flatten)]
+    gan: gan::Args,
 }
 
 /// Runs each peer's script in an environment of its own.
@@ -76,34 +80,36 @@ pub struct Args {
 /// # Errors
 /// An unknown name, packages that cannot be installed, or a script that fails.
 pub fn run(args: &Args) -> Result<()> {
+    if args.name.as_deref() == Some(gan::NAME) {
+        return gan::run(&args.gan);
+    }
     let wanted: Vec<&Peer> = PEERS
         .iter()
         .filter(|peer| args.name.as_deref().is_none_or(|name| name == peer.name))
         .collect();
     if wanted.is_empty() {
-        let names: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
+        let names: Vec<&str> = PEERS.iter().map(|peer| peer.name).chain([gan::NAME]).collect();
         bail!("no such peer; there are: {}", names.join(", "));
     }
     for peer in wanted {
         heading(peer.name);
-        let python = environment(peer)?;
+        let python = environment(peer.name, peer.requirements)?;
         run_command(Command::new(python).arg(root().join(peer.script)).current_dir(root()))?;
     }
     Ok(())
 }
 
-/// The Python of a virtual environment with the peer's packages.
-fn environment(peer: &Peer) -> Result<PathBuf> {
-    let folder = root().join(".venv").join(peer.name);
+/// The Python of the virtual environment of this name with these packages.
+fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
+    let folder = root().join(".venv").join(name);
     let python = folder.join("bin/python");
     if !python.exists() {
         run_command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    let requirements: &Path = &root().join(peer.requirements);
     run_command(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(requirements),
+            .arg(root().join(requirements)),
     )?;
     Ok(python)
 }
@@ -111,6 +117,7 @@ fn environment(peer: &Peer) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
 
@@ -143,6 +150,10 @@ mod tests {
 
     #[test]
     fn every_peer_is_pinned() {
+        let of_gan = ["train.py", "step_time.py", "figures.py"].map(|script| format!("{}/{script}", gan::FOLDER));
+        for script in &of_gan {
+            assert!(root().join(script).is_file(), "{script}");
+        }
         for peer in PEERS {
             let script = fs::read_to_string(root().join(peer.script)).unwrap();
             assert!(!script.contains("pip install"), "{} names packages itself", peer.script);

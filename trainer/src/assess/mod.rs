@@ -10,6 +10,7 @@ pub mod features;
 pub mod pixels;
 pub mod report;
 
+use ndarray::Array2;
 use serde::Serialize;
 use tch::{TchError, Tensor};
 
@@ -109,6 +110,12 @@ pub struct Assessed {
     pub by_feature: Vec<Nearest>,
     /// For each generated image the nearest training image by pixels.
     pub by_pixel: Vec<pixels::Alike>,
+    /// Features `[n,d]` of the generated images.
+    pub generated: Array2<f64>,
+    /// Features of the training images.
+    pub training: Array2<f64>,
+    /// Features of the unseen images.
+    pub unseen: Array2<f64>,
 }
 
 /// Judges generated images; `seed` draws subsets, halves and noise.
@@ -128,7 +135,7 @@ pub fn assess(images: &Images, extractor: &Extractor, seed: u64) -> Result<Asses
     let unseen = features(&images.unseen)?;
     let noise = features(&pixels::noise_like(&images.training, counts[0], seed)?)?;
     let (one, other) = features::halves(&training, seed);
-    let distance = |a: &ndarray::Array2<f64>, b: &ndarray::Array2<f64>| {
+    let distance = |a: &Array2<f64>, b: &Array2<f64>| {
         // The counts are checked above: there is always a figure.
         let found = kid(a.view(), b.view(), seed);
         found.map_or(Interval::NONE, |found| Interval {
@@ -164,6 +171,9 @@ pub fn assess(images: &Images, extractor: &Extractor, seed: u64) -> Result<Asses
         assessment,
         by_feature,
         by_pixel,
+        generated,
+        training,
+        unseen,
     })
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use ndarray::Ix4;
+use ndarray::{Array2, Ix4};
 use tch::Tensor;
 
 use super::{Assessed, Assessment, Images, Interval};
 use crate::autograd::parameters::array_of;
 use crate::report::html::{Cell, Page};
 use crate::report::sheet::{self, SheetError};
+use crate::training::checkpoint::{self, CheckpointError};
 
 /// Generated images on the sheet.
 const SHOWN: i64 = 16;
@@ -34,6 +35,24 @@ pub fn write_sheet(path: &Path, images: &Images, assessed: &Assessed) -> Result<
     let array = array_of(&Tensor::cat(&rows, 0)).unwrap_or_default();
     let array = array.into_dimensionality::<Ix4>().unwrap_or_default();
     sheet::write(path, array.view(), count as usize).map(drop)
+}
+
+/// Writes the features as `generated`, `training` and `unseen`, safetensors of float32 `[n,d]`, for other programs to judge.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_features(path: &Path, assessed: &Assessed) -> Result<(), CheckpointError> {
+    let tensor = |features: &Array2<f64>| {
+        let values: Vec<f32> = features.iter().map(|value| *value as f32).collect();
+        Tensor::from_slice(&values).reshape([features.nrows() as i64, features.ncols() as i64])
+    };
+    let sets = [
+        ("generated", &assessed.generated),
+        ("training", &assessed.training),
+        ("unseen", &assessed.unseen),
+    ];
+    let tensors = sets.map(|(name, features)| (name.to_owned(), tensor(features)));
+    checkpoint::save_tensors(path, tensors.into())
 }
 
 fn interval(name: &str, figure: Interval) -> Vec<Cell> {

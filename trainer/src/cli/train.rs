@@ -373,7 +373,8 @@ fn same_recipe(name: &str, of_run: &Recipe, fine_tuned: bool, run: &RunFolder) -
     Err(Failure::new(Code::Usage, message))
 }
 
-fn failure(error: TrainError) -> Failure {
+/// An error of training with its exit code.
+pub fn failure(error: TrainError) -> Failure {
     let code = match &error {
         TrainError::Network(NetworkError::Weights(_)) => Code::Refused,
         TrainError::Network(_) | TrainError::NoBatches => Code::Usage,

@@ -90,6 +90,12 @@ impl Sides {
             .map(Self)
     }
 
+    /// The side of an image, as the manifest named it.
+    #[must_use]
+    pub fn side(&self, path: &str) -> Option<Part> {
+        self.0.get(path).copied()
+    }
+
     /// The number of the side that all of these images belong to: training, if one of them stood there.
     fn of<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Option<usize> {
         let sides = paths.filter_map(|path| self.0.get(path));

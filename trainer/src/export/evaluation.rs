@@ -215,12 +215,13 @@ fn figures(labelled: Labelled<'_>, positions: &[usize]) -> Figures {
 }
 
 /// Patient and near-duplicates, else the patient, else the image alone.
-fn cluster_key(at: usize, sample: &Sample) -> String {
+pub fn cluster_key(at: usize, sample: &Sample) -> String {
     let known = sample.row.group_id.as_ref().or(sample.row.patient_id.as_ref());
     known.map_or_else(|| format!("image {at}"), |key| format!("group {key}"))
 }
 
-fn weighted_accuracy(truth: &[usize], predicted: &[usize], weights: &[f64]) -> Option<f64> {
+/// Share of the images predicted rightly, each counted as often as its weight says.
+pub(crate) fn weighted_accuracy(truth: &[usize], predicted: &[usize], weights: &[f64]) -> Option<f64> {
     let n: f64 = weights.iter().sum();
     let rows = truth.iter().zip(predicted).zip(weights);
     let right: f64 = rows
@@ -231,7 +232,8 @@ fn weighted_accuracy(truth: &[usize], predicted: &[usize], weights: &[f64]) -> O
     (n > 0.0).then(|| right / n)
 }
 
-fn weighted_balanced(truth: &[usize], predicted: &[usize], classes: usize, weights: &[f64]) -> Option<f64> {
+/// Mean sensitivity over the classes that occur, each image counted as often as its weight says.
+pub(crate) fn weighted_balanced(truth: &[usize], predicted: &[usize], classes: usize, weights: &[f64]) -> Option<f64> {
     let mut sums = Array2::<f64>::zeros((classes, 2));
     for ((&truth, &predicted), &weight) in truth.iter().zip(predicted).zip(weights) {
         sums[(truth, 0)] += weight;

@@ -1,6 +1,6 @@
 //! `gan assess`: what a generator's images are worth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,8 +8,10 @@ use serde_json::json;
 use tch::{Device, Tensor};
 use trainer::assess::features::Extractor;
 use trainer::assess::{Images, assess, report};
+use trainer::data::dataset::{LeftOut, Sample};
+use trainer::data::manifest::Row;
 use trainer::data::order::evenly;
-use trainer::data::{Dataset, Part, Split};
+use trainer::data::{Dataset, Manifest, Part, Split};
 use trainer::progress::Progress;
 use trainer::training::gan::prepare::load_images;
 use trainer::training::gan::trained::Trained;
@@ -29,6 +31,10 @@ pub struct AssessArgs {
     /// Manifest or folder of the real images: the data that the run learnt from.
     #[arg(long, value_name = "MANIFEST")]
     real: PathBuf,
+    /// Judge these images instead of new ones of the generator: a manifest as `gan sample` writes it, or a folder with one
+    /// folder of images a label.
+    #[arg(long, value_name = "MANIFEST")]
+    generated: Option<PathBuf>,
     /// Weights of the ResNet-18 whose features are compared, safetensors or .pth.
     #[arg(long)]
     weights: PathBuf,
@@ -38,7 +44,7 @@ pub struct AssessArgs {
     /// Images of each kind, at most.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(16..=20_000))]
     images: u64,
-    /// Folder for the report, the sheet and the figures; assess in the run folder unless given.
+    /// Folder for the report, the sheet, the figures and the features; assess in the run folder unless given.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Draws images, subsets and noise.
@@ -68,12 +74,16 @@ pub fn run(arguments: &AssessArgs, output: &Output) -> Result<(), Failure> {
     std::fs::create_dir_all(&out)?;
     let (sheet, page, figures) = (out.join("nearest.png"), out.join("index.html"), out.join("assess.json"));
     report::write_sheet(&sheet, &images, &assessed)?;
+    report::write_features(&out.join("features.safetensors"), &assessed)?;
     let found = &assessed.assessment;
-    let title = format!("Generator {} of {}", &trained.digest[..12], run.path().display());
+    let title = match &arguments.generated {
+        Some(images) => format!("Images of {}", images.display()),
+        None => format!("Generator {} of {}", &trained.digest[..12], run.path().display()),
+    };
     let text = report::page(&title, &extractor.name, found, &std::fs::read(&sheet)?);
     write_atomically(&page, text.as_bytes())?;
-    let value = json!({ "record": "assessed", "generator": trained.digest, "features": extractor.name,
-                        "assessment": found, "report": page });
+    let value = json!({ "record": "assessed", "generator": trained.digest, "generated": arguments.generated,
+                        "features": extractor.name, "assessment": found, "report": page });
     write_atomically(&figures, serde_json::to_string_pretty(&value)?.as_bytes())?;
     output.result(
         &value,
@@ -126,9 +136,10 @@ fn images(arguments: &AssessArgs, run: &RunFolder, trained: &Trained) -> Result<
     let training = some(split.rows(Part::Train));
     let unseen = some([split.rows(Part::Validation), split.rows(Part::Test)].concat());
     let load = |rows: Vec<usize>| load_images(recipe, &dataset, rows).map_err(failure);
-    let generated = match &recipe.translate {
-        None => sampled(trained, &dataset, &training, arguments.seed)?,
-        Some(translate) => {
+    let generated = match (&arguments.generated, &recipe.translate) {
+        (Some(images), _) => given(images, trained, most, arguments.seed)?,
+        (None, None) => sampled(trained, &dataset, &training, arguments.seed)?,
+        (None, Some(translate)) => {
             let is_source = |row: &usize| dataset.labels[dataset.samples[*row].class] == translate.from;
             let sources: Vec<usize> = split.rows(Part::Train).into_iter().filter(is_source).collect();
             let sources = evenly(&sources, |_| 0, most, arguments.seed);
@@ -140,6 +151,27 @@ fn images(arguments: &AssessArgs, run: &RunFolder, trained: &Trained) -> Result<
         training: load(training)?,
         unseen: load(unseen)?,
     })
+}
+
+/// Images that were made before, whatever their labels.
+fn given(images: &Path, trained: &Trained, most: usize, seed: u64) -> Result<Tensor, Failure> {
+    let manifest = Manifest::load(images).map_err(data::failure)?;
+    let sample = |row: &Row| Sample {
+        file: manifest.file(row),
+        row: row.clone(),
+        class: 0,
+    };
+    let dataset = Dataset {
+        origin: manifest.origin.clone(),
+        root: manifest.root.clone(),
+        labels: trained.record.labels.clone(),
+        samples: manifest.rows.iter().map(sample).collect(),
+        left_out: LeftOut::default(),
+        digest: manifest.digest(),
+    };
+    let all: Vec<usize> = (0..dataset.samples.len()).collect();
+    let rows = evenly(&all, |_| 0, most, seed);
+    load_images(&trained.recipe, &Arc::new(dataset), rows).map_err(failure)
 }
 
 /// As many images of each label as there are real ones.

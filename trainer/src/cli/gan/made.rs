@@ -1,15 +1,27 @@
 //! Images that a generator made: PNG files with a manifest that says where each comes from.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ndarray::{Axis, Ix4};
 use tch::Tensor;
 use trainer::autograd::parameters::array_of;
-use trainer::data::Provenance;
 use trainer::data::manifest::hex;
+use trainer::data::order::evenly;
+use trainer::data::{Dataset, Part, Provenance, Split};
+use trainer::interrupt::Interrupt;
+use trainer::progress::Progress;
+use trainer::recipes::TranslateSection;
 use trainer::report::sheet;
+use trainer::training::gan::prepare::load_images;
+use trainer::training::gan::trained::Trained;
 
+use super::failure;
 use crate::cli::failure::{Code, Failure};
+use crate::cli::output::Output;
+
+/// Images made at once.
+const BATCH: usize = 64;
 
 /// Columns of the manifest.
 const COLUMNS: [&str; 9] = [
@@ -105,5 +117,118 @@ impl Folder {
         }
         writer.flush()?;
         Ok(path)
+    }
+}
+
+/// Images wanted of a generator.
+pub struct Wanted<'a> {
+    /// The generator.
+    pub trained: &'a Trained,
+    /// How many of each label.
+    pub per_class: u64,
+    /// Draws noise, or which images are translated.
+    pub seed: u64,
+}
+
+impl Wanted<'_> {
+    /// Draws images of these classes, with their labels, from noise.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn draw(
+        &self,
+        classes: &[(usize, String)],
+        folder: &mut Folder,
+        output: &Output,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        output.begin("making images", self.per_class * classes.len() as u64, "image");
+        for (class, label) in classes {
+            let mut done = 0;
+            while done < self.per_class && !interrupt.is_raised() {
+                let count = BATCH.min((self.per_class - done) as usize);
+                let images = self.trained.sample(*class, done, count, self.seed).map_err(failure)?;
+                let made = |number: u64| Made {
+                    path: format!("{label}/{number:06}.png"),
+                    label: label.clone(),
+                    seed: self.seed,
+                    number,
+                    made_from: String::new(),
+                };
+                folder.add(&images, (done..done + count as u64).map(made).collect())?;
+                done += count as u64;
+                output.advance(count as u64, label);
+            }
+        }
+        output.end();
+        Ok(())
+    }
+
+    /// A new folder of images that a training set may be enlarged by: of every label from noise, or training images of one
+    /// label translated into another.
+    ///
+    /// # Errors
+    /// What ended it, as for a generator that knows no labels.
+    pub fn make(
+        &self,
+        path: &Path,
+        real: &Dataset,
+        split: &Split,
+        output: &Output,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let (recipe, labels) = (&self.trained.recipe, &self.trained.record.labels);
+        let mut folder = Folder::create(path, &self.trained.digest)?;
+        match &recipe.translate {
+            Some(translate) => self.translate(translate, real, split, &mut folder, output, interrupt)?,
+            None if recipe.generator.conditional => {
+                let classes: Vec<(usize, String)> = labels.iter().cloned().enumerate().collect();
+                self.draw(&classes, &mut folder, output, interrupt)?;
+            }
+            None => {
+                let message =
+                    "a generator that knows no labels (generator.conditional = false) makes no training images";
+                return Err(Failure::new(Code::Usage, message));
+            }
+        }
+        if interrupt.is_raised() {
+            return Err(Failure::new(Code::Failed, "interrupted; the same command goes on"));
+        }
+        folder.finish().map(drop)
+    }
+
+    /// As many as there are training images to translate, at most.
+    fn translate(
+        &self,
+        translate: &TranslateSection,
+        real: &Dataset,
+        split: &Split,
+        folder: &mut Folder,
+        output: &Output,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let is_source = |row: &usize| real.labels[real.samples[*row].class] == translate.from;
+        let rows: Vec<usize> = split.rows(Part::Train).into_iter().filter(is_source).collect();
+        let rows = evenly(&rows, |_| 0, self.per_class as usize, self.seed);
+        let dataset = Arc::new(real.clone());
+        output.begin("translating", rows.len() as u64, "image");
+        for (number, row) in rows.into_iter().enumerate() {
+            if interrupt.is_raised() {
+                break;
+            }
+            let source = load_images(&self.trained.recipe, &dataset, vec![row]).map_err(failure)?;
+            let made = self.trained.translate(&source, None).map_err(failure)?;
+            let row = Made {
+                path: format!("{}/{number:06}.png", translate.to),
+                label: translate.to.clone(),
+                seed: self.seed,
+                number: number as u64,
+                made_from: real.samples[row].row.path.clone(),
+            };
+            folder.add(&made, vec![row])?;
+            output.advance(1, "");
+        }
+        output.end();
+        Ok(())
     }
 }

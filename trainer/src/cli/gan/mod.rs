@@ -7,6 +7,7 @@ mod made;
 mod sample;
 mod train;
 mod translate;
+mod utility;
 
 use clap::Subcommand;
 use trainer::training::gan::GanError;
@@ -26,6 +27,8 @@ pub enum GanVerb {
     Translate(translate::TranslateArgs),
     /// Judge a run's images: how far from real ones, and whether they are copies.
     Assess(assess::AssessArgs),
+    /// Compare classifiers trained with and without generated images, on the same real test images.
+    Utility(utility::UtilityArgs),
     /// Show where discriminators look, beside each other, on the same real and generated images.
     Explain(explain::ExplainArgs),
     /// Write a run's generator as an ONNX file.
@@ -42,6 +45,7 @@ pub fn run(verb: &GanVerb, output: &Output) -> Result<(), Failure> {
         GanVerb::Sample(arguments) => sample::run(arguments, output),
         GanVerb::Translate(arguments) => translate::run(arguments, output),
         GanVerb::Assess(arguments) => assess::run(arguments, output),
+        GanVerb::Utility(arguments) => utility::run(arguments, output),
         GanVerb::Explain(arguments) => explain::run(arguments, output),
         GanVerb::Export(arguments) => export::run(arguments, output),
     }

@@ -5,19 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use trainer::interrupt::Interrupt;
-use trainer::progress::Progress;
 use trainer::recipes::Model;
 use trainer::training::gan::trained::Trained;
 use trainer::training::run::RunFolder;
 
 use super::failure;
-use super::made::{Folder, Made};
+use super::made::{Folder, Wanted};
 use crate::cli::failure::{Code, Failure, WithCode};
 use crate::cli::output::Output;
 use crate::cli::steps;
-
-/// Images made at once.
-const BATCH: usize = 64;
 
 /// Arguments of `gan sample`.
 #[derive(Debug, Args)]
@@ -56,25 +52,12 @@ pub fn run(arguments: &SampleArgs, output: &Output) -> Result<(), Failure> {
     }
     let classes = classes(&trained, &arguments.label)?;
     let mut folder = Folder::create(&arguments.out, &trained.digest)?;
-    output.begin("making images", arguments.per_class * classes.len() as u64, "image");
-    for (class, label) in &classes {
-        let mut done = 0;
-        while done < arguments.per_class && !interrupt.is_raised() {
-            let count = BATCH.min((arguments.per_class - done) as usize);
-            let images = trained.sample(*class, done, count, arguments.seed).map_err(failure)?;
-            let made = |number: u64| Made {
-                path: format!("{label}/{number:06}.png"),
-                label: label.clone(),
-                seed: arguments.seed,
-                number,
-                made_from: String::new(),
-            };
-            folder.add(&images, (done..done + count as u64).map(made).collect())?;
-            done += count as u64;
-            output.advance(count as u64, label);
-        }
-    }
-    output.end();
+    let wanted = Wanted {
+        trained: &trained,
+        per_class: arguments.per_class,
+        seed: arguments.seed,
+    };
+    wanted.draw(&classes, &mut folder, output, &interrupt)?;
     let manifest = folder.finish()?;
     if interrupt.is_raised() {
         let message = format!("interrupted; the images so far are in {}", manifest.display());
