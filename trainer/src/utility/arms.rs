@@ -90,6 +90,8 @@ pub fn with_generated(
             row: row.clone(),
             class,
             file: generated.map_or_else(PathBuf::new, |manifest| manifest.file(row)),
+            expanded: None,
+            generated: None,
         });
         parts.push(Part::Train);
     }

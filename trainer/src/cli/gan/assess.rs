@@ -160,6 +160,8 @@ fn given(images: &Path, trained: &Trained, most: usize, seed: u64) -> Result<Ten
         file: manifest.file(row),
         row: row.clone(),
         class: 0,
+        expanded: None,
+        generated: None,
     };
     let dataset = Dataset {
         origin: manifest.origin.clone(),
