@@ -176,7 +176,10 @@ impl Examiner {
         tell(Stage::Quality);
         // The tensor comes first and alone: both read the whole image, and side by side they would hold each other up.
         let (prepared, took) = timed(|| match prepared {
-            Some(prepared) if self.model.takes(&prepared) => Ok(self.model.take(prepared)),
+            Some(prepared) if self.model.takes(&prepared) => {
+                self.model.take(prepared);
+                Ok(())
+            }
             _ => self.model.prepare(image),
         });
         finding.timings_ms.prepare = took;

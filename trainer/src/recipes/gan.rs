@@ -203,7 +203,7 @@ impl Default for GanTrainSection {
             discriminator_rate: 2e-4,
             beta1: 0.5,
             beta2: 0.999,
-            precision: Precision::Bf16,
+            precision: Precision::Auto,
             channels_last: true,
             sample_every: 500,
             checkpoint_every: 500,

@@ -78,6 +78,8 @@ pub enum Precision {
     F32,
     /// Convolutions and products in bfloat16, parameters and normalisation in 32 bits.
     Bf16,
+    /// `bf16` where the device multiplies in it, else `f32`: a processor that has to imitate it takes ten times as long.
+    Auto,
 }
 
 /// The validation figure that picks the best checkpoint and stops a run.

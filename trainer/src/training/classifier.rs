@@ -129,7 +129,7 @@ pub fn train(
     let section = &task.recipe.train;
     CudaNumerics {
         deterministic: false,
-        tf32: section.precision == Precision::Bf16,
+        tf32: section.precision != Precision::F32,
     }
     .apply();
     let mut training = Training::begin(&task, source, progress)?;
@@ -308,7 +308,7 @@ impl<'a> Training<'a> {
                 modes: &modes,
                 class_weights: self.class_weights.as_ref(),
                 label_smoothing: section.label_smoothing,
-                bf16: section.precision == Precision::Bf16,
+                bf16: section.precision.is_bf16_on(self.network.device),
                 learning_rate: self.schedule.rate(self.state.step),
                 clip_norm: section.clip_norm,
             };

@@ -28,6 +28,7 @@ pub mod history;
 pub mod network;
 pub mod optimizer;
 pub mod pace;
+mod precision;
 pub mod run;
 pub mod schedule;
 pub mod source;

@@ -73,7 +73,7 @@ pub fn run(arguments: &TrainArgs, output: &Output) -> Result<(), Failure> {
     };
     CudaNumerics {
         deterministic: false,
-        tf32: plan.recipe.train.precision == Precision::Bf16,
+        tf32: plan.recipe.train.precision != Precision::F32,
     }
     .apply();
     let Prepared { source, shown, counts } = prepare(&plan.recipe, &plan.dataset, &plan.split).map_err(failure)?;

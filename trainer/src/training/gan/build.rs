@@ -19,7 +19,7 @@ use super::translation_game::{TranslationGame, TranslationRules};
 use super::turn::Judgement;
 use crate::autograd::{MemoryOrder, Mode, Modes, Parameters};
 use crate::native::AdamW;
-use crate::recipes::{Critic, GanRecipe, Model, Precision};
+use crate::recipes::{Critic, GanRecipe, Model};
 use crate::seed;
 use crate::training::network::{self, NetworkError};
 use crate::training::optimizer::Rule;
@@ -215,7 +215,7 @@ fn fresh(recipe: &GanRecipe, graph: &Graph, side: &str, device: Device) -> Resul
     Ok(Parameters::initialise(graph, seed, device, order(recipe))?)
 }
 
-fn settings(recipe: &GanRecipe, modes: Modes, spectral_norm: bool) -> PlayerSettings {
+fn settings(recipe: &GanRecipe, modes: Modes, spectral_norm: bool, device: Device) -> PlayerSettings {
     let train = &recipe.train;
     PlayerSettings {
         rule: Rule::AdamW(AdamW {
@@ -225,14 +225,14 @@ fn settings(recipe: &GanRecipe, modes: Modes, spectral_norm: bool) -> PlayerSett
         }),
         modes,
         spectral_norm,
-        bf16: train.precision == Precision::Bf16,
+        bf16: train.precision.is_bf16_on(device),
         seed: train.seed,
     }
 }
 
 fn player(recipe: &GanRecipe, graph: Graph, side: &str, modes: Modes, device: Device) -> Result<Player, GanError> {
     let parameters = fresh(recipe, &graph, side, device)?;
-    Player::new(graph, parameters, device, settings(recipe, modes, false))
+    Player::new(graph, parameters, device, settings(recipe, modes, false, device))
 }
 
 fn discriminator(
@@ -252,6 +252,6 @@ fn discriminator(
         Some(path) => Some(network::take(&mut parameters, &graph, path, &section.take)?),
         None => None,
     };
-    let settings = settings(recipe, modes, section.spectral_norm);
+    let settings = settings(recipe, modes, section.spectral_norm, device);
     Ok((Player::new(graph, parameters, device, settings)?, taken))
 }
