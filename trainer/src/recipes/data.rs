@@ -67,11 +67,8 @@ impl DataSection {
                 return Err(at.not_allowed(&key, to, self.labels.join(", ")));
             }
         }
-        for label in self
-            .expand
-            .iter()
-            .filter(|label| !self.labels.is_empty() && !self.labels.contains(label))
-        {
+        let unknown = |label: &&String| !self.labels.is_empty() && !self.labels.contains(label);
+        if let Some(label) = self.expand.iter().find(unknown) {
             return Err(at.not_allowed("data.expand", label, self.labels.join(", ")));
         }
         for (number, generated) in self.generated.iter().enumerate() {
