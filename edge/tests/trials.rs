@@ -136,8 +136,9 @@ fn where_no_model_loads_no_trial_is_waited_for() {
     // Nothing refuses it: no self-test runs.
     service.restart();
     service.wait_for("the same after a restart", given_up);
-    // A good bundle mends it.
-    service.upload(&site.bundle_of_counter(10, |_| ()));
+    // A good bundle mends it, once the start has given up both: until then their slots are in use.
+    let bundle = site.bundle_of_counter(10, |_| ());
+    site.wait("a good bundle to be taken", || service.try_upload(&bundle).ok());
     let good = service.wait_for_bootable();
     service.test(&good);
     service.restart();

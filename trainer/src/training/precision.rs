@@ -44,7 +44,9 @@ mod tests {
         assert!(Precision::Auto.is_bf16_on(Device::Cuda(0)));
         // The kernel's own list of what the processor has.
         if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-            let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap().contains("avx512_bf16");
+            let listed = std::fs::read_to_string("/proc/cpuinfo")
+                .unwrap()
+                .contains("avx512_bf16");
             assert_eq!(Precision::Auto.is_bf16_on(Device::Cpu), listed);
         }
     }
