@@ -49,6 +49,8 @@ balance = "sampling"
 calibration_images = 32
 [gate]
 golden_cases = 3
+# Of 30 images: two that change places take 0.0044.
+max_auroc_loss = 0.05
 [bundle]
 name = "tiny"
 [bundle.intended_use]
