@@ -185,13 +185,15 @@ impl Examiner {
         finding.timings_ms.prepare = took;
         tell(Stage::Network);
         // The network does not wait for the verdict on the quality, which is rarely a bad one.
-        let (look, predicted) = thread::scope(|scope| {
-            let looking = look.is_none().then(|| scope.spawn(|| Look::at(image)));
-            let predicted = prepared.and_then(|()| self.predict(&mut finding.timings_ms));
-            let looked = looking.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            (look.or(looked), predicted)
-        });
-        let Look { small, quality, took } = look.unwrap_or_else(|| Look::at(image));
+        let predict = || prepared.and_then(|()| self.predict(&mut finding.timings_ms));
+        let (Look { small, quality, took }, predicted) = match look {
+            Some(look) => (look, predict()),
+            None => thread::scope(|scope| {
+                let looking = scope.spawn(|| Look::at(image));
+                let predicted = predict();
+                (looking.join().unwrap_or_else(|panic| resume_unwind(panic)), predicted)
+            }),
+        };
         let reasons = quality.reasons(&self.model.manifest().quality);
         finding.quality = Some(quality);
         finding.timings_ms.quality = took;

@@ -66,7 +66,7 @@ pub struct Facts {
     /// Whether one of the configured tags says so.
     pub urgent: bool,
     /// Where the data set begins in the file, in bytes.
-    pub(crate) dataset_offset: u64,
+    dataset_offset: u64,
 }
 
 impl Facts {

@@ -106,12 +106,10 @@ mod tests {
     use super::*;
 
     fn group(study: &str, id: Option<&str>, name: Option<&str>) -> Group {
-        let facts = Facts {
-            study_uid: Some(study.to_owned()),
-            patient_id: id.map(str::to_owned),
-            patient_name: name.map(str::to_owned),
-            ..Facts::default()
-        };
+        let mut facts = Facts::default();
+        facts.study_uid = Some(study.to_owned());
+        facts.patient_id = id.map(str::to_owned);
+        facts.patient_name = name.map(str::to_owned);
         Group::of(&facts, "1.2.3")
     }
 
