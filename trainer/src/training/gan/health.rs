@@ -81,14 +81,6 @@ pub fn is_flat(images: &Tensor) -> Result<bool, TchError> {
     Ok(f64::try_from(deviation)? < FLAT)
 }
 
-/// Whether the real images, or the sources of a translation, hold nothing to learn.
-///
-/// # Errors
-/// libtorch's own.
-pub fn any_flat(references: &Tensor, sources: Option<&Tensor>) -> Result<bool, TchError> {
-    Ok(is_flat(references)? || sources.map(is_flat).transpose()? == Some(true))
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Device;

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::build::Shown;
 use super::error::GanError;
-use super::health::any_flat;
+use super::health::is_flat;
 use super::noise_game::SAMPLES;
 use super::rounds::{ImageRounds, PairRounds, RoundSource};
 use crate::data::order::evenly;
@@ -84,7 +84,7 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
             (Box::new(source), shown)
         }
     };
-    if any_flat(&shown.references, shown.sources.as_ref())? {
+    if is_flat(&shown.references)? || shown.sources.as_ref().map(is_flat).transpose()? == Some(true) {
         return Err(GanError::Flat);
     }
     Ok(Prepared { source, shown, counts })

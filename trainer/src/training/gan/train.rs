@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::error::GanError;
 use super::game::{DISCRIMINATOR, Figures, GENERATOR, Game, Rates, Round};
-use super::health::{Health, Verdict, any_flat, not_finite};
+use super::health::{Health, Verdict, not_finite};
 use super::history::History;
 use super::rounds::RoundSource;
 use crate::autograd::parameters::array_of;
@@ -74,9 +74,6 @@ impl<'a> Training<'a> {
         resume: bool,
         progress: &'a dyn Progress,
     ) -> Result<Self, GanError> {
-        if any_flat(game.references(), game.sources())? {
-            return Err(GanError::Flat);
-        }
         let state = match resume {
             true => {
                 let (tensors, state): (IndexMap<String, Tensor>, State) = checkpoint::load(&run.last_checkpoint())?;
