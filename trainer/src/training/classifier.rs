@@ -6,69 +6,27 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tch::{Device, TchError, Tensor};
 
-use super::batches::{BatchSource, SourceError};
+use super::batches::BatchSource;
 use super::checkpoint::{self, CheckpointError, EpochSums, Saved, State};
+use super::error::TrainError;
 use super::fusion::{self, RatioPoint};
 use super::history::{EpochRecord, History};
 use super::network::{self, NetworkError};
-use super::optimizer::{Optimizer, OptimizerError, Rule};
+use super::optimizer::{Optimizer, Rule};
 use super::pace::{self, Pace, Remaining};
-use super::run::{FirstWeights, RunError, RunFolder, RunRecord};
+use super::run::{FirstWeights, RunFolder, RunRecord};
 use super::schedule::RateSchedule;
 use super::step::{Evaluation, Network, StepFigures, StepSettings};
-use crate::autograd::{Interpreter, InterpreterError, ParameterError};
+use crate::autograd::{Interpreter, ParameterError};
 use crate::data::order::class_weights;
 use crate::interrupt::Interrupt;
 use crate::native::{AdamW, CudaNumerics};
 use crate::progress::Progress;
 use crate::recipes::{Balance, OptimizerKind, Precision, Recipe, Schedule, TrainSection, WatchedMetric};
-use crate::report::plots::PlotError;
 use crate::seed;
 
 /// Points an epoch in the path of a fusion's ratio.
 const RATIO_POINTS: u64 = 20;
-
-/// Why training ended before its time.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// The network cannot be made.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// The network cannot be run.
-    #[error(transparent)]
-    Interpreter(#[from] InterpreterError),
-    /// Parameters cannot be set.
-    #[error(transparent)]
-    Parameters(#[from] ParameterError),
-    /// The optimizer cannot step.
-    #[error(transparent)]
-    Optimizer(#[from] OptimizerError),
-    /// A checkpoint cannot be written or read.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The run folder.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// A plot cannot be drawn.
-    #[error(transparent)]
-    Plot(#[from] PlotError),
-    /// No next batch.
-    #[error("no next batch: {0}")]
-    Source(SourceError),
-    /// An epoch without a batch.
-    #[error("there is no training batch: train.batch is larger than the number of training rows, or there are none")]
-    NoBatches,
-    /// The loss is not finite.
-    #[error("the loss is {loss}: training diverged; try a smaller train.learning_rate or train.clip_norm")]
-    Diverged {
-        /// The loss.
-        loss: f64,
-    },
-    /// libtorch refused.
-    #[error("libtorch: {0}")]
-    Torch(#[from] TchError),
-}
 
 /// A classifier to train.
 #[derive(Debug)]

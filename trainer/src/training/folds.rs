@@ -13,7 +13,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use tch::Device;
 
 use super::batches::images_tensor;
-use super::classifier::{Outcome, TrainError};
+use super::classifier::Outcome;
+use super::error::TrainError;
 use super::network::{self, LoadError};
 use super::run::{RunError, RunFolder, RunRecord, write_atomically};
 use super::source::SplitSource;

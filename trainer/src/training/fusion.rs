@@ -7,7 +7,7 @@ use onnx::networks::fusion::{WEIGHT, member_path};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
-use super::classifier::TrainError;
+use super::error::TrainError;
 use super::network::NetworkError;
 use super::{checkpoint, weights};
 use crate::autograd::Parameters;

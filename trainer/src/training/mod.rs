@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`classifier`] | the loop: epochs, steps, evaluation, stopping, resuming |
+//! | [`error`] | what can end it |
 //! | [`step`] | one step; figures over the validation rows |
 //! | [`stages`] | trainings that come before the main one |
 //! | [`folds`] | cross-validation |
@@ -21,6 +22,7 @@ pub mod base;
 pub mod batches;
 pub mod checkpoint;
 pub mod classifier;
+pub mod error;
 pub mod folds;
 pub mod fusion;
 pub mod gan;

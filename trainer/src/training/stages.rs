@@ -11,7 +11,8 @@ use std::sync::Arc;
 use tch::Device;
 
 use super::batches::BatchSource;
-use super::classifier::{self, Outcome, Task, TrainError};
+use super::classifier::{self, Outcome, Task};
+use super::error::TrainError;
 use super::network::NetworkError;
 use super::run::{FirstWeights, RunError, RunFolder, RunRecord};
 use super::source::SplitSource;

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 use tch::{Device, IndexOp, Kind, Reduction, TchError, Tensor};
 
 use super::batches::{Batch, Batches};
-use super::classifier::TrainError;
+use super::error::TrainError;
 use super::optimizer::Optimizer;
 use crate::autograd::{Interpreter, Mode, Modes, Parameters};
 use crate::interrupt::Interrupt;
