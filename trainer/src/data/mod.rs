@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`manifest`], [`scan`] | the rows of a manifest CSV or of a folder of class folders |
+//! | [`manifest`], [`scan`], [`table`] | the rows of a manifest CSV or of a folder of class folders; writing one |
 //! | [`check`] | corrupt and missing files, duplicates, patients in two classes |
 //! | [`dataset`] | the rows as a recipe sees them: sources chosen, labels mapped to classes |
 //! | [`split`] | training, validation and test by patient or group, from a seed |
@@ -31,6 +31,7 @@ pub mod patches;
 pub mod phantom;
 pub mod scan;
 pub mod split;
+pub mod table;
 
 pub use dataset::{Dataset, Sample};
 pub use error::DataError;

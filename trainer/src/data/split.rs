@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use super::dataset::{Dataset, Sample};
 use super::error::DataError;
-use super::manifest::Provenance;
+use super::manifest::{Provenance, Row};
+use super::table;
 use crate::recipes::{SplitBy, SplitSection};
 
 /// A side of the split.
@@ -172,26 +173,13 @@ impl Split {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, dataset: &Dataset, by: SplitBy, path: &Path) -> Result<(), DataError> {
-        let write_error = |error: csv::Error| DataError::Write {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let mut writer = csv::Writer::from_path(path).map_err(write_error)?;
-        writer
-            .write_record(["path", "label", "source", "unit", "side"])
-            .map_err(write_error)?;
-        for (sample, part) in dataset.samples.iter().zip(&self.parts) {
-            let unit = unit_name(sample, by);
-            let record = [
-                &sample.row.path,
-                &sample.row.label,
-                &sample.row.source,
-                &unit,
-                part.name(),
-            ];
-            writer.write_record(record).map_err(write_error)?;
-        }
-        writer.flush().map_err(DataError::io(path))
+        let lines = dataset.samples.iter().zip(&self.parts).map(|(sample, part)| {
+            let Row {
+                path, label, source, ..
+            } = &sample.row;
+            [path.as_str(), label, source, &unit_name(sample, by), part.name()].map(str::to_owned)
+        });
+        table::write(path, &["path", "label", "source", "unit", "side"], lines)
     }
 
     /// Reads a split file for a data set and checks it anew. Samples that it does not name stand nowhere.

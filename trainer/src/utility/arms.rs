@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::data::manifest::Row;
-use crate::data::{DataError, Dataset, Manifest, Part, Provenance, Sides, Split};
+use crate::data::{DataError, Dataset, Manifest, Part, Provenance, Sample, Sides, Split, table};
 use crate::recipes::{AugmentSection, Recipe};
 
 /// The arm that learns from real images as they are.
@@ -86,7 +86,7 @@ pub fn with_generated(
         }
         let class = real.labels.iter().position(|label| *label == row.label);
         let class = class.ok_or_else(|| refused(format!("`{}` is no label of the recipe", row.label)))?;
-        dataset.samples.push(crate::data::Sample {
+        dataset.samples.push(Sample {
             row: row.clone(),
             class,
             file: generated.map_or_else(PathBuf::new, |manifest| manifest.file(row)),
@@ -104,11 +104,6 @@ pub fn with_generated(
 /// # Errors
 /// The file cannot be written.
 pub fn write_manifest(dataset: &Dataset, path: &Path) -> Result<(), DataError> {
-    let failed = |error: csv::Error| DataError::Write {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let mut writer = csv::Writer::from_path(path).map_err(failed)?;
     let columns = [
         "path",
         "label",
@@ -118,8 +113,7 @@ pub fn write_manifest(dataset: &Dataset, path: &Path) -> Result<(), DataError> {
         "sha256",
         "provenance",
     ];
-    writer.write_record(columns).map_err(failed)?;
-    for sample in &dataset.samples {
+    let line = |sample: &Sample| {
         let Row {
             label,
             patient_id,
@@ -131,7 +125,7 @@ pub fn write_manifest(dataset: &Dataset, path: &Path) -> Result<(), DataError> {
         } = &sample.row;
         let file = std::path::absolute(&sample.file).map_err(DataError::io(&sample.file))?;
         let known = |value: &Option<String>| value.clone().unwrap_or_default();
-        let record = [
+        Ok([
             file.to_string_lossy().into_owned(),
             label.clone(),
             known(patient_id),
@@ -139,10 +133,14 @@ pub fn write_manifest(dataset: &Dataset, path: &Path) -> Result<(), DataError> {
             known(group_id),
             known(sha256),
             provenance.name().to_owned(),
-        ];
-        writer.write_record(record).map_err(failed)?;
-    }
-    writer.flush().map_err(DataError::io(path))
+        ])
+    };
+    let lines = dataset
+        .samples
+        .iter()
+        .map(line)
+        .collect::<Result<Vec<_>, DataError>>()?;
+    table::write(path, &columns, lines)
 }
 
 /// Images that a generator learnt from (their sides in its run) and that stand in validation or test here, by side.

@@ -10,6 +10,8 @@ mod transforms;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use serde_json::json;
+use trainer::data::phantom::set::SetSummary;
 use trainer::data::{DataError, Dataset};
 use trainer::recipes::{DataSection, Recipe, RecipeError};
 
@@ -61,6 +63,18 @@ pub fn failure(error: DataError) -> Failure {
         code,
         error: error.into(),
     }
+}
+
+/// Tells what set of phantoms was written.
+fn tell_set(summary: &SetSummary, what: &str, output: &Output) {
+    let SetSummary {
+        manifest,
+        images,
+        labels,
+    } = summary;
+    let result = json!({ "manifest": shown(manifest), "images": images, "labels": labels });
+    let text = format!("{images} {what} ({}): {}", labels.join(", "), manifest.display());
+    output.result(&result, &text);
 }
 
 /// The data that a run began with, as its recipe's `[data]` wants it.

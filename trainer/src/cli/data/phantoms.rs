@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
 use trainer::data::phantom::anatomy::Side;
 use trainer::data::phantom::dataset::{SetRequest, write};
 use trainer::data::phantom::files::Depth;
@@ -12,7 +11,7 @@ use trainer::interrupt::Interrupt;
 
 use super::super::failure::{Code, Failure};
 use super::super::output::Output;
-use super::{failure, shown};
+use super::{failure, tell_set};
 
 /// The abnormal classes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -62,14 +61,7 @@ pub struct PhantomArgs {
 pub fn run(arguments: &PhantomArgs, output: &Output) -> Result<(), Failure> {
     let request = request(arguments)?;
     let summary = write(&request, output, &Interrupt::on_ctrl_c()?).map_err(failure)?;
-    let result = json!({ "manifest": shown(&summary.manifest), "images": summary.images, "labels": summary.labels });
-    let text = format!(
-        "{} phantoms ({}): {}",
-        summary.images,
-        summary.labels.join(", "),
-        summary.manifest.display()
-    );
-    output.result(&result, &text);
+    tell_set(&summary, "phantoms", output);
     Ok(())
 }
 

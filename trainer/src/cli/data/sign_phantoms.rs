@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 use trainer::data::phantom::sign::Sign;
 use trainer::data::phantom::sign::dataset::{SignSetRequest, write};
 use trainer::interrupt::Interrupt;
 
 use super::super::failure::Failure;
 use super::super::output::Output;
-use super::{failure, shown};
+use super::{failure, tell_set};
 
 /// Arguments of `data sign-phantoms`.
 #[derive(Debug, Args)]
@@ -42,14 +41,7 @@ pub fn run(arguments: &SignPhantomArgs, output: &Output) -> Result<(), Failure> 
         size: arguments.size as usize,
     };
     let summary = write(&request, output, &Interrupt::on_ctrl_c()?).map_err(failure)?;
-    let result = json!({ "manifest": shown(&summary.manifest), "images": summary.images, "labels": summary.labels });
-    let text = format!(
-        "{} sign phantoms ({}): {}",
-        summary.images,
-        summary.labels.join(", "),
-        summary.manifest.display()
-    );
-    output.result(&result, &text);
+    tell_set(&summary, "sign phantoms", output);
     Ok(())
 }
 

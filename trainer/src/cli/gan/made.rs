@@ -8,7 +8,7 @@ use tch::Tensor;
 use trainer::autograd::parameters::array_of;
 use trainer::data::manifest::hex;
 use trainer::data::order::evenly;
-use trainer::data::{Dataset, Part, Provenance, Split};
+use trainer::data::{Dataset, Part, Provenance, Split, table};
 use trainer::interrupt::Interrupt;
 use trainer::progress::Progress;
 use trainer::recipes::TranslateSection;
@@ -110,12 +110,7 @@ impl Folder {
     /// It cannot be written.
     pub fn finish(self) -> Result<PathBuf, Failure> {
         let path = self.root.join("manifest.csv");
-        let mut writer = csv::Writer::from_path(&path)?;
-        writer.write_record(COLUMNS)?;
-        for line in &self.lines {
-            writer.write_record(line)?;
-        }
-        writer.flush()?;
+        table::write(&path, &COLUMNS, &self.lines)?;
         Ok(path)
     }
 }

@@ -19,6 +19,7 @@ use super::check::parallel;
 use super::error::DataError;
 use super::manifest::{Manifest, Row, hex};
 use super::phantom::files::{self, Depth};
+use super::table;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use region::{Frame, Region};
@@ -315,7 +316,7 @@ fn usable(manifest: &Manifest, images: Vec<Result<OfImage, String>>) -> Result<V
 }
 
 fn save(manifest: &Manifest, images: &[OfImage], request: &PatchRequest) -> Result<PatchSummary, DataError> {
-    files::fresh_folders(&request.out, ["images"].into_iter())?;
+    files::fresh_folders(&request.out, &["images"])?;
     let mut lines = Vec::new();
     let mut counts = std::collections::BTreeMap::new();
     for (row, image) in manifest.rows.iter().zip(images) {
@@ -328,7 +329,7 @@ fn save(manifest: &Manifest, images: &[OfImage], request: &PatchRequest) -> Resu
         }
     }
     let path = request.out.join("manifest.csv");
-    files::write_manifest(&path, &COLUMNS, &lines)?;
+    table::write(&path, &COLUMNS, &lines)?;
     Ok(PatchSummary {
         manifest: path,
         counts,

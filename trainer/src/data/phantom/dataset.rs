@@ -7,15 +7,13 @@ use sha2::{Digest, Sha256};
 use super::anatomy::Side;
 use super::files::{self, Depth};
 use super::lesion::{LesionKind, LesionSpec, Zone};
+use super::set::{self, Item, NORMAL, Place, SetSummary};
 use super::{Phantom, Request, dicom, render};
-use crate::data::check::parallel;
 use crate::data::error::DataError;
 use crate::data::manifest::hex;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
-/// The label of phantoms without a lesion.
-pub const NORMAL: &str = "normal";
 /// Which set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetRequest {
@@ -39,25 +37,6 @@ pub struct SetRequest {
     pub depth: Depth,
     /// Whether each picture is also written as a DX DICOM file.
     pub dicom: bool,
-}
-
-/// What was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetSummary {
-    /// The manifest.
-    pub manifest: PathBuf,
-    /// Number of images.
-    pub images: usize,
-    /// Labels, `normal` first.
-    pub labels: Vec<String>,
-}
-
-/// One image of a set.
-struct Item {
-    label: &'static str,
-    name: String,
-    patient: String,
-    request: Request,
 }
 
 const COLUMNS: [&str; 21] = [
@@ -90,63 +69,42 @@ const COLUMNS: [&str; 21] = [
 /// # Errors
 /// The folder holds something, a file cannot be written, or somebody asked to stop.
 pub fn write(request: &SetRequest, progress: &dyn Progress, interrupt: &Interrupt) -> Result<SetSummary, DataError> {
-    let items = plan(request);
-    let dicom = request.dicom.then_some("dicom");
-    files::fresh_folders(&request.out, ["images", "masks"].into_iter().chain(dicom))?;
-    progress.begin("drawing phantoms", items.len() as u64, "image");
-    let lines = parallel(items.len(), interrupt, |i| {
-        let line = write_item(request, &items[i]);
-        progress.advance(1, items[i].label);
-        line
-    })?;
-    progress.end();
-    let manifest = request.out.join("manifest.csv");
-    let lines = lines.into_iter().collect::<Result<Vec<_>, _>>()?;
-    files::write_manifest(&manifest, &COLUMNS, &lines)?;
-    let kinds = request.kinds.iter().map(|kind| kind.name());
-    let labels = std::iter::once(NORMAL).chain(kinds).map(str::to_owned).collect();
-    Ok(SetSummary {
-        manifest,
-        images: items.len(),
-        labels,
+    let items: Vec<_> = plan(request).collect();
+    let folders = ["images", "masks", "dicom"];
+    let place = Place {
+        out: &request.out,
+        folders: if request.dicom { &folders[..] } else { &folders[..2] },
+        columns: &COLUMNS,
+    };
+    let what = ["drawing phantoms", "image"];
+    set::write(&place, &items, what, progress, interrupt, |item| {
+        write_item(request, item)
     })
 }
 
-fn plan(request: &SetRequest) -> Vec<Item> {
-    let classes = std::iter::once(None).chain(request.kinds.iter().copied().map(Some));
-    let mut items = Vec::new();
-    for kind in classes {
+fn plan(set: &SetRequest) -> impl Iterator<Item = Item<Request>> {
+    let classes = std::iter::once(None).chain(set.kinds.iter().copied().map(Some));
+    classes.flat_map(move |kind| {
         let label = kind.map_or(NORMAL, LesionKind::name);
-        // By its place among all kinds, so that leaving out a class changes no other.
         let number = kind.map_or(0, |kind| 1 + kind as u64);
         let lesion = kind.map(|kind| LesionSpec {
             kind,
-            place: request.place,
-            strength: request.strength,
-            max_area: request.max_area,
+            place: set.place,
+            strength: set.strength,
+            max_area: set.max_area,
         });
-        for i in 0..request.per_class as u64 {
-            let (person, image) = files::person_of(i);
-            let patient = (number << 32) | person;
-            items.push(Item {
-                label,
-                name: format!("{label}_{:05}", i + 1),
-                patient: format!("phantom-{label}-{:05}", person + 1),
-                request: Request {
-                    seed: request.seed,
-                    patient,
-                    image,
-                    size: request.size,
-                    lesion,
-                },
-            });
-        }
-    }
-    items
+        set::items(label, number, set.per_class, move |patient, image| Request {
+            seed: set.seed,
+            patient,
+            image,
+            size: set.size,
+            lesion,
+        })
+    })
 }
 
 /// Writes the files of one image and gives its line of the manifest.
-fn write_item(set: &SetRequest, item: &Item) -> Result<Vec<String>, DataError> {
+fn write_item(set: &SetRequest, item: &Item<Request>) -> Result<Vec<String>, DataError> {
     let phantom = render(&item.request);
     let relative = |folder: &str, extension: &str| format!("{folder}/{}.{extension}", item.name);
     let path = relative("images", "png");

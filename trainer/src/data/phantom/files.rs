@@ -1,4 +1,4 @@
-//! The files of a set of phantoms: a folder of its own, pictures, masks, the manifest.
+//! The files of a set of phantoms: a folder of its own, pictures, masks.
 
 use std::path::Path;
 
@@ -6,9 +6,6 @@ use imaging::grey::{GreyImage, Pixels};
 use ndarray::Array2;
 
 use crate::data::error::DataError;
-
-/// Of three images of a class, two are of one patient, so that a split by patient has something to do.
-const IMAGES_PER_TWO_PATIENTS: u64 = 3;
 
 /// Grey steps of the PNG files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +16,11 @@ pub enum Depth {
     Sixteen,
 }
 
-/// The patient of image `i` of a class, and which of that patient's images it is, both from 0.
-#[must_use]
-pub fn person_of(i: u64) -> (u64, u64) {
-    let person = 2 * i / IMAGES_PER_TWO_PATIENTS;
-    let first = (person * IMAGES_PER_TWO_PATIENTS).div_ceil(2);
-    (person, i - first)
-}
-
 /// Makes the folder with these folders in it.
 ///
 /// # Errors
 /// It holds something, or cannot be made.
-pub fn fresh_folders<'a>(out: &Path, names: impl Iterator<Item = &'a str>) -> Result<(), DataError> {
+pub fn fresh_folders(out: &Path, names: &[&str]) -> Result<(), DataError> {
     // Whatever lies there, a data set of real images included, would be overwritten in part.
     let entries = std::fs::read_dir(out).ok();
     if entries.is_some_and(|mut entries| entries.next().is_some()) {
@@ -42,23 +31,6 @@ pub fn fresh_folders<'a>(out: &Path, names: impl Iterator<Item = &'a str>) -> Re
         std::fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
     }
     Ok(())
-}
-
-/// Writes a manifest CSV.
-///
-/// # Errors
-/// It cannot be written.
-pub fn write_manifest(path: &Path, columns: &[&str], lines: &[Vec<String>]) -> Result<(), DataError> {
-    let fault = |error: csv::Error| DataError::Write {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let mut writer = csv::Writer::from_path(path).map_err(fault)?;
-    writer.write_record(columns).map_err(fault)?;
-    for line in lines {
-        writer.write_record(line).map_err(fault)?;
-    }
-    writer.flush().map_err(DataError::io(path))
 }
 
 /// Writes a picture (grey 0..1) as PNG and gives the bytes.

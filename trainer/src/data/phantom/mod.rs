@@ -3,7 +3,7 @@
 //! They carry the demonstration and the tests where no patient's image may go, and they are the only data whose
 //! lesions are known to the pixel. Anatomy ([`anatomy`]) becomes attenuation on a film ([`canvas`], [`tissue`],
 //! [`skeleton`], [`vessels`], [`lesion`]), and a film becomes a picture ([`exposure`]); [`dataset`] writes whole sets
-//! ([`files`]), [`dicom`] single DX files. [`sign`] makes patches of lung CT instead.
+//! ([`set`], [`files`]), [`dicom`] single DX files. [`sign`] makes patches of lung CT instead.
 //!
 //! Everything follows from (seed, patient, image): the same numbers give the same picture, and nothing but the lesion
 //! differs between the classes.
@@ -23,6 +23,7 @@ pub mod dicom;
 pub mod exposure;
 pub mod files;
 pub mod lesion;
+pub mod set;
 pub mod sign;
 pub mod skeleton;
 pub mod tissue;

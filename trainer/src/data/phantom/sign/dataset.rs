@@ -6,11 +6,10 @@ use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
 use super::{Request, Sign, render};
-use crate::data::check::parallel;
 use crate::data::error::DataError;
 use crate::data::manifest::hex;
-use crate::data::phantom::dataset::{NORMAL, SetSummary};
 use crate::data::phantom::files::{self, Depth};
+use crate::data::phantom::set::{self, Item, NORMAL, Place, SetSummary};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -27,14 +26,6 @@ pub struct SignSetRequest {
     pub seed: u64,
     /// Side of the pictures in pixels.
     pub size: usize,
-}
-
-/// One patch of a set.
-struct Item {
-    label: &'static str,
-    name: String,
-    patient: String,
-    request: Request,
 }
 
 /// The box is that of the mask, in pixels, its last row and column included; empty without a sign.
@@ -65,54 +56,35 @@ pub fn write(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<SetSummary, DataError> {
-    let items = plan(request);
-    files::fresh_folders(&request.out, ["images", "masks"].into_iter())?;
-    progress.begin("drawing sign phantoms", items.len() as u64, "patch");
-    let lines = parallel(items.len(), interrupt, |i| {
-        let line = write_item(request, &items[i]);
-        progress.advance(1, items[i].label);
-        line
-    })?;
-    progress.end();
-    let manifest = request.out.join("manifest.csv");
-    let lines = lines.into_iter().collect::<Result<Vec<_>, _>>()?;
-    files::write_manifest(&manifest, &COLUMNS, &lines)?;
-    let names = request.signs.iter().map(|sign| sign.name());
-    Ok(SetSummary {
-        manifest,
-        images: items.len(),
-        labels: std::iter::once(NORMAL).chain(names).map(str::to_owned).collect(),
+    let items: Vec<_> = plan(request).collect();
+    let place = Place {
+        out: &request.out,
+        folders: &["images", "masks"],
+        columns: &COLUMNS,
+    };
+    let what = ["drawing sign phantoms", "patch"];
+    set::write(&place, &items, what, progress, interrupt, |item| {
+        write_item(request, item)
     })
 }
 
-fn plan(request: &SignSetRequest) -> Vec<Item> {
-    let classes = std::iter::once(None).chain(request.signs.iter().copied().map(Some));
-    let mut items = Vec::new();
-    for sign in classes {
+fn plan(set: &SignSetRequest) -> impl Iterator<Item = Item<Request>> {
+    let classes = std::iter::once(None).chain(set.signs.iter().copied().map(Some));
+    classes.flat_map(move |sign| {
         let label = sign.map_or(NORMAL, Sign::name);
-        // By its place among all signs, so that leaving out a class changes no other.
         let number = sign.map_or(0, |sign| 1 + sign as u64);
-        for i in 0..request.per_class as u64 {
-            let (person, image) = files::person_of(i);
-            items.push(Item {
-                label,
-                name: format!("{label}_{:05}", i + 1),
-                patient: format!("phantom-{label}-{:05}", person + 1),
-                request: Request {
-                    seed: request.seed,
-                    patient: (number << 32) | person,
-                    image,
-                    size: request.size,
-                    sign,
-                },
-            });
-        }
-    }
-    items
+        set::items(label, number, set.per_class, move |patient, image| Request {
+            seed: set.seed,
+            patient,
+            image,
+            size: set.size,
+            sign,
+        })
+    })
 }
 
 /// Writes the files of one patch and gives its line of the manifest.
-fn write_item(set: &SignSetRequest, item: &Item) -> Result<Vec<String>, DataError> {
+fn write_item(set: &SignSetRequest, item: &Item<Request>) -> Result<Vec<String>, DataError> {
     let patch = render(&item.request);
     let path = format!("images/{}.png", item.name);
     let bytes = files::write_png(&patch.picture, Depth::Eight, &set.out.join(&path))?;
