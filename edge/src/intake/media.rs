@@ -55,7 +55,7 @@ impl MediaConfig {
     }
 }
 
-/// Whether [`matches`] finds what a path means: it looks for `*` and `?` in the last part alone.
+/// Whether [`matches()`] finds what a path means: it looks for `*` and `?` in the last part alone.
 pub fn is_pattern_at_its_end(path: &Path) -> bool {
     let folder = path.parent().map(|folder| folder.to_string_lossy().into_owned());
     folder.is_some_and(|folder| !folder.contains(['*', '?']))

@@ -153,8 +153,7 @@ impl Recipe {
         find_weights(self.network.weights.as_deref(), recipe_path, data_root)
     }
 
-    /// Where the first weights of the stages lie, and those of fused networks, by
-    /// [`weights_key`](crate::training::run::weights_key).
+    /// Where the first weights of the stages lie, and those of fused networks, by [`weights_key`].
     ///
     /// # Errors
     /// As [`Recipe::find_weights`].
