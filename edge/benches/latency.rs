@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use appliance::{Appliance, Running};
 use imaging::decode::{Limits, decode_path};
 use onnx::runtime::{self, SessionOptions};
+use scanside_edge::examination::SMALL_SIDE;
 use scanside_edge::inference::{Model, ReadBundle};
 
 const ROUNDS: usize = 15;
@@ -159,7 +160,7 @@ fn round(
     let begin = Instant::now();
     let image = decode_path(file, &Limits::default())?.frame(0)?;
     let decode = milliseconds(begin);
-    model.prepare(&image)?;
+    model.prepare(&image, SMALL_SIDE)?;
     let begin = Instant::now();
     model.run()?;
     let run = milliseconds(begin);

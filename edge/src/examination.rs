@@ -2,15 +2,13 @@
 
 mod decoded;
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use imaging::GreyImage;
 use imaging::decode::{DecodeError, Limits};
+use imaging::{GreyImage, small_image};
 
 pub use decoded::Decoded;
 use decoded::{Ahead, Look};
@@ -174,38 +172,32 @@ impl Examiner {
     ) -> Result<Option<GreyImage>, ModelError> {
         let (look, prepared) = ahead.map_or((None, None), |ahead| (Some(ahead.look), ahead.prepared));
         tell(Stage::Quality);
-        // The tensor comes first and alone: both read the whole image, and side by side they would hold each other up.
         let (prepared, took) = timed(|| match prepared {
             Some(prepared) if self.model.takes(&prepared) => {
                 self.model.take(prepared);
-                Ok(())
+                Ok(None)
             }
-            _ => self.model.prepare(image),
+            _ => self.model.prepare(image, SMALL_SIDE),
         });
         finding.timings_ms.prepare = took;
-        tell(Stage::Network);
-        // The network does not wait for the verdict on the quality, which is rarely a bad one.
-        let predict = || prepared.and_then(|()| self.predict(&mut finding.timings_ms));
-        let (Look { small, quality, took }, predicted) = match look {
-            Some(look) => (look, predict()),
-            None => thread::scope(|scope| {
-                let looking = scope.spawn(|| Look::at(image));
-                let predicted = predict();
-                (looking.join().unwrap_or_else(|panic| resume_unwind(panic)), predicted)
-            }),
+        let (prepared, small) = match prepared {
+            Ok(small) => (Ok(()), small),
+            Err(error) => (Err(error), small_image(image, SMALL_SIDE)),
         };
+        let Look { small, quality, took } = look.unwrap_or_else(|| Look::at(image, small));
         let reasons = quality.reasons(&self.model.manifest().quality);
         finding.quality = Some(quality);
         finding.timings_ms.quality = took;
         let usage = intended_use::check(&image.meta, &self.model.manifest().intended_use);
         finding.unchecked_use = usage.unknown;
         if !reasons.is_empty() {
-            // Whatever the network says of such an image is not heard.
+            // Whatever the network would say of such an image, it is not asked.
             let reasons = reasons.iter().map(|r| Reason::with_code(r.code(), r.message()));
             finding.decision = not_readable(usage.outside.into_iter().chain(reasons).collect());
             return Ok(small);
         }
-        let prediction = predicted?;
+        tell(Stage::Network);
+        let prediction = prepared.and_then(|()| self.predict(&mut finding.timings_ms))?;
         let manifest = self.model.manifest();
         finding.decision = decide(manifest, &prediction.probabilities, prediction.novelty, &usage.outside);
         finding.probabilities = finding::label_probabilities(manifest, &prediction.probabilities);

@@ -96,6 +96,8 @@ pub struct Prepared {
     preprocess: PreprocessSpec,
     /// `[1,C,H,W]`.
     tensor: Array4<f32>,
+    /// The picture that stands in for a large image, made in the same pass.
+    pub small: Option<GreyImage>,
 }
 
 /// A model that is ready to run.
@@ -242,16 +244,17 @@ impl Model {
         self.session.provider_use()
     }
 
-    /// Prepares the tensor of an image for [`Model::run`].
+    /// Prepares the tensor of an image for [`Model::run`]; gives its small picture of at most `side` pixels a side, if it is
+    /// larger.
     ///
     /// # Errors
     /// [`ModelError::Preprocess`].
-    pub fn prepare(&mut self, image: &GreyImage) -> Result<(), ModelError> {
+    pub fn prepare(&mut self, image: &GreyImage, side: usize) -> Result<Option<GreyImage>, ModelError> {
         let tensor = self
             .tensor
             .as_slice_mut()
             .ok_or_else(|| contradiction("the tensor is not contiguous"))?;
-        Ok(self.manifest.preprocess.apply_into(image, tensor)?)
+        Ok(self.manifest.preprocess.apply_with_small(image, tensor, side)?)
     }
 
     /// Whether a tensor is as this model's [`Model::prepare`] would make it.
@@ -283,14 +286,16 @@ impl Model {
 }
 
 impl Prepared {
-    /// The tensor of an image.
+    /// The tensor of an image, and its small picture of at most `side` pixels a side, if it is larger.
     ///
     /// # Errors
     /// As [`PreprocessSpec::apply`].
-    pub fn new(image: &GreyImage, preprocess: &PreprocessSpec) -> Result<Self, PreprocessError> {
+    pub fn new(image: &GreyImage, preprocess: &PreprocessSpec, side: usize) -> Result<Self, PreprocessError> {
+        let (tensor, small) = preprocess.tensor_with_small(image, side)?;
         Ok(Self {
-            tensor: preprocess.apply(image)?.insert_axis(Axis(0)),
+            tensor: tensor.insert_axis(Axis(0)),
             preprocess: preprocess.clone(),
+            small,
         })
     }
 }

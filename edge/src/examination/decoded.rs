@@ -40,14 +40,14 @@ pub(super) struct Look {
     pub small: Option<GreyImage>,
     /// The quality, by that picture.
     pub quality: Quality,
-    /// How many milliseconds it took.
+    /// How many milliseconds measuring the quality took.
     pub took: f64,
 }
 
 impl Look {
-    pub fn at(image: &GreyImage) -> Self {
+    /// At an image, by the picture that stands in for it, if it is large.
+    pub fn at(image: &GreyImage, small: Option<GreyImage>) -> Self {
         let start = Instant::now();
-        let small = small_image(image, SMALL_SIDE);
         let size = [image.height(), image.width()];
         let quality = quality::assess_by(small.as_ref().unwrap_or(image), size);
         Self {
@@ -108,9 +108,16 @@ impl Decoded {
     /// Looks at the image, and makes its tensor for a model that takes images so.
     #[must_use]
     pub fn prepared_for(mut self, preprocess: Option<&PreprocessSpec>) -> Self {
-        self.ahead = self.image().map(|image| Ahead {
-            look: Look::at(image),
-            prepared: preprocess.and_then(|preprocess| Prepared::new(image, preprocess).ok()),
+        self.ahead = self.image().map(|image| {
+            let mut prepared = preprocess.and_then(|preprocess| Prepared::new(image, preprocess, SMALL_SIDE).ok());
+            let small = match &mut prepared {
+                Some(prepared) => prepared.small.take(),
+                None => small_image(image, SMALL_SIDE),
+            };
+            Ahead {
+                look: Look::at(image, small),
+                prepared,
+            }
         });
         self
     }

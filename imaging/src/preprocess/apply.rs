@@ -4,22 +4,74 @@ use fast_image_resize::pixels::{U8, U16};
 use ndarray::Array3;
 
 use super::{GreyRange, PreprocessError, PreprocessSpec};
-use crate::grey::GreyImage;
-use crate::resample::{Part, Resampled, resample};
+use crate::grey::{GreyImage, Pixels};
+use crate::resample::{Part, Reducer, Resampled, resample, small_image, small_size};
 
 impl PreprocessSpec {
     /// The tensor `[C,H,W]` of an image.
     pub fn apply(&self, image: &GreyImage) -> Result<Array3<f32>, PreprocessError> {
-        self.check()?;
-        let mut tensor = Array3::zeros((usize::from(self.channels), self.size[0] as usize, self.size[1] as usize));
+        let mut tensor = self.blank()?;
         if let Some(values) = tensor.as_slice_mut() {
             self.apply_into(image, values)?;
         }
         Ok(tensor)
     }
 
+    /// The tensor `[C,H,W]` of an image, and its [`small_image`]: see [`apply_with_small`](Self::apply_with_small).
+    pub fn tensor_with_small(
+        &self,
+        image: &GreyImage,
+        side: usize,
+    ) -> Result<(Array3<f32>, Option<GreyImage>), PreprocessError> {
+        let mut tensor = self.blank()?;
+        let small = match tensor.as_slice_mut() {
+            Some(values) => self.apply_with_small(image, values, side)?,
+            None => None,
+        };
+        Ok((tensor, small))
+    }
+
+    fn blank(&self) -> Result<Array3<f32>, PreprocessError> {
+        self.check()?;
+        let [height, width] = self.size.map(|side| side as usize);
+        Ok(Array3::zeros((usize::from(self.channels), height, width)))
+    }
+
     /// The tensor `[C,H,W]`, row-major, into a buffer of exactly [`tensor_len`](Self::tensor_len) values.
     pub fn apply_into(&self, image: &GreyImage, tensor: &mut [f32]) -> Result<(), PreprocessError> {
+        self.apply_beside(image, tensor, None)
+    }
+
+    /// As [`apply_into`](Self::apply_into); gives the [`small_image`] too, of the same pass over the pixels where that is
+    /// possible. That of an image that cannot be applied must be asked for by itself.
+    pub fn apply_with_small(
+        &self,
+        image: &GreyImage,
+        tensor: &mut [f32],
+        side: usize,
+    ) -> Result<Option<GreyImage>, PreprocessError> {
+        self.check()?;
+        let source = image.pixels.shape();
+        let Some(size) = small_size(source, side) else {
+            self.apply_into(image, tensor)?;
+            return Ok(None);
+        };
+        let mut reducer = Reducer::new(source, size);
+        let shows_the_same =
+            self.grey == GreyRange::Display && self.placement(source[0], source[1])?.source == Part::whole(source);
+        self.apply_beside(image, tensor, shows_the_same.then_some(&mut reducer))?;
+        if !reducer.is_whole() {
+            return Ok(small_image(image, side));
+        }
+        Ok(reducer.finish().map(|picture| GreyImage::new(Pixels::U8(picture), 8)))
+    }
+
+    fn apply_beside(
+        &self,
+        image: &GreyImage,
+        tensor: &mut [f32],
+        beside: Option<&mut Reducer>,
+    ) -> Result<(), PreprocessError> {
         self.check()?;
         if tensor.len() != self.tensor_len() {
             return Err(PreprocessError::BufferLength {
@@ -34,7 +86,7 @@ impl PreprocessSpec {
             GreyRange::Window { center, width } => image.window_table(center, width),
         };
         let size = [placement.target.height, placement.target.width];
-        let resampled = resample(image, &table, placement.source, size, self.filter.into())
+        let resampled = resample(image, &table, placement.source, size, self.filter.into(), beside)
             .map_err(|error| PreprocessError::Resize(error.to_string()))?;
         let plane_len = self.size[0] as usize * self.size[1] as usize;
         for (plane, (mean, std)) in tensor.chunks_exact_mut(plane_len).zip(self.mean.iter().zip(&self.std)) {
@@ -71,7 +123,6 @@ mod tests {
     use super::super::testing::{plain, ramp};
     use super::super::{CropRule, Rect, ResizeFilter};
     use super::*;
-    use crate::grey::Pixels;
 
     #[test]
     fn planes_differ_only_by_mean_and_std() {
@@ -84,6 +135,22 @@ mod tests {
                     assert!((unit(channel) - unit(0)).abs() < 1e-6);
                 }
             }
+        }
+    }
+
+    /// One pass or two, whatever part of the image the tensor is of.
+    #[test]
+    fn the_small_picture_is_the_same_beside_a_tensor_and_by_itself() {
+        let stored = Array2::from_shape_fn((410, 330), |(y, x)| ((y * 37 + x * 11 + y * x / 7) % 4096) as u16);
+        let mut image = GreyImage::new(Pixels::U16(stored), 12);
+        image.photometric = crate::grey::Photometric::Monochrome1;
+        let alone = small_image(&image, 100);
+        for crop in [CropRule::Whole, CropRule::FitPadded, CropRule::CentreSquare] {
+            let spec = plain([64, 48], crop);
+            let (tensor, small) = spec.tensor_with_small(&image, 100).expect("both");
+            assert_eq!(tensor, spec.apply(&image).expect("a tensor"), "{crop:?}");
+            assert!(small.is_some() && small == alone, "{crop:?}");
+            assert_eq!(spec.tensor_with_small(&image, 410).expect("both").1, None);
         }
     }
 

@@ -47,19 +47,9 @@ impl PreprocessSpec {
         if !(2..=MAXIMUM_IMAGE_SIDE).contains(&height) || !(2..=MAXIMUM_IMAGE_SIDE).contains(&width) {
             return Err(PreprocessError::ImageSize { width, height });
         }
-        let whole = Part {
-            left: 0,
-            top: 0,
-            width,
-            height,
-        };
+        let whole = Part::whole([height, width]);
         let [tensor_height, tensor_width] = self.size.map(|side| side as usize);
-        let full = Part {
-            left: 0,
-            top: 0,
-            width: tensor_width,
-            height: tensor_height,
-        };
+        let full = Part::whole([tensor_height, tensor_width]);
         Ok(match self.crop {
             CropRule::Whole => Placement {
                 source: whole,
