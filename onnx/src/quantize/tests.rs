@@ -4,7 +4,7 @@ use super::testing::{images, model, residual_graph, residual_model};
 use super::*;
 use crate::proto::OPSET_VERSION;
 use crate::runtime::optimised::node_counts;
-use crate::runtime::session::Optimisation;
+use crate::runtime::session::{Optimisation, Session, SessionOptions};
 use crate::runtime::testing::runtime;
 
 fn quantized(runtime: &Runtime, options: &QuantizeOptions) -> Quantized {
@@ -205,4 +205,35 @@ fn faults_are_named() {
         fail(&old, images(1, 1)),
         QuantizeError::OperatorSet { found: 11 }
     ));
+}
+
+/// The slow way through the same file computes in float what the fast one computes in 8 bits.
+#[test]
+fn products_of_8_bits_are_exact_on_every_processor() {
+    let Some(runtime) = runtime() else { return };
+    // Bright images and weights of one sign: two products near the ends of their ranges are more than 16 bits hold.
+    let mut graph = residual_graph(1);
+    let weight = graph.initializer.iter_mut().find(|t| t.name == "a.weight").unwrap();
+    let values: Vec<f32> = weight.to_f32().unwrap().iter().map(|value| value.abs()).collect();
+    *weight = crate::proto::TensorProto::from_f32("a.weight", &weight.extents(), &values);
+    let bright = || images(24, 2).into_iter().map(|batch| Ok(batch.unwrap() + 3.0));
+    let options = QuantizeOptions::default();
+    let quantized = quantize(runtime, &model(graph, OPSET_VERSION), &mut bright(), &options).unwrap();
+    let logits = |optimisation| {
+        let options = SessionOptions {
+            optimisation,
+            ..SessionOptions::default()
+        };
+        let mut session = Session::from_bytes(runtime, &quantized.model, &options).unwrap();
+        let input = session.inputs()[0].name.clone();
+        let batch = bright().next().unwrap().unwrap().into_dyn();
+        let outputs = session.run(&[(input.as_str(), batch.view())]).unwrap();
+        outputs.array::<f32>("logits").unwrap().to_owned()
+    };
+    let (fast, slow) = (logits(Optimisation::All), logits(Optimisation::None));
+    let largest = slow.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let error = (&fast - &slow)
+        .iter()
+        .fold(0.0_f32, |most, value| most.max(value.abs()));
+    assert!(error < 0.02 * largest, "{error} of {largest}");
 }

@@ -117,7 +117,8 @@ struct EventArguments {
 }
 
 /// Whether this processor's 8-bit products of unsigned activations and signed weights (U8S8)
-/// saturate in 16 bits: x86 without VNNI. INT8 outputs then differ from other machines'.
+/// would saturate in 16 bits: x86 without VNNI. Sessions take slower ones there that do not, so that INT8 outputs are those of
+/// other machines.
 pub fn saturates_u8s8() -> bool {
     #[cfg(target_arch = "x86_64")]
     {

@@ -176,8 +176,8 @@ fn notes(model: &Model, asked_for: &str) -> Vec<String> {
     let manifest = model.manifest();
     if saturates_u8s8() && manifest.model.precision.contains("u8s8") {
         notes.push(
-            "this processor has no VNNI: 8-bit products saturate, so that probabilities differ a little from other \
-             machines' and INT8 is slower; golden cases allow for it"
+            "this processor has no VNNI: its fast 8-bit products saturate, so slower ones are used, and INT8 may be no faster \
+             than float here"
                 .to_owned(),
         );
     }

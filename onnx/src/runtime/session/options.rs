@@ -7,7 +7,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::{Profile, SessionError};
 use crate::runtime::library::Runtime;
-use crate::runtime::provider::Provider;
+use crate::runtime::provider::{Provider, saturates_u8s8};
 
 /// How much ONNX Runtime rewrites a graph before running it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -64,6 +64,10 @@ impl Default for SessionOptions {
     }
 }
 
+/// ONNX Runtime's key for slower 8-bit products (U8U8) that are exact on x86 without VNNI. Exact is what every other processor
+/// is; saturated ones cost a small network most of its sense (docs/decisions/0018).
+const WIDE_8_BIT: &str = "session.x64quantprecision";
+
 /// A builder with the options set, and the place of the profile if one is taken.
 pub(super) fn configure(
     runtime: &Runtime,
@@ -89,6 +93,11 @@ pub(super) fn configure(
         .map_err(named("the optimisation level"))?
         .with_prepacking(options.prepacking)
         .map_err(named("prepacking"))?;
+    if saturates_u8s8() {
+        builder = builder
+            .with_config_entry(WIDE_8_BIT, "1")
+            .map_err(named("8-bit products that do not saturate"))?;
+    }
     builder = threads(builder, options).map_err(|e| refuse("the thread counts", e.to_string()))?;
     builder =
         providers(builder, options).map_err(|(provider, e)| refuse(&format!("provider {provider}"), e.to_string()))?;
