@@ -186,6 +186,12 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// The class of a label; `None` if it is none of the model's.
+    #[must_use]
+    pub fn class_of(&self, label: &str) -> Option<usize> {
+        self.labels.iter().position(|known| known == label)
+    }
+
     /// Number of samples of each class.
     #[must_use]
     pub fn class_counts(&self) -> Vec<usize> {

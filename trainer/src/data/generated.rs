@@ -31,15 +31,12 @@ pub(super) fn add(dataset: &mut Dataset, section: &DataSection) -> Result<(), Da
         let path = place(&dataset.root, &wanted.manifest);
         let manifest = Manifest::load(&path)?;
         let model_label = |row: &Row| section.mapping.get(&row.label).unwrap_or(&row.label).clone();
-        let mut made = Vec::new();
-        for row in &manifest.rows {
+        let class_of = |row: &Row| {
             let label = model_label(row);
-            let class = dataset.labels.iter().position(|known| *known == label);
-            match class.filter(|_| wanted.label.as_ref().is_none_or(|wanted| *wanted == label)) {
-                Some(class) => made.push(sample(dataset, &manifest, row, class, number)?),
-                None => continue,
-            }
-        }
+            let is_wanted = wanted.label.as_ref().is_none_or(|wanted| *wanted == label);
+            Ok(is_wanted.then(|| dataset.class_of(&label)).flatten())
+        };
+        let made = samples(dataset, &manifest, number, class_of)?;
         if made.is_empty() {
             let labels = wanted.label.clone().unwrap_or_else(|| dataset.labels.join(", "));
             return Err(DataError::NoRows {
@@ -66,6 +63,25 @@ fn place(root: &Path, path: &Path) -> PathBuf {
     }
 }
 
+/// The images of a generator's manifest, the `number`th beside the data, whose row has a class.
+///
+/// # Errors
+/// An image that was not generated, or one that was made from an image that is not in the data; what `class_of` refuses.
+pub fn samples(
+    dataset: &Dataset,
+    manifest: &Manifest,
+    number: usize,
+    class_of: impl Fn(&Row) -> Result<Option<usize>, DataError>,
+) -> Result<Vec<Sample>, DataError> {
+    let mut samples = Vec::new();
+    for row in &manifest.rows {
+        if let Some(class) = class_of(row)? {
+            samples.push(sample(dataset, manifest, row, class, number)?);
+        }
+    }
+    Ok(samples)
+}
+
 fn sample(dataset: &Dataset, manifest: &Manifest, row: &Row, class: usize, number: usize) -> Result<Sample, DataError> {
     let file = manifest.file(row);
     let refuse = |reason: String| DataError::Provenance {
@@ -73,11 +89,10 @@ fn sample(dataset: &Dataset, manifest: &Manifest, row: &Row, class: usize, numbe
         reason,
     };
     if row.provenance != Provenance::Synthetic {
-        let reason = format!(
-            "data.generated takes generated images only, and this is a {} one",
+        return Err(refuse(format!(
+            "images of a generator are wanted, and this is a {} one",
             row.provenance
-        );
-        return Err(refuse(reason));
+        )));
     }
     let mut row = Row {
         path: file.display().to_string(),

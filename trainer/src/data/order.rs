@@ -155,7 +155,8 @@ pub fn class_weights(counts: &[usize]) -> Vec<f64> {
     counts.iter().map(weight).collect()
 }
 
-fn by_class(rows: &[usize], class_of: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
+/// The rows of each class, in their order.
+pub fn by_class(rows: &[usize], class_of: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
     let mut classes: Vec<Vec<usize>> = Vec::new();
     for &row in rows {
         let class = class_of(row);

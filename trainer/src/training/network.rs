@@ -54,7 +54,7 @@ pub enum NetworkError {
         name: String,
     },
     /// None of the file's tensors fits.
-    #[error("{path}: no tensor fits {network} and network.take; its tensors begin with: {found}", path = path.display())]
+    #[error("{path}: no tensor fits {network} and what is to be taken (`take`); its tensors begin with: {found}", path = path.display())]
     NothingTaken {
         /// The file.
         path: std::path::PathBuf,

@@ -68,7 +68,7 @@ fn rare(dataset: &Dataset, recipe: &Recipe) -> Result<Option<Rare>, DataError> {
     let Some(section) = &recipe.train.rare else {
         return Ok(None);
     };
-    let class = dataset.labels.iter().position(|label| *label == section.label);
+    let class = dataset.class_of(&section.label);
     let class = class.ok_or_else(|| DataError::NoRows {
         path: dataset.origin.clone(),
         reason: format!("train.rare names the label `{}`", section.label),

@@ -1,10 +1,10 @@
 //! Which images each arm learns from, and for how long.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::data::manifest::Row;
-use crate::data::{DataError, Dataset, Manifest, Part, Provenance, Sample, Sides, Split, table};
+use crate::data::{DataError, Dataset, Manifest, Part, Sample, Sides, Split, generated, table};
 use crate::recipes::{AugmentSection, Recipe};
 
 /// The arm that learns from real images as they are.
@@ -76,24 +76,16 @@ pub fn with_generated(
 ) -> Result<(Dataset, Split), DataError> {
     let mut dataset = real.clone();
     let mut parts = split.parts.clone();
-    for row in generated.iter().flat_map(|manifest| &manifest.rows) {
-        let refused = |reason: String| DataError::Provenance {
-            row: row.path.clone(),
-            reason,
+    if let Some(manifest) = generated {
+        let class_of = |row: &Row| match real.class_of(&row.label) {
+            Some(class) => Ok(Some(class)),
+            None => Err(DataError::Provenance {
+                row: row.path.clone(),
+                reason: format!("`{}` is no label of the recipe", row.label),
+            }),
         };
-        if row.provenance != Provenance::Synthetic {
-            return Err(refused(format!("a {} image is none of a generator", row.provenance)));
-        }
-        let class = real.labels.iter().position(|label| *label == row.label);
-        let class = class.ok_or_else(|| refused(format!("`{}` is no label of the recipe", row.label)))?;
-        dataset.samples.push(Sample {
-            row: row.clone(),
-            class,
-            file: generated.map_or_else(PathBuf::new, |manifest| manifest.file(row)),
-            expanded: None,
-            generated: None,
-        });
-        parts.push(Part::Train);
+        dataset.samples.extend(generated::samples(real, manifest, 0, class_of)?);
+        parts.resize(dataset.samples.len(), Part::Train);
     }
     Ok((dataset, Split { parts }))
 }
@@ -159,6 +151,7 @@ pub fn leaked(dataset: &Dataset, split: &Split, learnt: &Sides) -> BTreeMap<Part
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Provenance;
 
     fn dataset(rows: &[(&str, &str)]) -> Dataset {
         let manifest = Manifest {
@@ -202,7 +195,7 @@ mod tests {
             (1, Some("/made/0.png"))
         );
         for (manifest, word) in [
-            (made(Provenance::Real, "b"), "none of a generator"),
+            (made(Provenance::Real, "b"), "images of a generator are wanted"),
             (made(Provenance::Synthetic, "c"), "no label"),
         ] {
             let error = with_generated(&real, &split, Some(&manifest)).unwrap_err().to_string();
