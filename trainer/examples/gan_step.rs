@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let few = Tensor::zeros([2, 3, size as i64, size as i64], (Kind::Float, Device::Cpu));
     let shown = Shown {
         sources: recipe.translate.as_ref().map(|_| few.shallow_clone()),
-        references: few,
+        references: vec![few],
     };
     let (mut game, _) = build::game(&recipe, 2, None, shown, Device::Cpu)?;
     let rates = Rates {

@@ -71,7 +71,7 @@ fn tensor(array: &Array4<f32>) -> Tensor {
 fn game(recipe: &GanRecipe) -> Box<dyn Game> {
     let several = |bright: bool| Tensor::cat(&[1, 2, 5].map(|number| tensor(&discs(number, bright))), 0);
     let shown = Shown {
-        references: several(false),
+        references: vec![several(false)],
         sources: Some(several(true)),
     };
     build::game(recipe, 2, None, shown, Device::Cpu).unwrap().0

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array4, ArrayD};
 use onnx::runtime::{self, Session, SessionOptions};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use trainer::autograd::parameters::array_of;
 use trainer::data::DataError;
 use trainer::interrupt::Interrupt;
@@ -15,6 +15,7 @@ use trainer::recipes::{GanRecipe, find_weights};
 use trainer::training::gan::GanError;
 use trainer::training::gan::build::{self, Shown};
 use trainer::training::gan::game::{Figures, Game, Rates, Round};
+use trainer::training::gan::health::diversity;
 use trainer::training::gan::pair::Pair;
 use trainer::training::gan::rounds::{RoundSource, Rounds};
 use trainer::training::gan::train::{Outcome, Training};
@@ -89,7 +90,7 @@ fn tensor(array: &Array4<f32>) -> Tensor {
 
 fn game(recipe: &GanRecipe) -> Box<dyn Game> {
     let shown = Shown {
-        references: tensor(&blobs(1, 8)),
+        references: vec![tensor(&blobs(1, 8))],
         sources: recipe.translate.as_ref().map(|_| tensor(&blobs(2, 8))),
     };
     build::game(recipe, LABELS, None, shown, Device::Cpu).unwrap().0
@@ -292,8 +293,8 @@ impl Game for Planted {
     fn settle(&self) -> Result<(), GanError> {
         Ok(())
     }
-    fn references(&self) -> &Tensor {
-        &self.references
+    fn diversity(&self, samples: &Tensor) -> Result<f64, TchError> {
+        diversity(samples, &self.references)
     }
     fn sources(&self) -> Option<&Tensor> {
         None

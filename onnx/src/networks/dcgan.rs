@@ -1,12 +1,15 @@
 //! DCGAN (Radford et al. 2015, arXiv 1511.06434), with the layers and names of PyTorch's example: strided and transposed
 //! convolutions only, no linear layer.
 //!
-//! With classes, the generator also reads an embedding of the class, and the discriminator adds a projection of its
-//! features on a direction of the class (arXiv 1802.05637).
+//! With classes, the generator scales and shifts what it has normalised as the class has learnt, and the discriminator adds
+//! a projection of its features on a direction of the class (both: Miyato and Koyama 2018, arXiv 1802.05637). A class that
+//! is read beside the noise instead lets the generator forget the noise: one image a class deceives as long as the batch,
+//! which holds several classes, still varies (docs/decisions/0015-gan-training.md).
 
 use super::IMAGE;
 use super::generative::{
-    LATENT, Norm, SCORE, check, check_within, class_input, conv, image_input, leaky_relu, normalise, projection,
+    LATENT, Norm, SCORE, by_class, check, check_within, class_input, conv, image_input, leaky_relu, normalise,
+    projection,
 };
 use crate::graph::operator::Reduction;
 use crate::graph::{ElementType, Graph, GraphBuilder, GraphError, Operator, Shape, ValueId};
@@ -64,13 +67,9 @@ impl DcganConfig {
 pub fn dcgan_generator(config: &DcganConfig) -> Result<Graph, GraphError> {
     config.check()?;
     let mut b = GraphBuilder::new("dcgan_generator");
-    let mut x = b.input(LATENT, ElementType::F32, Shape::batch(&[config.latent]))?;
-    if let Some(classes) = config.classes {
-        let class = class_input(&mut b)?;
-        let embedded = b.embedding("embed", class, classes, config.latent)?;
-        x = b.node("conditioned", Operator::Concat { axis: 1 }, &[x, embedded])?;
-    }
-    x = b.node("seed", Operator::Unsqueeze { axes: vec![2, 3] }, &[x])?;
+    let latent = b.input(LATENT, ElementType::F32, Shape::batch(&[config.latent]))?;
+    let class = config.classes.map(|_| class_input(&mut b)).transpose()?;
+    let mut x = b.node("seed", Operator::Unsqueeze { axes: vec![2, 3] }, &[latent])?;
     let halvings = config.halvings();
     for level in 0..halvings {
         let channels = config.width << (halvings - 1 - level);
@@ -81,6 +80,9 @@ pub fn dcgan_generator(config: &DcganConfig) -> Result<Graph, GraphError> {
         let [up, norm, relu] = [0, 1, 2].map(|part| format!("main.{}", 3 * level + part));
         x = b.conv_transpose2d(&up, x, layer)?;
         x = normalise(&mut b, &norm, x, Norm::Batch)?;
+        if let Some((class, classes)) = class.zip(config.classes) {
+            x = by_class(&mut b, &norm, x, (class, classes))?;
+        }
         x = b.relu(&relu, x)?;
         b.intermediate(&format!("level{}", level + 1), x)?;
     }
@@ -156,7 +158,7 @@ mod tests {
         assert_eq!(dcgan_discriminator(&config).unwrap().cost().parameters, 2_765_568);
     }
 
-    /// A class costs the generator a second half of its input and an embedding, the discriminator one direction a class.
+    /// A class costs the generator a gain and a shift of each normalised channel, the discriminator a direction.
     #[test]
     fn classes_cost_what_the_condition_says() {
         let plain = DcganConfig::default();
@@ -167,7 +169,7 @@ mod tests {
         let more = |network: fn(&DcganConfig) -> Result<Graph, GraphError>| {
             network(&nine).unwrap().cost().parameters - network(&plain).unwrap().cost().parameters
         };
-        assert_eq!(more(dcgan_generator), 9 * 100 + 100 * 512 * 4 * 4);
+        assert_eq!(more(dcgan_generator), 9 * 2 * (512 + 256 + 128 + 64));
         assert_eq!(more(dcgan_discriminator), 9 * 512);
     }
 

@@ -67,6 +67,26 @@ pub(super) fn class_input(b: &mut GraphBuilder) -> Result<ValueId, GraphError> {
     b.input(CLASS, ElementType::I64, Shape::batch(&[]))
 }
 
+/// `x` `[N, C, H, W]`, normalised by the layer `norm`, times a gain and plus a shift of each channel that the class has learnt
+/// (conditional batch normalisation, Dumoulin et al. 2017, arXiv 1610.07629). `class` is the input and how many there are.
+pub(super) fn by_class(
+    b: &mut GraphBuilder,
+    norm: &str,
+    x: ValueId,
+    (class, classes): (ValueId, usize),
+) -> Result<ValueId, GraphError> {
+    let channels = b.shape(x).get(1).and_then(|dim| dim.fixed()).unwrap_or(0);
+    let mut of_class = |what: &str, rule: Initializer| {
+        let name = format!("{norm}.class_{what}");
+        let values = b.embedding_from(&name, class, classes, channels, rule)?;
+        let axes = Operator::Unsqueeze { axes: vec![2, 3] };
+        b.node(&format!("{name}.map"), axes, &[values])
+    };
+    let (gain, shift) = (of_class("gain", SCALE)?, of_class("shift", Initializer::Zeros)?);
+    let scaled = b.node(&format!("{norm}.scaled"), Operator::Mul, &[x, gain])?;
+    b.node(&format!("{norm}.shifted"), Operator::Add, &[scaled, shift])
+}
+
 /// How well features `[N, C]` suit a class: their product with a learnt direction of the class, `[N, 1]` (projection
 /// discriminator, Miyato and Koyama 2018, arXiv 1802.05637, equation 4).
 pub(super) fn projection(b: &mut GraphBuilder, features: ValueId, classes: usize) -> Result<ValueId, GraphError> {

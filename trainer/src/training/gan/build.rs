@@ -110,8 +110,8 @@ fn translation_graphs(recipe: &GanRecipe, conditional: bool) -> Result<Graphs, G
 /// Real images that sheets and checks look at, `[n,C,H,W]`.
 #[derive(Debug)]
 pub struct Shown {
-    /// Real images.
-    pub references: Tensor,
+    /// Real images: those of each label if one can be asked for, else all.
+    pub references: Vec<Tensor>,
     /// The images that are translated, for a translation.
     pub sources: Option<Tensor>,
 }
@@ -134,7 +134,8 @@ pub fn game(
         label_smoothing: section.label_smoothing,
         changes: section.diff_augment.clone(),
     };
-    let references = shown.references.f_to_device(device)?;
+    let references = shown.references.iter().map(|images| images.f_to_device(device));
+    let references = references.collect::<Result<Vec<_>, _>>()?;
     let game: Box<dyn Game> = match (&recipe.translate, shown.sources) {
         (Some(translate), Some(sources)) if recipe.model == Model::Cyclegan => {
             let rules = CycleRules {
@@ -143,7 +144,12 @@ pub fn game(
                 identity: translate.identity,
             };
             let pairs = [pair, pair_back(recipe, labels, device)?];
-            Box::new(CycleGame::new(pairs, rules, sources.f_to_device(device)?, references))
+            Box::new(CycleGame::new(
+                pairs,
+                rules,
+                sources.f_to_device(device)?,
+                Tensor::f_cat(&references, 0)?,
+            ))
         }
         (Some(translate), Some(sources)) => {
             let rules = TranslationRules {
@@ -154,7 +160,7 @@ pub fn game(
                 pair,
                 rules,
                 sources.f_to_device(device)?,
-                references,
+                Tensor::f_cat(&references, 0)?,
             ))
         }
         _ => {

@@ -9,6 +9,7 @@ use tch::{Reduction, TchError, Tensor};
 
 use super::error::GanError;
 use super::game::{CYCLE, DISCRIMINATOR, DISCRIMINATOR_BACK, Figures, GENERATOR, GENERATOR_BACK, Game, Rates, Round};
+use super::health::diversity;
 use super::pair::Pair;
 use super::player::{Player, under};
 use super::turn::{self, Judgement};
@@ -151,8 +152,8 @@ impl Game for CycleGame {
         Ok(())
     }
 
-    fn references(&self) -> &Tensor {
-        &self.references
+    fn diversity(&self, samples: &Tensor) -> Result<f64, TchError> {
+        diversity(samples, &self.references)
     }
 
     fn sources(&self) -> Option<&Tensor> {

@@ -63,7 +63,7 @@ pub enum GanError {
     },
     /// Nothing to tell apart in the images.
     #[error(
-        "all images looked at are (nearly) of one grey value: nothing can be learnt from them; look at the files, and at preprocess.window"
+        "all images looked at, or all of one label, are (nearly) of one grey value: nothing can be learnt from them; look at the files, and at preprocess.window"
     )]
     Flat,
     /// A number is not finite.

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use ndarray::Array4;
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use super::error::GanError;
 use super::pair::Pair;
@@ -86,8 +86,12 @@ pub trait Game {
     /// [`GanError`].
     fn settle(&self) -> Result<(), GanError>;
 
-    /// What the samples are to be compared with: real images, as many or more.
-    fn references(&self) -> &Tensor;
+    /// How much [`Game::samples`] differ from each other, as a share of how much real images do; with classes that of the
+    /// class where they differ least.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    fn diversity(&self, samples: &Tensor) -> Result<f64, TchError>;
 
     /// What stands beside each sample on the sheet: the source of a translation.
     fn sources(&self) -> Option<&Tensor>;

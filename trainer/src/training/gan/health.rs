@@ -33,22 +33,38 @@ pub struct Health {
 }
 
 impl Health {
-    /// Judges samples against real images, both `[n,C,H,W]`, when so many steps of all are done.
-    ///
-    /// # Errors
-    /// libtorch's own.
-    pub fn look(&mut self, samples: &Tensor, references: &Tensor, step: u64, steps: u64) -> Result<Verdict, TchError> {
-        let ratio = mean_distance(samples)? / mean_distance(references)?.max(f64::MIN_POSITIVE);
+    /// Judges the [`diversity`] of samples when so many steps of all are done.
+    pub fn look(&mut self, ratio: f64, step: u64, steps: u64) -> Verdict {
         if ratio >= COLLAPSED || (step as f64) < BEGINNING * steps as f64 {
             self.collapsed_looks = 0;
-            return Ok(Verdict::Well);
+            return Verdict::Well;
         }
         self.collapsed_looks += 1;
-        Ok(match self.collapsed_looks >= LOOKS {
+        match self.collapsed_looks >= LOOKS {
             true => Verdict::Collapsed { ratio },
             false => Verdict::Well,
-        })
+        }
     }
+}
+
+/// How much samples differ from each other, as a share of how much real images do; both `[n,C,H,W]`.
+///
+/// # Errors
+/// libtorch's own.
+pub fn diversity(samples: &Tensor, references: &Tensor) -> Result<f64, TchError> {
+    Ok(mean_distance(samples)? / mean_distance(references)?.max(f64::MIN_POSITIVE))
+}
+
+/// The [`diversity`] of the class where it is least; the samples are of the classes in turn. Over all classes together, two
+/// that differ would hide that all images of each are the same.
+///
+/// # Errors
+/// libtorch's own.
+pub fn least_diversity(samples: &Tensor, references: &[Tensor]) -> Result<f64, TchError> {
+    let classes = references.len() as i64;
+    let of_class = |(class, real): (i64, &Tensor)| diversity(&samples.f_slice(0, class, None, classes)?, real);
+    let mut ratios = (0..).zip(references).map(of_class);
+    ratios.try_fold(f64::INFINITY, |least, ratio| Ok(least.min(ratio?)))
 }
 
 /// The first figure that is not finite.
@@ -97,16 +113,29 @@ mod tests {
     #[test]
     fn the_same_image_again_and_again_is_a_collapse_at_the_second_look() {
         let (real, same) = (images(0.5), images(0.01));
-        let mut health = Health::default();
-        assert_eq!(health.look(&same, &real, 50, 1000).unwrap(), Verdict::Well);
-        assert_eq!(health.look(&same, &real, 500, 1000).unwrap(), Verdict::Well);
-        let verdict = health.look(&same, &real, 600, 1000).unwrap();
+        let (mut health, same) = (Health::default(), diversity(&same, &real).unwrap());
+        assert_eq!(health.look(same, 50, 1000), Verdict::Well);
+        assert_eq!(health.look(same, 500, 1000), Verdict::Well);
+        let verdict = health.look(same, 600, 1000);
         assert!(
             matches!(verdict, Verdict::Collapsed { ratio } if ratio < 0.05),
             "{verdict:?}"
         );
-        assert_eq!(health.look(&images(0.3), &real, 700, 1000).unwrap(), Verdict::Well);
-        assert_eq!(health.look(&same, &real, 800, 1000).unwrap(), Verdict::Well);
+        assert_eq!(
+            health.look(diversity(&images(0.3), &real).unwrap(), 700, 1000),
+            Verdict::Well
+        );
+        assert_eq!(health.look(same, 800, 1000), Verdict::Well);
+    }
+
+    #[test]
+    fn two_images_for_two_classes_are_no_diversity() {
+        let (real, two) = (images(0.5), images(0.5).narrow(0, 0, 2));
+        let samples = two.repeat([16, 1, 1, 1]) + 0.01 * (images(0.5) - images(0.0));
+        assert!(diversity(&samples, &real).unwrap() > COLLAPSED);
+        let of_classes = [real.narrow(0, 0, 16), real.narrow(0, 16, 16)];
+        assert!(least_diversity(&samples, &of_classes).unwrap() < 0.05);
+        assert!(least_diversity(&real, &of_classes).unwrap() > 0.5);
     }
 
     #[test]

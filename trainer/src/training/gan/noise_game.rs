@@ -1,9 +1,10 @@
 //! Noise against real images: DCGAN, with or without classes, with a plain discriminator or a pretrained one.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::error::GanError;
 use super::game::{Figures, GENERATOR, Game, Rates, Round};
+use super::health::least_diversity;
 use super::losses::r1;
 use super::pair::Pair;
 use super::player::Player;
@@ -13,6 +14,8 @@ use crate::seed;
 
 /// Images on a sheet of samples; a square.
 pub const SAMPLES: i64 = 64;
+/// Classes of which a sheet shows enough images to compare with each other.
+pub const CLASSES: usize = SAMPLES as usize / 4;
 /// Passes that settle the running statistics of averaged weights: of the old ones, which are close, 0.9^20 is left.
 const SETTLING: u64 = 20;
 
@@ -62,13 +65,13 @@ impl NoiseRules {
 pub struct NoiseGame {
     pair: Pair,
     rules: NoiseRules,
-    references: Tensor,
+    references: Vec<Tensor>,
 }
 
 impl NoiseGame {
-    /// A game that compares its samples with these real images `[n,C,H,W]`.
+    /// A game that compares its samples with these real images `[n,C,H,W]`: of each class if one can be asked for.
     #[must_use]
-    pub fn new(pair: Pair, rules: NoiseRules, references: Tensor) -> Self {
+    pub fn new(pair: Pair, rules: NoiseRules, references: Vec<Tensor>) -> Self {
         Self {
             pair,
             rules,
@@ -169,8 +172,8 @@ impl Game for NoiseGame {
         })
     }
 
-    fn references(&self) -> &Tensor {
-        &self.references
+    fn diversity(&self, samples: &Tensor) -> Result<f64, TchError> {
+        least_diversity(samples, &self.references)
     }
 
     fn sources(&self) -> Option<&Tensor> {

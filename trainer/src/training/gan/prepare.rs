@@ -7,9 +7,9 @@ use tch::Tensor;
 use super::build::Shown;
 use super::error::GanError;
 use super::health::is_flat;
-use super::noise_game::SAMPLES;
+use super::noise_game::{CLASSES, SAMPLES};
 use super::rounds::{ImageRounds, PairRounds, RoundSource};
-use crate::data::order::evenly;
+use crate::data::order::{by_class, evenly};
 use crate::data::{Dataset, Loader, LoaderOptions, Part, Pass, Split};
 use crate::recipes::{AugmentSection, Balance, GanRecipe};
 use crate::training::batches::images_tensor;
@@ -57,7 +57,12 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
                     Balance::None
                 },
             };
-            let references = plan.images(shown)?;
+            let groups = match recipe.generator.conditional && counts.len() <= CLASSES {
+                true => by_class(&shown, plan.class_of()),
+                false => vec![shown],
+            };
+            let references = groups.into_iter().map(|rows| plan.images(rows));
+            let references = references.collect::<Result<_, _>>()?;
             (
                 Box::new(source),
                 Shown {
@@ -74,7 +79,7 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
             let (from, to) = (of(&translate.from), of(&translate.to));
             let shown = |rows: &[usize]| evenly(rows, plan.class_of(), TRANSLATED, recipe.train.seed);
             let shown = Shown {
-                references: plan.images(shown(&to))?,
+                references: vec![plan.images(shown(&to))?],
                 sources: Some(plan.images(shown(&from))?),
             };
             let source = PairRounds {
@@ -84,7 +89,8 @@ pub fn prepare(recipe: &GanRecipe, dataset: &Arc<Dataset>, split: &Split) -> Res
             (Box::new(source), shown)
         }
     };
-    if is_flat(&shown.references)? || shown.sources.as_ref().map(is_flat).transpose()? == Some(true) {
+    let kinds = shown.references.iter().chain(&shown.sources).map(is_flat);
+    if kinds.collect::<Result<Vec<_>, _>>()?.contains(&true) {
         return Err(GanError::Flat);
     }
     Ok(Prepared { source, shown, counts })

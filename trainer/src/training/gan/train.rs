@@ -187,10 +187,8 @@ impl<'a> Training<'a> {
         let samples = self.game.samples()?;
         self.write_sheet(&samples)?;
         self.history.plot()?;
-        let verdict = self
-            .health
-            .look(&samples, self.game.references(), self.state.step, self.section.steps)?;
-        Ok(match verdict {
+        let ratio = self.game.diversity(&samples)?;
+        Ok(match self.health.look(ratio, self.state.step, self.section.steps) {
             Verdict::Well => None,
             Verdict::Collapsed { ratio } => Some(Trouble::Collapse { ratio }),
         })

@@ -1,9 +1,10 @@
 //! Image against image: Pix2Pix (Isola et al. 2017, arXiv 1611.07004).
 
-use tch::{Reduction, Tensor};
+use tch::{Reduction, TchError, Tensor};
 
 use super::error::GanError;
 use super::game::{DISTANCE, Figures, GENERATOR, Game, Rates, Round};
+use super::health::diversity;
 use super::pair::Pair;
 use super::player::Player;
 use super::turn::{self, Judgement};
@@ -92,8 +93,8 @@ impl Game for TranslationGame {
         Ok(())
     }
 
-    fn references(&self) -> &Tensor {
-        &self.references
+    fn diversity(&self, samples: &Tensor) -> Result<f64, TchError> {
+        diversity(samples, &self.references)
     }
 
     fn sources(&self) -> Option<&Tensor> {
