@@ -188,7 +188,10 @@ fn a_class_is_filled_to_the_wanted_count_and_no_further() {
 fn what_was_not_generated_or_has_no_known_origin_is_refused() {
     let scratch = Scratch::new();
     for (manifest, part) in [
-        ("path,label,provenance\n0.png,normal,real\n", "generated images only"),
+        (
+            "path,label,provenance\n0.png,normal,real\n",
+            "images of a generator are wanted",
+        ),
         (
             "path,label,provenance,made_from\n0.png,normal,synthetic,other/7.png\n",
             "which is not in the data",
