@@ -261,7 +261,7 @@ mod tests {
             display_picture(&eight, size).expect("8 bit"),
             display_picture(&sixteen, size).expect("16 bit"),
         );
-        let inside = s![1..-1, 1..-1];
+        let inside = s![1..30, 1..39];
         let pairs = a.slice(inside).into_iter().zip(b.slice(inside).into_iter().copied());
         assert!(pairs.map(|(a, b)| a.abs_diff(b)).all(|difference| difference <= 2));
     }
