@@ -177,31 +177,11 @@ impl GraphBuilder {
         self.node(name, Operator::Gemm, &[x, weight, bias])
     }
 
-    /// Table `[classes, width]` read by indices i64 `[N]`: -> `[N, width]`.
+    /// Table `[classes, width]` read by indices i64 `[N]`: -> `[N, width]`; `rule` is for a fresh table.
     ///
     /// # Errors
     /// [`GraphError`] for taken names, or if the indices are not integers.
     pub fn embedding(
-        &mut self,
-        name: &str,
-        indices: ValueId,
-        classes: usize,
-        width: usize,
-    ) -> Result<ValueId, GraphError> {
-        self.embedding_from(
-            name,
-            indices,
-            classes,
-            width,
-            Initializer::Normal { mean: 0.0, std: 1.0 },
-        )
-    }
-
-    /// As [`GraphBuilder::embedding`], with this rule for a fresh table.
-    ///
-    /// # Errors
-    /// As [`GraphBuilder::embedding`].
-    pub fn embedding_from(
         &mut self,
         name: &str,
         indices: ValueId,
@@ -263,7 +243,7 @@ mod tests {
         let x = b.conv_transpose2d("up", x, Conv2d::new(2, 4).stride(2)).unwrap();
         let x = b.batch_norm("bn", x).unwrap();
         let pooled = b.global_pool(x).unwrap();
-        let embedded = b.embedding("embed", classes, 3, 5).unwrap();
+        let embedded = b.embedding("embed", classes, 3, 5, Initializer::Ones).unwrap();
         let linear = b.linear("fc", pooled, 5).unwrap();
         let sum = b.node("sum", Operator::Add, &[linear, embedded]).unwrap();
         assert_eq!(b.shape(sum).to_string(), "[N, 5]");

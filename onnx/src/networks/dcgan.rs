@@ -4,7 +4,7 @@
 //! With classes, the generator scales and shifts what it has normalised as the class has learnt, and the discriminator adds
 //! a projection of its features on a direction of the class (both: Miyato and Koyama 2018, arXiv 1802.05637). A class that
 //! is read beside the noise instead lets the generator forget the noise: one image a class deceives as long as the batch,
-//! which holds several classes, still varies (docs/decisions/0015-gan-training.md).
+//! which holds several classes, still varies (docs/decisions/0015-generative-training.md).
 
 use super::IMAGE;
 use super::generative::{

@@ -78,7 +78,7 @@ pub(super) fn by_class(
     let channels = b.shape(x).get(1).and_then(|dim| dim.fixed()).unwrap_or(0);
     let mut of_class = |what: &str, rule: Initializer| {
         let name = format!("{norm}.class_{what}");
-        let values = b.embedding_from(&name, class, classes, channels, rule)?;
+        let values = b.embedding(&name, class, classes, channels, rule)?;
         let axes = Operator::Unsqueeze { axes: vec![2, 3] };
         b.node(&format!("{name}.map"), axes, &[values])
     };
@@ -93,7 +93,7 @@ pub(super) fn projection(b: &mut GraphBuilder, features: ValueId, classes: usize
     let width = b.shape(features).get(1).and_then(|dim| dim.fixed()).unwrap_or(0);
     let class = class_input(b)?;
     // As small as other fresh weights, or the class would outshout the image.
-    let direction = b.embedding_from("embed", class, classes, width, WEIGHT)?;
+    let direction = b.embedding("embed", class, classes, width, WEIGHT)?;
     let product = b.node("projection.product", Operator::Mul, &[features, direction])?;
     let sum = Operator::Reduce {
         reduction: Reduction::Sum,
